@@ -1,0 +1,32 @@
+"""The one place where the name of an algorithm becomes functions; the training loop only sees an `Algorithm`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from sbr.algo.advantages import group_advantages
+from sbr.algo.grpo import GrpoInputs, GrpoMetrics, grpo_loss
+from sbr.config import AlgoConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    advantages: Callable[[Tensor], Tensor]
+    """rewards_PG -> advantages_PG"""
+    loss: Callable[[GrpoInputs], tuple[Tensor, GrpoMetrics]]
+    """Mean loss over the rows it is given, with gradient."""
+    needs_reference: bool
+    """Whether a frozen copy of the starting model has to score every completion."""
+
+
+def select(config: AlgoConfig) -> Algorithm:
+    """Return the functions of `config.name`."""
+    return Algorithm(
+        advantages=partial(group_advantages, eps=config.advantage_eps),
+        loss=partial(grpo_loss, config=config),
+        needs_reference=config.beta > 0,
+    )

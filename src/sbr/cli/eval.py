@@ -1,0 +1,124 @@
+"""sbr eval: ask a model every question of the benchmark and print the table."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from sbr.config import EvalRecipe, load_recipe, validate
+from sbr.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Args:
+    """Evaluate a model on the levels of SEED-Bench-R1.  An interrupted run continues where it was: repeat the command.
+
+    Examples:
+      sbr eval --model sbr:mini --data runs/mini --out runs/eval_base
+      sbr eval --model runs/grpo/final --data runs/mini --out runs/eval_grpo --levels L3 --limit 100
+      sbr eval --recipe recipes/mini/eval.toml --model runs/grpo/final --out runs/eval_grpo
+      sbr eval --model Qwen/Qwen2-VL-7B-Instruct --data SEED-Bench-R1 --out runs/paper --protocol paper --samples 4
+      sbr eval recipes/mini/eval.toml --frames.max_frames 8     as `sbr grpo`: a recipe, and any of its keys
+    """
+
+    model: str | None = None
+    """Checkpoint folder, hub name, or sbr:mini for the model of the package."""
+    data: Path | None = None
+    """Folder that holds annotations/, videos/ and images/."""
+    out: Path | None = None
+    """Folder for records.jsonl, summary.json, table.md and recipe.json."""
+    recipe: Path | None = None
+    """A recipe in TOML to start from; the other flags win over it."""
+    levels: str | None = None
+    """Comma-separated, out of L1,L2,L3 (default: all)."""
+    limit: int | None = None
+    """At most so many questions a level."""
+    protocol: Literal["greedy", "paper"] | None = None
+    """greedy: one most likely answer. paper: sampled at temperature 1."""
+    samples: int | None = None
+    """Answers a question under the paper protocol."""
+    rule: Literal["official", "care", "strict"] | None = None
+    """How answers are read (sbr.reward.answer)."""
+    batch_size: int | None = None
+    """Questions answered at once."""
+    seed: int | None = None
+    """Seed of sampling."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Weights; without a recipe the default is bfloat16 on a GPU and float32 on a CPU."""
+    max_new_tokens: int | None = None
+    """Longest answer in tokens."""
+
+
+def run(arguments: list[str]) -> None:
+    """Parse the words after `sbr eval`, evaluate, and print the table."""
+    recipe = parse(arguments)
+
+    import transformers
+    from rich.console import Console
+
+    from sbr.eval.folder import RECORDS, SUMMARY, TABLE
+    from sbr.eval.runner import evaluate
+    from sbr.report.tables import rich_table, run_table, write_markdown
+
+    transformers.utils.logging.disable_progress_bar()
+    summary = evaluate(recipe)
+    name = recipe.model.path
+    table = run_table(name, summary)
+    write_markdown([table], recipe.output_dir / TABLE)
+    console = Console()
+    console.print(rich_table(table))
+    console.print(f"In {recipe.output_dir}: {RECORDS} (every answer), {SUMMARY}, {TABLE}, recipe.json", markup=False)
+
+
+def parse(arguments: list[str]) -> EvalRecipe:
+    """Flags (`Args`), or a recipe followed by any of its keys.  Raises ConfigError."""
+    if arguments and not arguments[0].startswith("-"):
+        return load_recipe(EvalRecipe, Path(arguments[0]), arguments[1:])
+    # Without `description` tyro drops the examples.
+    return resolve_recipe(tyro.cli(Args, args=arguments, prog="sbr eval", description=inspect.getdoc(Args)))
+
+
+def resolve_recipe(args: Args) -> EvalRecipe:
+    """The recipe file, or the official defaults, with the flags laid over it.  Raises ConfigError."""
+    if args.recipe is not None:
+        values = load_recipe(EvalRecipe, args.recipe).model_dump(mode="json")
+    else:
+        needed = {"--model": args.model, "--data": args.data, "--out": args.out}
+        if missing := [flag for flag, value in needed.items() if value is None]:
+            raise ConfigError(f"sbr eval needs {', '.join(missing)} (or --recipe FILE); see `sbr eval --help`")
+        values = {"model": {"dtype": args.dtype or default_dtype()}, "data": {}, "eval": {}}
+    for key, value in _flags(args).items():
+        section, _, name = key.rpartition(".")
+        (values[section] if section else values)[name] = value
+    return validate(EvalRecipe, values, source="sbr eval")
+
+
+def default_dtype() -> str:
+    """bfloat16 is what the paper uses; on a CPU it is slow and coarse, so there float32."""
+    import torch
+
+    return "bfloat16" if torch.cuda.is_available() else "float32"
+
+
+def _flags(args: Args) -> dict[str, Any]:
+    """Dotted recipe keys of the flags that were given."""
+    levels = None if args.levels is None else [level.strip() for level in args.levels.split(",")]
+    values = {
+        "model.path": args.model,
+        "model.dtype": args.dtype,
+        "data.root": None if args.data is None else str(args.data),
+        "output_dir": None if args.out is None else str(args.out),
+        "eval.levels": levels,
+        "eval.limit": args.limit,
+        "eval.protocol": args.protocol,
+        "eval.samples": args.samples,
+        "eval.rule": args.rule,
+        "eval.batch_size": args.batch_size,
+        "eval.seed": args.seed,
+        "eval.max_new_tokens": args.max_new_tokens,
+    }
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,232 @@
+"""Recipes: TOML files read into frozen pydantic models.  Defaults are the official setting of arXiv 2503.24376.
+
+A recipe is a tree of sections; every stage receives only its own section.  `load_recipe` reads the file, applies
+`--section.key value` overrides (parsed by tyro from the same models) and refuses unknown keys with a suggestion.
+`write_resolved` saves what was really used beside the run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tyro
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sbr.errors import ConfigError
+
+Level = Literal["L1", "L2", "L3"]
+Rule = Literal["official", "care", "strict"]
+DType = Literal["float32", "bfloat16", "float16"]
+
+
+class Section(BaseModel):
+    """Base of all recipe sections: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Section):
+    path: str
+    """Hugging Face folder or hub name; `sbr:mini` is the base model shipped with the package."""
+    dtype: DType = "bfloat16"
+    train_vision: bool = True
+    """False freezes the vision tower."""
+    gradient_checkpointing: bool = False
+
+
+class DataConfig(Section):
+    root: Path
+    """Folder that holds annotations/, videos/ and images/."""
+    train_file: str = "training_6k.jsonl"
+    limit: int | None = Field(default=None, ge=1)
+    """Use only the first rows of the file (None: all)."""
+    seed: int = 0
+    """Seed of drawing three negatives and shuffling the options of a training row."""
+
+
+class FramesConfig(Section):
+    """Official sampling: facts in docs/faithfulness.md, section "Frames"."""
+
+    fps: float = Field(default=2.0, gt=0)
+    min_frames: int = Field(default=4, ge=2)
+    max_frames: int = Field(default=16, ge=2)
+    height: int = Field(default=256, ge=28)
+    width: int = Field(default=256, ge=28)
+
+
+class PromptConfig(Section):
+    max_tokens: int = Field(default=16384, ge=1)
+    """A longer prompt is an error; media tokens are never cut."""
+
+
+class RolloutConfig(Section):
+    group_size: int = Field(default=8, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    """0 keeps the whole vocabulary."""
+    max_new_tokens: int = Field(default=256, ge=1)
+
+
+class RewardConfig(Section):
+    rule: Rule = "official"
+    accuracy_weight: float = 1.0
+    format_weight: float = 0.0
+
+
+class AlgoConfig(Section):
+    name: Literal["grpo"] = "grpo"
+    beta: float = Field(default=0.1, ge=0)
+    """Weight of the KL term; 0 loads no reference model."""
+    clip_low: float = Field(default=0.2, ge=0)
+    clip_high: float = Field(default=0.2, ge=0)
+    advantage_eps: float = Field(default=1e-4, gt=0)
+    updates_per_rollout: int = Field(default=1, ge=1)
+
+
+class TrainConfig(Section):
+    prompts_per_step: int = Field(default=8, ge=1)
+    """Prompts of one optimizer step, over all processes."""
+    prompts_per_microbatch: int = Field(default=1, ge=1)
+    """Prompts of one forward/backward pass of one process; gradients accumulate up to `prompts_per_step`."""
+    epochs: int = Field(default=1, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after so many optimizer steps (None: `epochs` decides).  The learning-rate schedule spans this many steps."""
+    learning_rate: float = Field(default=1e-6, gt=0)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    seed: int = 0
+    save_every: int = Field(default=100, ge=1)
+    """Optimizer steps between checkpoints; the last step is always saved."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+
+
+class LogConfig(Section):
+    trackers: tuple[str, ...] = ()
+    """accelerate trackers ("tensorboard", "wandb", "trackio"); metrics.jsonl is always written."""
+    completions_every: int = Field(default=10, ge=1)
+    """Write the completions of every n-th step to completions.jsonl."""
+
+
+class EvalConfig(Section):
+    levels: tuple[Level, ...] = ("L1", "L2", "L3")
+    protocol: Literal["greedy", "paper"] = "greedy"
+    """greedy: one answer by argmax.  paper: sampled at temperature 1, 256 tokens (official infer.py), `samples` times."""
+    samples: int = Field(default=1, ge=1)
+    max_new_tokens: int = Field(default=256, ge=1)
+    rule: Rule = "official"
+    batch_size: int = Field(default=8, ge=1)
+    """Questions answered at once."""
+    limit: int | None = Field(default=None, ge=1)
+    """At most so many questions a level."""
+    seed: int = 0
+
+
+class GrpoRecipe(Section):
+    """`sbr grpo RECIPE`"""
+
+    model: ModelConfig
+    data: DataConfig
+    output_dir: Path
+    frames: FramesConfig = FramesConfig()
+    prompt: PromptConfig = PromptConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    reward: RewardConfig = RewardConfig()
+    algo: AlgoConfig = AlgoConfig()
+    train: TrainConfig = TrainConfig()
+    log: LogConfig = LogConfig()
+
+
+class EvalRecipe(Section):
+    """`sbr eval`"""
+
+    model: ModelConfig
+    data: DataConfig
+    output_dir: Path
+    frames: FramesConfig = FramesConfig()
+    prompt: PromptConfig = PromptConfig()
+    eval: EvalConfig = EvalConfig()
+
+
+RecipeT = TypeVar("RecipeT", bound=Section)
+
+
+def load_recipe(kind: type[RecipeT], file: Path, overrides: Sequence[str] = ()) -> RecipeT:
+    """Read `file` as a `kind`; `overrides` are command-line words such as ["--train.seed", "3"], which win.
+
+    Raises ConfigError with the file, the key, what is allowed and, for an unknown key, the nearest known one.  Wrong
+    overrides end the program through tyro's own message (exit status 2); "--help" lists every key with its default.
+    """
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"recipe {file} does not exist; recipes that ship with the project lie in recipes/") from None
+    except IsADirectoryError:
+        raise ConfigError(f"recipe {file} is a folder; give the .toml file itself") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    recipe = validate(kind, values, source=str(file))
+    return override(recipe, overrides, prog=f"{verb(kind)} {file}") if overrides else recipe
+
+
+def validate(kind: type[RecipeT], values: Mapping[str, Any], source: str) -> RecipeT:
+    """Check a tree of plain values against `kind`; raises ConfigError naming `source` and every wrong key."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(kind, problem) for problem in error.errors()]
+        raise ConfigError(f"{source}: " + "\n  ".join(lines)) from None
+
+
+def override(recipe: RecipeT, words: Sequence[str], prog: str) -> RecipeT:
+    """Apply command-line words to a valid recipe."""
+    try:
+        return tyro.cli(type(recipe), default=recipe, args=list(words), prog=prog, description=recipe.__doc__)
+    except ValidationError as error:
+        lines = [_explain(type(recipe), problem) for problem in error.errors()]
+        raise ConfigError(f"{prog}: " + "\n  ".join(lines)) from None
+
+
+def write_resolved(recipe: Section, file: Path) -> None:
+    """Write the recipe as used, defaults included, as JSON; `read_resolved` reads it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def read_resolved(kind: type[RecipeT], file: Path) -> RecipeT:
+    return validate(kind, json.loads(file.read_text(encoding="utf-8")), source=str(file))
+
+
+def known_keys(kind: type[Section], prefix: str = "") -> list[str]:
+    """All dotted keys of a recipe, sections included, e.g. "train", "train.learning_rate"."""
+    keys: list[str] = []
+    for name, field in kind.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            keys += known_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def verb(kind: type[Section]) -> str:
+    """The command a recipe belongs to, e.g. "sbr grpo"."""
+    return f"sbr {kind.__name__.removesuffix('Recipe').lower()}"
+
+
+def _explain(kind: type[Section], problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, known_keys(kind), n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"unknown key {key!r}{hint} (`{verb(kind)} RECIPE --help` lists all keys)"
+    if problem["type"] == "missing":
+        return f"{key} is missing; set it in the recipe"
+    return f"{key} is {problem['input']!r}: {problem['msg']}"

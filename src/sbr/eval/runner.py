@@ -1,0 +1,216 @@
+"""evaluate(recipe): ask a model every question of the chosen levels, resumably.
+
+Batches are cut from the whole list of questions before looking at what is already answered, and a batch that was only
+partly written is answered again as a whole.  So an interrupted and continued run gives the answers of an uninterrupted
+one, although batch mates touch the last digits of the arithmetic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from sbr.config import EvalConfig, EvalRecipe, FramesConfig
+from sbr.data.benchmark import load_level
+from sbr.errors import ConfigError, DataError
+from sbr.eval.folder import RECORDS, SUMMARY, fingerprint, open_folder, weight_files
+from sbr.eval.records import RecordFile, RecordKey
+from sbr.eval.summary import Summary, summarize, write_summary
+from sbr.frames.load import load_frames
+from sbr.model.load import load_model, load_processor, resolve_model_path
+from sbr.prompt.encode import PromptEncoder
+from sbr.reward.answer import extract_answer
+from sbr.rollout.native import Sampling, generate
+from sbr.types import Completion, EvalRecord, Frames, Prompt, Sample
+
+_WORKERS = 4
+_BATCHES_AHEAD = 2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Questions of one level that are answered together."""
+
+    level: str
+    samples: tuple[Sample, ...]
+
+
+def evaluate(recipe: EvalRecipe) -> Summary:
+    """Answer what is not yet answered in `recipe.output_dir`, then write summary.json and return its content.
+
+    Raises ConfigError when the folder belongs to other settings, MediaError on the first unreadable video or image (it
+    names the file; nothing is left out or replaced), DataError and CheckpointError for everything else on disk.
+    """
+    _check(recipe.eval)
+    batches = cut_batches(recipe)
+    open_folder(recipe, _inputs(recipe))
+    indices = range(recipe.eval.samples)
+    asked = {RecordKey(batch.level, s.sample_id, i) for batch in batches for s in batch.samples for i in indices}
+    with RecordFile(recipe.output_dir / RECORDS) as records:
+        if strange := records.done.keys() - asked:
+            raise DataError(f"{records.file} answers {min(strange)}, which was not asked; choose another --out")
+        if records.done:
+            _log.info("%d of %d answers are already in %s", len(records.done), len(asked), records.file)
+        open_batches = [batch for batch in batches if _missing(batch, recipe, records)]
+        if open_batches:
+            _answer(open_batches, recipe, records, len(asked))
+        summary = summarize(list(records.done.values()), recipe)
+    write_summary(summary, recipe.output_dir / SUMMARY)
+    return summary
+
+
+def cut_batches(recipe: EvalRecipe) -> list[Batch]:
+    """All questions of the recipe, cut into batches of one level each.  The same for every run of the recipe."""
+    batches: list[Batch] = []
+    for level in recipe.eval.levels:
+        samples = load_level(recipe.data.root, level, recipe.eval.limit)
+        if len({sample.sample_id for sample in samples}) < len(samples):
+            ids = [sample.sample_id for sample in samples]
+            twice = next(i for i in ids if ids.count(i) > 1)
+            raise DataError(f"{level} has the sample_id {twice} twice; records could not be told apart")
+        size = recipe.eval.batch_size
+        batches += [Batch(level, tuple(samples[at : at + size])) for at in range(0, len(samples), size)]
+    return batches
+
+
+def question_seed(seed: int, level: str, sample_id: str) -> int:
+    """Random seed of one question: the same on every machine and whatever else is asked.  63 bits."""
+    digest = hashlib.sha256(f"{seed}\0{level}\0{sample_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def sampling_of(config: EvalConfig) -> Sampling:
+    """greedy: the most likely token.  paper: temperature 1 over the whole vocabulary (official infer.py)."""
+    temperature = 0.0 if config.protocol == "greedy" else 1.0
+    return Sampling(temperature=temperature, top_p=1.0, top_k=0, max_new_tokens=config.max_new_tokens)
+
+
+def frames_ahead(batches: Sequence[Batch], config: FramesConfig) -> Generator[tuple[Batch, list[Frames]], None, None]:
+    """Every batch with its frames, decoded by a few threads up to two batches ahead.
+
+    Frames are decoded in the order they are needed; an error of one sample is raised when its batch is due.
+    """
+    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="frames")
+    pending: deque[tuple[Batch, list[Future[Frames]]]] = deque()
+    upcoming = iter(batches)
+    try:
+        while True:
+            while len(pending) <= _BATCHES_AHEAD and (batch := next(upcoming, None)) is not None:
+                pending.append((batch, [pool.submit(load_frames, sample, config) for sample in batch.samples]))
+            if not pending:
+                return
+            batch, futures = pending.popleft()
+            yield batch, [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _answer(batches: Sequence[Batch], recipe: EvalRecipe, records: RecordFile, total: int) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    processor = load_processor(recipe.model.path)
+    model = load_model(recipe.model, device).eval()
+    encoder = PromptEncoder(processor, recipe.prompt)
+    sampling = sampling_of(recipe.eval)
+    with _progress() as progress, closing(frames_ahead(batches, recipe.frames)) as decoded:
+        task = progress.add_task("", total=total, completed=len(records.done), accuracy="")
+        for batch, frames in decoded:
+            _show(progress, task, batch.level, records)
+            started = time.perf_counter()
+            prompts = [encoder.encode(sample, frame) for sample, frame in zip(batch.samples, frames, strict=True)]
+            seeds = [question_seed(recipe.eval.seed, batch.level, sample.sample_id) for sample in batch.samples]
+            groups = generate(model, encoder.tokenizer, prompts, recipe.eval.samples, sampling, seeds)
+            seconds = (time.perf_counter() - started) / (len(batch.samples) * recipe.eval.samples)
+            new = [
+                _record(batch.level, sample, prompt, index, completion, recipe.eval, seconds)
+                for sample, prompt, group in zip(batch.samples, prompts, groups, strict=True)
+                for index, completion in enumerate(group)
+                if RecordKey(batch.level, sample.sample_id, index) not in records.done
+            ]
+            records.append(new)
+            _show(progress, task, batch.level, records)
+
+
+def _record(
+    level: str, sample: Sample, prompt: Prompt, index: int, completion: Completion, config: EvalConfig, seconds: float
+) -> EvalRecord:
+    """`seconds`: time of the batch (encoding and generating) divided by its answers, so records add up to the run."""
+    answer = extract_answer(completion.text, sample.options, config.rule)
+    return EvalRecord(
+        sample_id=sample.sample_id,
+        level=level,
+        domain=sample.domain,
+        sample_index=index,
+        prompt=prompt.text,
+        options=sample.options,
+        response=completion.text,
+        extracted=answer.letter,
+        gold=sample.gold,
+        correct=answer.letter == sample.gold,
+        rule=answer.rule,
+        completion_tokens=len(completion.token_ids),
+        truncated=completion.truncated,
+        seconds=seconds,
+    )
+
+
+def _check(config: EvalConfig) -> None:
+    if len(set(config.levels)) != len(config.levels) or not config.levels:
+        raise ConfigError(f"eval.levels is {list(config.levels)}; name every level once, at least one")
+    if config.protocol == "greedy" and config.samples != 1:
+        raise ConfigError(
+            f"eval.samples is {config.samples}, but the greedy protocol always gives the same answer; "
+            "leave samples at 1, or use --protocol paper"
+        )
+
+
+def _inputs(recipe: EvalRecipe) -> dict[str, str]:
+    """Fingerprints of the model folder (a hub name has none) and of the annotation files."""
+    folder = Path(resolve_model_path(recipe.model.path))
+    weights = weight_files(folder) if folder.is_dir() else []
+    annotations = [recipe.data.root / "annotations" / f"validation_{level}.jsonl" for level in recipe.eval.levels]
+    return {f"{file.parent.name}/{file.name}": fingerprint(file) for file in (*weights, *annotations)}
+
+
+def _missing(batch: Batch, recipe: EvalRecipe, records: RecordFile) -> bool:
+    keys = (RecordKey(batch.level, s.sample_id, i) for s in batch.samples for i in range(recipe.eval.samples))
+    return any(key not in records.done for key in keys)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[accuracy]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _show(progress: Progress, task: TaskID, level: str, records: RecordFile) -> None:
+    of_level = [record.correct for record in records.done.values() if record.level == level]
+    accuracy = f"{level} {100 * sum(of_level) / len(of_level):.1f} % right" if of_level else ""
+    progress.update(task, completed=len(records.done), description=f"Asking {level}", accuracy=accuracy)

@@ -1,0 +1,236 @@
+"""The only place where media are opened: videos through PyAV, images through Pillow.
+
+Videos are decoded forward from the first frame to the last: on some containers seeking returns wrong frames without a
+word, decoding forward never does.  The number of frames in a container's header may be absent (Matroska), count
+frames that an edit list hides (clips cut without re-encoding) or be wrong, so the frames that come out are counted.
+The header or a count of the packets is only a first guess, which lets one pass both count and keep what is wanted; if
+it was wrong a second pass takes the frames that belong to the true number.
+
+A file that ends early is not a short clip: it is an error, as far as the container tells.  Its signs are a packet cut
+short, an index that points behind the end of the file or promises packets that are not there, a track much shorter
+than a Matroska file says it is, and frames the decoder had to make up.  A transport stream that lost its end and a
+Matroska file damaged in its middle may show none of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+from PIL import Image, ImageOps
+
+from sbr.errors import MediaError
+from sbr.frames.content import describe, remedy, require_file
+
+logger = logging.getLogger(__name__)
+
+CONTAINERS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,h264,hevc"
+"""FFmpeg demuxers that may be used.  Play lists are not among them: they would open other files."""
+
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+"""Pillow readers that may be used: pictures only, none that runs a program."""
+
+LATE = 0.5
+"""Seconds by which the last frame of a Matroska video may end before the duration declared for its track."""
+
+Image.init()  # registers the readers: Image.open(formats=...) knows only those registered before
+
+Choose = Callable[[int, float], tuple[int, ...]]
+"""(frames in the file, frame rate) -> ascending indices of the frames to keep."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """Frames of a video file at its own size (uint8, RGB, upright)."""
+
+    frames_THWC: np.ndarray
+    indices: tuple[int, ...]
+    fps: float
+    total: int
+    """Frames that can be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What a container says about its video before anything is decoded."""
+
+    fps: float
+    frames: int
+    """Frames to expect: by the index of the file, or else by counting packets."""
+    indexed: int
+    """Packets the index promises; 0 without a complete index."""
+
+
+def decode_video(file: Path, choose: Choose, threads: int = 1) -> Clip:
+    """Decode `file` and keep the frames `choose` asks for; only these are converted to RGB.
+
+    `threads` is FFmpeg's own thread count of the decoder (0: as many as it likes); one is best when several videos
+    are decoded at once.  Raises MediaError, naming the file, what was found and what to do, if the file is missing, no
+    video, damaged or cut short; an error of `choose` (a clip too short) gets the name of the file.
+    """
+    require_file(file, "video")
+    facts = _inspect(file)
+    expected = facts.frames
+    if expected < 2:  # too few to be asked for anything: find out whether that is so
+        expected = _decode(file, (), facts, threads)[1]
+    indices = _choose(file, choose, expected, facts.fps)
+    pictures, total = _decode(file, indices, facts, threads)
+    if total != expected:
+        logger.info("%s: %d frames expected from the container, %d decoded; reading again", file, expected, total)
+        indices = _choose(file, choose, total, facts.fps)
+        pictures, _ = _decode(file, indices, facts, threads)
+    if len({picture.shape for picture in pictures}) > 1:
+        sizes = ", ".join(sorted({f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures}))
+        raise MediaError(f"video {file}: the frame size changes ({sizes}); re-encode the clip at one size.")
+    return Clip(np.stack(pictures), indices, facts.fps, total)
+
+
+def decode_image(file: Path) -> Image.Image:
+    """Read a picture as RGB: turned upright by its EXIF orientation, transparent parts on white.
+
+    Raises MediaError, naming the file, what was found and what to do.
+    """
+    require_file(file, "image")
+    try:
+        with Image.open(file, formats=IMAGE_FORMATS) as picture:
+            picture.load()
+            return _to_rgb(ImageOps.exif_transpose(picture), file)
+    except Image.UnidentifiedImageError:
+        raise MediaError(f"image {file} is not a picture: it holds {describe(file)}. {remedy(file)}.") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        # Pillow's readers raise all of these for damaged data: SyntaxError for a broken PNG chunk, for instance.
+        raise MediaError(f"image {file} is damaged or cut short ({error}); {describe(file)}. {remedy(file)}.") from None
+
+
+def _to_rgb(picture: Image.Image, file: Path) -> Image.Image:
+    if picture.mode.startswith("I") or picture.mode == "F":
+        # Pillow clips these to white instead of scaling them.
+        raise MediaError(f"image {file} has pixels of mode {picture.mode}; convert it to 8 bits a channel.")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _open(file: Path) -> InputContainer:
+    try:
+        return av.open(str(file), options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
+    except FFmpegError as error:
+        raise MediaError(
+            f"video {file} is no video, damaged or cut short ({error.strerror}): it holds {describe(file)}. "
+            f"{remedy(file)}."
+        ) from None
+
+
+def _stream(container: InputContainer, file: Path) -> VideoStream:
+    if not container.streams.video:
+        raise MediaError(f"video {file} has no video track; {describe(file)}. {remedy(file)}.")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise MediaError(
+            f"video {file}: this FFmpeg has no decoder for its video track, or the track's header is damaged; "
+            f"{describe(file)}. Convert it to H.264. {remedy(file)}."
+        )
+    return stream
+
+
+def _inspect(file: Path) -> _Facts:
+    with _open(file) as container:
+        stream = _stream(container, file)
+        rate = stream.average_rate or stream.guessed_rate
+        if not rate:
+            raise MediaError(f"video {file} declares no frame rate; re-encode the clip.")
+        index = stream.index_entries
+        if stream.frames and len(index) == stream.frames:
+            _refuse_short_file(file, max(entry.pos + entry.size for entry in index))
+            frames = sum(not entry.is_discard for entry in index)
+            return _Facts(float(rate), frames, indexed=sum(entry.size > 0 for entry in index))
+        try:
+            frames = sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
+        except FFmpegError as error:
+            raise _damaged(file, str(error.strerror)) from None
+        return _Facts(float(rate), frames, indexed=0)
+
+
+def _refuse_short_file(file: Path, needed: int) -> None:
+    size = file.stat().st_size
+    if needed > size:
+        raise _damaged(file, f"its index speaks of {needed:,} bytes and the file has {size:,}")
+
+
+def _choose(file: Path, choose: Choose, total: int, fps: float) -> tuple[int, ...]:
+    try:
+        return choose(total, fps)
+    except MediaError as error:
+        raise MediaError(f"video {file}: {error}.") from None
+
+
+def _decode(file: Path, wanted: tuple[int, ...], facts: _Facts, threads: int) -> tuple[list[np.ndarray], int]:
+    """The wanted frames and the number of all frames, in one pass from the first to the last."""
+    keep = set(wanted)
+    pictures: list[np.ndarray] = []
+    count = packets = 0
+    last: float | None = None
+    with _open(file) as container:
+        stream = _stream(container, file)
+        stream.codec_context.thread_count = threads
+        if threads != 1:
+            stream.thread_type = "AUTO"
+        try:
+            for packet in container.demux(stream):
+                if packet.is_corrupt:
+                    raise _damaged(file, f"a packet is cut short or damaged after frame {count} of {facts.frames}")
+                packets += packet.size > 0
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        raise _damaged(file, f"frame {count} of {facts.frames} cannot be decoded whole")
+                    if count in keep:
+                        pictures.append(_rgb(frame))
+                    count += 1
+                    last = frame.time
+        except FFmpegError as error:
+            raise _damaged(file, f"{error.strerror}, after frame {count} of {facts.frames}") from None
+        if packets < facts.indexed:
+            raise _damaged(file, f"its index promises {facts.indexed} packets and {packets} are there")
+        _refuse_early_end(file, stream, last)
+    return pictures, count
+
+
+def _refuse_early_end(file: Path, stream: VideoStream, last: float | None) -> None:
+    """`last` is the time of the last frame in seconds, None if it has none."""
+    declared = _matroska_duration(stream)
+    rate = stream.average_rate
+    if declared is None or last is None or not rate:
+        return
+    end = last + float(1 / rate)
+    if declared - end > LATE:
+        raise _damaged(file, f"it ends after {end:.1f} s and its header says {declared:.1f} s")
+
+
+def _rgb(frame: av.VideoFrame) -> np.ndarray:
+    picture = frame.to_ndarray(format="rgb24")
+    # A display matrix says how a player turns the picture (degrees counter-clockwise); numpy turns the same way.
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+def _matroska_duration(stream: VideoStream) -> float | None:
+    """Seconds the muxer wrote for this track, tag DURATION such as "00:00:10.333000000"; None without one."""
+    parts = stream.metadata.get("DURATION", "").split(":")
+    try:
+        hours, minutes, seconds = (float(part) for part in parts)
+    except ValueError:
+        return None
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _damaged(file: Path, why: str) -> MediaError:
+    return MediaError(f"video {file} is damaged or cut short: {why}; {describe(file)}. {remedy(file)}.")

@@ -1,0 +1,256 @@
+"""Trains the miniature's base model from scratch: `sbr mini pretrain recipes/mini/pretrain.toml`.
+
+Every optimizer step draws lessons (corpus.py), computes the mean log-likelihood of the answers' tokens with the prompt
+computed once per lesson (model/logprobs.py), and updates: Muon for the matrices inside the layers, AdamW for the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch.utils.data import DataLoader, Dataset
+from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor, get_scheduler
+
+from sbr.config import FramesConfig, PromptConfig, Section, write_resolved
+from sbr.errors import ConfigError
+from sbr.mini.base_model import build_model, build_processor, build_tokenizer
+from sbr.mini.corpus import Lesson, LessonMaker, vocabulary
+from sbr.model.logprobs import completion_logprobs
+from sbr.model.shared_prefix import ATTENTION
+from sbr.prompt.encode import PromptEncoder
+from sbr.types import Frames, Prompt
+
+log = logging.getLogger(__name__)
+
+
+class Phase(Section):
+    """A stretch of training with a fixed mixture: how many lessons of each kind an optimizer step holds."""
+
+    steps: int = Field(ge=1)
+    captions: int = Field(default=0, ge=0)
+    most_actions: int = Field(default=1, ge=1, le=7)
+    """Longest clip of a caption, in actions."""
+    lookups: int = Field(default=0, ge=0)
+    questions: int = Field(default=0, ge=0)
+    responses: int = Field(default=4, ge=1)
+    """Answers to one lookup or question."""
+
+
+class PretrainRecipe(Section):
+    """`sbr mini pretrain RECIPE`"""
+
+    output_dir: Path
+    seed: int = 0
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    frames: FramesConfig = FramesConfig(height=84, width=84)
+    prompt: PromptConfig = PromptConfig()
+    muon_learning_rate: float = Field(default=1e-2, gt=0)
+    adamw_learning_rate: float = Field(default=1.5e-3, gt=0)
+    warmup_steps: int = Field(default=50, ge=0)
+    letter_weight: float = Field(default=1.0, gt=0)
+    """Weight of the letter among the answer's tokens."""
+    pictures: int = Field(default=3000, ge=1)
+    """Clips in the pool of each kind."""
+    workers: int = Field(default=1, ge=0)
+    """Processes that draw lessons; 0 draws them in the training process."""
+
+    @property
+    def steps(self) -> int:
+        return sum(phase.steps for phase in self.phases)
+
+
+@dataclass(frozen=True, slots=True)
+class LessonBatch:
+    """The lessons of one kind in one step; every prompt has the same number of answers."""
+
+    kind: str
+    prompts: tuple[Prompt, ...]
+    responses_PG: tuple[tuple[tuple[int, ...], ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainMetrics:
+    """One line of metrics.jsonl: mean negative log-likelihood (nats a token) of every kind of lesson."""
+
+    step: int
+    caption: float | None
+    lookup: float | None
+    question: float | None
+    letter_accuracy: float | None
+    """Share of lookup and question answers whose letter is the model's most probable one, given their own reasoning."""
+    learning_rate: float
+    seconds: float
+
+
+class LessonSteps(Dataset[list[LessonBatch]]):
+    """Item i holds the encoded lessons of optimizer step i."""
+
+    def __init__(self, recipe: PretrainRecipe, processor: Qwen2VLProcessor) -> None:
+        self.recipe = recipe
+        self.maker = LessonMaker(recipe.frames, recipe.seed, recipe.pictures)
+        self.processor = processor
+        self.encoder = PromptEncoder(processor, recipe.prompt)
+        self.phase_of_step = [phase for phase in recipe.phases for _ in range(phase.steps)]
+
+    def __len__(self) -> int:
+        return len(self.phase_of_step)
+
+    def __getitem__(self, step: int) -> list[LessonBatch]:
+        phase = self.phase_of_step[step]
+        # A different stride for every kind would repeat lessons; numbering by (step, place) never does.
+        numbers: Callable[[int], Iterator[int]] = lambda count: (step * 1000 + place for place in range(count))  # noqa: E731
+        kinds = {
+            "caption": [self.maker.caption(n, phase.most_actions) for n in numbers(phase.captions)],
+            "lookup": [self.maker.lookup(n, phase.responses) for n in numbers(phase.lookups)],
+            "question": [self.maker.question(n, phase.responses) for n in numbers(phase.questions)],
+        }
+        return [self._encode(kind, lessons) for kind, lessons in kinds.items() if lessons]
+
+    def _encode(self, kind: str, lessons: Sequence[Lesson]) -> LessonBatch:
+        prompts = tuple(self._prompt(lesson) for lesson in lessons)
+        tokenizer = self.processor.tokenizer
+        end = tokenizer.eos_token_id
+        answers = tuple(
+            tuple((*tokenizer(text, add_special_tokens=False).input_ids, end) for text in lesson.responses)
+            for lesson in lessons
+        )
+        return LessonBatch(kind, prompts, answers)
+
+    def _prompt(self, lesson: Lesson) -> Prompt:
+        if lesson.sample is not None and lesson.frames is not None:
+            return self.encoder.encode(lesson.sample, lesson.frames)
+        return _plain_prompt(self.processor, lesson.text, lesson.frames)
+
+
+def _plain_prompt(processor: Qwen2VLProcessor, text: str, frames: Frames | None) -> Prompt:
+    """A chat turn of a clip (if any) and words, without the benchmark's question template."""
+    content: list[dict[str, str]] = [{"type": "video"}] if frames is not None else []
+    chat = processor.apply_chat_template(
+        [{"role": "user", "content": [*content, {"type": "text", "text": text}]}],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    videos = None if frames is None or frames.video_THWC is None else [torch.from_numpy(frames.video_THWC).movedim(-1, 1)]
+    inputs = processor(
+        text=[chat],
+        videos=videos,
+        videos_kwargs={"do_resize": False, "do_sample_frames": False, "cap_pixels_per_frame": False},
+        return_tensors="pt",
+    )
+    ids_S = inputs["input_ids"][0]
+    return Prompt(
+        text=chat,
+        input_ids_S=ids_S,
+        mm_token_type_ids_S=inputs["mm_token_type_ids"][0],
+        pixel_values=None,
+        image_grid_thw=None,
+        pixel_values_videos=inputs.get("pixel_values_videos"),
+        video_grid_thw=inputs.get("video_grid_thw"),
+    )
+
+
+def pretrain(recipe: PretrainRecipe, on_step: Callable[[PretrainMetrics], None]) -> Path:
+    """Train and save; returns the folder of the finished model.  `on_step` is called after every optimizer step."""
+    run = recipe.output_dir
+    if (run / "metrics.jsonl").exists():
+        raise ConfigError(f"{run} already holds a pretraining run; remove it or choose another output_dir")
+    run.mkdir(parents=True, exist_ok=True)
+    write_resolved(recipe, run / "recipe.json")
+    seed_everything(recipe.seed)
+    tokenizer = build_tokenizer(vocabulary())
+    processor = build_processor(tokenizer)
+    model = build_model(tokenizer, recipe.seed)
+    model.set_attn_implementation({"text_config": ATTENTION, "vision_config": "sdpa"})
+    model.train()
+    muon, adamw = _optimizers(model, recipe)
+    schedules = [
+        get_scheduler("linear", optimizer, num_warmup_steps=recipe.warmup_steps, num_training_steps=recipe.steps)
+        for optimizer in (muon, adamw)
+    ]
+    loader = DataLoader(
+        LessonSteps(recipe, processor),
+        batch_size=None,
+        num_workers=recipe.workers,
+        prefetch_factor=4 if recipe.workers else None,
+    )
+    letters = torch.tensor(tokenizer.convert_tokens_to_ids(list("ABCD")))
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as metrics_file:
+        started = time.perf_counter()
+        for step, batches in enumerate(loader):
+            losses: dict[str, float] = {}
+            hits: list[float] = []
+            for batch in batches:
+                loss, hit = _answer_loss(model, batch, letters, recipe.letter_weight)
+                loss.backward()
+                losses[batch.kind] = loss.item()
+                hits += hit
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimizer in (muon, adamw):
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            for schedule in schedules:
+                schedule.step()
+            metrics = PretrainMetrics(
+                step=step + 1,
+                caption=losses.get("caption"),
+                lookup=losses.get("lookup"),
+                question=losses.get("question"),
+                letter_accuracy=float(np.mean(hits)) if hits else None,
+                learning_rate=adamw.param_groups[0]["lr"],
+                seconds=time.perf_counter() - started,
+            )
+            metrics_file.write(json.dumps(asdict(metrics)) + "\n")
+            metrics_file.flush()
+            on_step(metrics)
+    return save(model, processor, run / "final")
+
+
+def save(model: Qwen2VLForConditionalGeneration, processor: Qwen2VLProcessor, folder: Path) -> Path:
+    """An ordinary Hugging Face folder."""
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _answer_loss(
+    model: Qwen2VLForConditionalGeneration, batch: LessonBatch, letters: torch.Tensor, letter_weight: float
+) -> tuple[torch.Tensor, list[float]]:
+    """Weighted mean negative log-likelihood of the answer tokens; for each answer with a letter, whether p > 1/2."""
+    result = completion_logprobs(model, batch.prompts, batch.responses_PG)
+    weights_BL = result.mask_BL.float()
+    tokens_BL = torch.zeros(weights_BL.shape, dtype=torch.long)
+    rows = [answer for answers in batch.responses_PG for answer in answers]
+    for row, answer in enumerate(rows):
+        tokens_BL[row, : len(answer)] = torch.tensor(answer)
+    is_letter_BL = torch.isin(tokens_BL, letters)
+    weights_BL[is_letter_BL] *= letter_weight
+    loss = -(result.logprobs_BL * weights_BL).sum() / weights_BL.sum()
+    return loss, (result.logprobs_BL.detach()[is_letter_BL] > math.log(0.5)).float().tolist()
+
+
+def _optimizers(
+    model: Qwen2VLForConditionalGeneration, recipe: PretrainRecipe
+) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    """Muon (momentum orthogonalised by Newton-Schulz) for the layers' matrices, AdamW for embeddings, norms, biases."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and (".layers." in name or ".blocks." in name)]
+    inside = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in inside]
+    muon = torch.optim.Muon(matrices, lr=recipe.muon_learning_rate, momentum=0.95, weight_decay=0.0)
+    adamw = torch.optim.AdamW(rest, lr=recipe.adamw_learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    return muon, adamw

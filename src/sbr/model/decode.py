@@ -1,0 +1,105 @@
+"""Cache and attention of shared-prefix decoding: prompt keys once per prompt, completion keys once per completion.
+
+In a step all G queries of a prompt are rows of one matrix product against the prompt's keys; the softmax runs over
+[prompt scores | completion scores] together, so the result is that of ordinary attention (cf. Hydragen, arXiv
+2402.05099).  Rows stand in the order p0g0, p0g1, ..., p1g0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache
+
+from sbr.model.shared_prefix import PackedRow
+
+
+@dataclass(eq=False)
+class DecodeCache:
+    """A `Layout` for steps of one new token per completion.  K key heads, D head width, all per layer in lists."""
+
+    group_size: int
+    prompt_keys: list[torch.Tensor]
+    """(P, K, longest prompt, D), padded at the right."""
+    prompt_values: list[torch.Tensor]
+    prompt_bias: torch.Tensor | None
+    """(P, 1, 1, longest prompt): -inf on padding; None when all prompts are equally long."""
+    keys: list[torch.Tensor]
+    """(B, K, capacity, D): completion tokens, the first `length` are filled."""
+    values: list[torch.Tensor]
+    length: int = 0
+
+    @classmethod
+    def after_prefill(cls, cache: DynamicCache, row: PackedRow, group_size: int, capacity: int) -> DecodeCache:
+        """Take over the keys and values of a packed row of P prompts without completions."""
+        layers: list[Any] = cache.layers
+        prompt_keys = [_per_prompt(layer.keys, row.lengths_P) for layer in layers]
+        prompt_values = [_per_prompt(layer.values, row.lengths_P) for layer in layers]
+        P, K, longest, D = prompt_keys[0].shape
+        lengths_P = torch.tensor(row.lengths_P, device=prompt_keys[0].device)
+        padding = torch.arange(longest, device=lengths_P.device) >= lengths_P[:, None]
+        bias = torch.zeros(padding.shape, device=lengths_P.device).masked_fill(padding, float("-inf"))
+        shape = (P * group_size, K, capacity, D)
+        return cls(
+            group_size=group_size,
+            prompt_keys=prompt_keys,
+            prompt_values=prompt_values,
+            prompt_bias=bias[:, None, None] if len(set(row.lengths_P)) > 1 else None,
+            keys=[key.new_empty(shape) for key in prompt_keys],
+            values=[value.new_empty(shape) for value in prompt_values],
+        )
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, dropout: float
+    ) -> torch.Tensor:
+        """One new token a row: query (B, heads, 1, D), key and value (B, K, 1, D) -> (B, 1, heads, D).  No dropout."""
+        B, K, _, D = key.shape
+        end = self.length + 1
+        self.keys[layer][:, :, self.length] = key[:, :, 0]
+        self.values[layer][:, :, self.length] = value[:, :, 0]
+        query = query.view(B, K, -1, D) * scaling
+        heads = query.shape[2]
+        query_P = (
+            query.view(-1, self.group_size, K, heads, D).transpose(1, 2).reshape(-1, K, self.group_size * heads, D)
+        )
+
+        prompt_scores = query_P @ self.prompt_keys[layer].mT
+        if self.prompt_bias is not None:
+            prompt_scores = prompt_scores + self.prompt_bias
+        own_scores = query @ self.keys[layer][:, :, :end].mT
+        S = prompt_scores.shape[-1]
+        scores = torch.cat([self._by_prompt(own_scores), prompt_scores], -1)
+        weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
+        own_weights, prompt_weights = weights.split([end, S], -1)
+        prompt_out = prompt_weights @ self.prompt_values[layer]
+        own_out = self._by_row(own_weights) @ self.values[layer][:, :, :end]
+        return (self._by_row(prompt_out) + own_out).reshape(B, 1, K * heads, D)
+
+    def keep(self, prompts: torch.Tensor, rows: torch.Tensor, group_size: int) -> None:
+        """Drop all but the given prompts and rows (indices); every kept prompt keeps `group_size` rows."""
+        self.group_size = group_size
+        if self.prompt_bias is not None:
+            self.prompt_bias = self.prompt_bias[prompts]
+        for layer in range(len(self.keys)):
+            if len(prompts) < len(self.prompt_keys[layer]):
+                self.prompt_keys[layer] = self.prompt_keys[layer][prompts]
+                self.prompt_values[layer] = self.prompt_values[layer][prompts]
+            self.keys[layer] = self.keys[layer][rows]
+            self.values[layer] = self.values[layer][rows]
+
+    def _by_prompt(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B, K, heads, X) -> (P, K, G * heads, X)."""
+        return rows.unflatten(0, (-1, self.group_size)).transpose(1, 2).flatten(2, 3)
+
+    def _by_row(self, prompts: torch.Tensor) -> torch.Tensor:
+        """(P, K, G * heads, X) -> (B, K, heads, X)."""
+        return prompts.unflatten(2, (self.group_size, -1)).transpose(1, 2).flatten(0, 1)
+
+
+def _per_prompt(packed: torch.Tensor, lengths_P: tuple[int, ...]) -> torch.Tensor:
+    """(1, K, sum of lengths, D) -> (P, K, longest, D), contiguous, zeros at the right."""
+    split = packed[0].transpose(0, 1).split(lengths_P)
+    return pad_sequence(list(split), batch_first=True).transpose(1, 2).contiguous()

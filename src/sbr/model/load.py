@@ -1,0 +1,112 @@
+"""Checkpoints -> models and processors, with errors a person can act on."""
+
+from __future__ import annotations
+
+import logging
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HFValidationError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoProcessor, Qwen2VLForConditionalGeneration, Qwen2VLProcessor
+
+from sbr.config import ModelConfig
+from sbr.errors import CheckpointError
+from sbr.model.shared_prefix import ATTENTION
+
+BUILT_IN = {"sbr:mini": ("sbr.mini", "base")}
+"""Names of checkpoints inside the package: (package, folder)."""
+
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+_log = logging.getLogger(__name__)
+
+
+def resolve_model_path(path: str) -> str:
+    """A folder, or the hub name `path` stands for.
+
+    "sbr:mini" is the base model inside the package.  An existing folder is itself.  "owner/name" is a hub name unless
+    a folder `owner` lies here.  Anything else raises CheckpointError: a mistyped folder is never looked up on the hub.
+    """
+    if path in BUILT_IN:
+        package, name = BUILT_IN[path]
+        folder = Path(str(resources.files(package))) / name
+        if not folder.is_dir():
+            raise CheckpointError(
+                f"{path} is not in this installation ({folder} is missing); install the package again"
+            )
+        return str(folder)
+    if path.startswith("sbr:"):
+        raise CheckpointError(f"there is no built-in model {path!r}; there is {', '.join(BUILT_IN)}")
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    if folder.exists():
+        raise CheckpointError(f"model {path} is a file; give the folder that holds config.json")
+    if HUB_NAME.fullmatch(path) and not Path(path.split("/")[0]).exists():
+        return path
+    raise CheckpointError(f"model folder {path} does not exist; give a folder, a hub name (owner/name) or sbr:mini")
+
+
+def load_processor(path: str) -> Qwen2VLProcessor:
+    """The checkpoint's own processor: tokenizer, chat template, image and video processor.  `path` as in a recipe."""
+    resolved = resolve_model_path(path)
+    try:
+        processor = AutoProcessor.from_pretrained(resolved)
+    except (OSError, ValueError, HFValidationError) as error:
+        raise CheckpointError(f"{path}: the processor cannot be loaded: {_first_line(error)}") from error
+    if not isinstance(processor, Qwen2VLProcessor):
+        raise CheckpointError(f"{path}: its processor is {type(processor).__name__}, not that of a Qwen2-VL checkpoint")
+    if processor.chat_template is None:
+        raise CheckpointError(f"{path}: there is no chat template (chat_template.jinja); copy it from the base model")
+    return processor
+
+
+def load_model(config: ModelConfig, device: torch.device) -> Qwen2VLForConditionalGeneration:
+    """The model on `device`, weights in `config.dtype`, ready for shared-prefix passes and ordinary use.
+
+    Raises CheckpointError when the folder is missing, is not a Qwen2-VL, or lacks weights (nothing is ever left at
+    its random initial value).
+    """
+    resolved = resolve_model_path(config.path)
+    _check_config(config.path, resolved)
+    try:
+        loaded: Any = Qwen2VLForConditionalGeneration.from_pretrained(
+            resolved,
+            dtype=getattr(torch, config.dtype),
+            attn_implementation={"text_config": ATTENTION, "vision_config": "sdpa"},
+            output_loading_info=True,
+        )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{config.path}: the weights cannot be loaded: {_first_line(error)}") from error
+    model, info = loaded
+    absent = sorted(info["missing_keys"])
+    if absent:
+        raise CheckpointError(
+            f"{config.path}: {len(absent)} weights are missing, the first is {absent[0]}; "
+            "the checkpoint is incomplete: copy or download it again"
+        )
+    model.model.visual.requires_grad_(config.train_vision)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model.to(device)
+
+
+def _check_config(path: str, resolved: str) -> None:
+    if not Path(resolved).is_dir():
+        _log.info("%s is not a folder here; looking it up on the Hugging Face hub", resolved)
+    try:
+        found: Any = AutoConfig.from_pretrained(resolved)
+    except (OSError, ValueError, HFValidationError) as error:
+        raise CheckpointError(f"{path}: config.json cannot be loaded: {_first_line(error)}") from error
+    if found.model_type != "qwen2_vl":
+        raise CheckpointError(f"{path} is a {found.model_type} checkpoint; this version trains and evaluates qwen2_vl")
+    if "sliding_attention" in found.text_config.layer_types:
+        raise CheckpointError(f"{path} uses sliding-window attention, which shared-prefix passes do not implement")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

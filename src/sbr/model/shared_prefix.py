@@ -1,0 +1,236 @@
+"""Several groups in one forward pass, every prompt and picture computed once (exact; same idea: arXiv 2506.05433).
+
+A batch is ONE row without padding: [prompt 1 | its completions | prompt 2 | its completions | ...].  The linear layers
+see each token once.  Only attention knows the groups: a prompt attends causally to itself, a completion to its prompt
+and causally to itself.  Positions of every completion continue from the largest M-RoPE position of its prompt.
+
+Everything goes through public interfaces of transformers: an attention function registered under `ATTENTION` finds
+the layout among the keyword arguments of the forward pass.  Without a layout it is ordinary SDPA with ordinary masks,
+so `model(...)` and `model.generate(...)` keep their meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface, Cache, Qwen2VLForConditionalGeneration
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from sbr.types import Prompt
+
+ATTENTION = "sbr_shared_prefix"
+"""Name of the attention implementation; `sbr.model.load.load_model` selects it for the text model."""
+
+NO_MASK = {"full_attention": None}
+"""Given as attention_mask it keeps transformers from building a mask: the layout is the mask."""
+
+
+class Layout(Protocol):
+    """Who attends to whom.  Tensors are (batch, heads, tokens, head width); keys and values have fewer heads (GQA)."""
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, dropout: float
+    ) -> torch.Tensor:
+        """Attention output (batch, tokens, heads, head width) of layer number `layer`."""
+        ...
+
+
+def shared_prefix_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    layout: Layout | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """The function transformers calls in every text layer."""
+    if layout is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
+    return layout.attend(module.layer_idx, query, key, value, scaling, dropout), None
+
+
+AttentionInterface.register(ATTENTION, shared_prefix_attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupLayout:
+    """One group inside a packed row: S prompt tokens, then the C tokens of G completions of at most L tokens."""
+
+    prompt_length: int
+    shape_GL: tuple[int, int]
+    gather: torch.Tensor
+    """(G * L,): where token (g, l) lies among the C tokens; 0 for padding."""
+    valid_C: torch.Tensor
+    """Inverse: which flat (g, l) each of the C tokens is."""
+    mask: torch.Tensor
+    """(query heads per key head * L, S + L): True where a completion token may look."""
+
+    @classmethod
+    def of(cls, prompt_length: int, lengths_G: Sequence[int], query_groups: int, device: torch.device) -> GroupLayout:
+        longest = max(lengths_G, default=0)
+        present_GL = torch.arange(longest) < torch.tensor(lengths_G, dtype=torch.long)[:, None]
+        gather_GL = torch.zeros(present_GL.shape, dtype=torch.long)
+        gather_GL[present_GL] = torch.arange(sum(lengths_G))
+        mask = torch.ones(longest, prompt_length + longest, dtype=torch.bool).tril(prompt_length)
+        return cls(
+            prompt_length,
+            (len(lengths_G), longest),
+            gather_GL.flatten().to(device),
+            present_GL.flatten().nonzero().squeeze(1).to(device),
+            mask.repeat(query_groups, 1).to(device),
+        )
+
+    def attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, dropout: float
+    ) -> torch.Tensor:
+        """(1, heads, S + C, width) -> (1, S + C, heads, width)."""
+        sizes = [self.prompt_length, query.shape[2] - self.prompt_length]
+        query_S, query_C = query.split(sizes, 2)
+        key_S, key_C = key.split(sizes, 2)
+        value_S, value_C = value.split(sizes, 2)
+        prompt = scaled_dot_product_attention(
+            query_S, key_S, value_S, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=True
+        ).transpose(1, 2)
+        if sizes[1] == 0:
+            return prompt
+        (G, L), (_, K, _, D) = self.shape_GL, key.shape
+        # The query heads of one key head become rows of one product: no copy of a key per query head.  Padding stands
+        # at the right, so causality hides it, and only valid rows are read back.
+        padded = query_C.index_select(2, self.gather).view(K, -1, G, L, D)
+        out = scaled_dot_product_attention(
+            padded.permute(2, 0, 1, 3, 4).reshape(G, K, -1, D),
+            self._keys(key_S, key_C),
+            self._keys(value_S, value_C),
+            attn_mask=self.mask,
+            scale=scaling,
+            dropout_p=dropout,
+        )
+        out = out.view(G, K, -1, L, D).permute(0, 3, 1, 2, 4).reshape(G * L, -1, D)
+        return torch.cat([prompt, out.index_select(0, self.valid_C)[None]], 1)
+
+    def _keys(self, prompt: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """Keys or values (1, K, S, width) and (1, K, C, width) -> (G, K, S + L, width)."""
+        G, L = self.shape_GL
+        padded = own[0].index_select(1, self.gather).unflatten(1, (G, L)).transpose(0, 1)
+        return torch.cat([prompt.expand(G, -1, -1, -1), padded], 2)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedRow:
+    """The row itself, on the model's device, and where things lie in it."""
+
+    input_ids_1S: torch.Tensor
+    position_ids_31S: torch.Tensor
+    groups_P: tuple[GroupLayout, ...]
+    lengths_P: tuple[int, ...]
+    """Tokens of each group: prompt and completions."""
+    prompt_ends_P: torch.Tensor
+    """Row index of the last token of each prompt."""
+    next_position_P: torch.Tensor
+    """First position after each prompt, the same on all three axes."""
+    predicts: torch.Tensor
+    """Row index that predicts each completion token; completions in order, all their tokens."""
+
+    def attend(
+        self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, dropout: float
+    ) -> torch.Tensor:
+        parts = zip(*(tensor.split(self.lengths_P, 2) for tensor in (query, key, value)), strict=True)
+        outputs = [
+            group.attend(q, k, v, scaling, dropout) for group, (q, k, v) in zip(self.groups_P, parts, strict=True)
+        ]
+        return torch.cat(outputs, 1)
+
+
+def pack(
+    model: Qwen2VLForConditionalGeneration,
+    prompts: Sequence[Prompt],
+    completions_PG: Sequence[Sequence[Sequence[int]]],
+) -> PackedRow:
+    """Lay out prompts and their completions (token ids; groups and completions may differ in length).
+
+    The last token of a completion predicts nothing and is left out of the row.
+    """
+    config: Any = model.config.text_config
+    device = model.device
+    query_groups = config.num_attention_heads // config.num_key_value_heads
+    ids, positions, groups, prompt_ends, next_positions, predicts, start = [], [], [], [], [], [], 0
+    for prompt, completions_G in zip(prompts, completions_PG, strict=True):
+        position_ids, next_position = prompt_positions(model, prompt)
+        inputs_G = [torch.tensor(completion[:-1], dtype=torch.long) for completion in completions_G]
+        lengths_G = [len(tokens) for tokens in inputs_G]
+        ids += [prompt.input_ids_S, *inputs_G]
+        positions += [position_ids, *((torch.arange(n) + next_position).expand(3, -1) for n in lengths_G)]
+        groups.append(GroupLayout.of(len(prompt), lengths_G, query_groups, device))
+        prompt_ends.append(start + len(prompt) - 1)
+        next_positions.append(next_position)
+        start += len(prompt)
+        for completion, length in zip(completions_G, lengths_G, strict=True):
+            if len(completion):
+                predicts += [prompt_ends[-1], *range(start, start + length)]
+            start += length
+    return PackedRow(
+        input_ids_1S=torch.cat(ids)[None].to(device),
+        position_ids_31S=torch.cat(positions, 1)[:, None].to(device),
+        groups_P=tuple(groups),
+        lengths_P=tuple(group.prompt_length + len(group.valid_C) for group in groups),
+        prompt_ends_P=torch.tensor(prompt_ends, device=device),
+        next_position_P=torch.tensor(next_positions, device=device),
+        predicts=torch.tensor(predicts, dtype=torch.long, device=device),
+    )
+
+
+def prompt_positions(model: Qwen2VLForConditionalGeneration, prompt: Prompt) -> tuple[torch.Tensor, int]:
+    """M-RoPE positions (3, S) of a prompt and the first position after it."""
+    core: Any = model.model
+    positions, _ = core.get_rope_index(
+        prompt.input_ids_S[None], prompt.mm_token_type_ids_S[None], prompt.image_grid_thw, prompt.video_grid_thw
+    )
+    return positions[:, 0], int(positions.max()) + 1
+
+
+def encode_media(
+    model: Qwen2VLForConditionalGeneration, prompts: Sequence[Prompt]
+) -> dict[str, BaseModelOutputWithPooling]:
+    """Features of all pictures of all prompts from ONE call of the vision tower.
+
+    One call whatever the batch holds: under sharded training every process must make the same calls, and a row
+    without video must not change their number.
+    """
+    images = [(p.pixel_values, p.image_grid_thw) for p in prompts if p.pixel_values is not None]
+    videos = [(p.pixel_values_videos, p.video_grid_thw) for p in prompts if p.pixel_values_videos is not None]
+    media: list[Any] = images + videos
+    if not media:
+        return {}
+    pixels = torch.cat([patches for patches, _ in media]).to(model.device)
+    grids = torch.cat([grid for _, grid in media]).to(model.device)
+    core: Any = model.model
+    features = core.get_image_features(pixels, grids, return_dict=True).pooler_output
+    image_count = sum(len(grid) for _, grid in images if grid is not None)
+    split = {"image": features[:image_count], "video": features[image_count:]}
+    return {kind: BaseModelOutputWithPooling(pooler_output=part) for kind, part in split.items() if part}
+
+
+def packed_hidden_states(
+    model: Qwen2VLForConditionalGeneration, prompts: Sequence[Prompt], row: PackedRow, cache: Cache | None = None
+) -> torch.Tensor:
+    """Last hidden states (S, hidden width) of a packed row; `cache` receives keys and values when given."""
+    output = model.model(
+        input_ids=row.input_ids_1S,
+        position_ids=row.position_ids_31S,
+        attention_mask=NO_MASK,
+        mm_encoder_outputs=encode_media(model, prompts),
+        past_key_values=cache,
+        use_cache=cache is not None,
+        layout=row,
+    )
+    return output.last_hidden_state[0]

@@ -1,0 +1,98 @@
+"""Sample and Frames -> Prompt, through the checkpoint's own processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from sbr.config import PromptConfig
+from sbr.errors import DataError, PromptTooLongError
+from sbr.prompt.template import chat_messages, question_text
+from sbr.types import Frames, Prompt, Sample
+
+
+class PromptEncoder:
+    """Turns questions into model inputs; `processor` is a Qwen2VLProcessor (`sbr.model.load.load_processor`).
+
+    The frames are taken as they are: sampling and resizing belong to sbr.frames.
+    """
+
+    def __init__(self, processor: Any, config: PromptConfig) -> None:
+        self.processor = processor
+        self.config = config
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.processor.tokenizer
+
+    def encode(self, sample: Sample, frames: Frames) -> Prompt:
+        """Tokens, patches and grids of one question.
+
+        Raises PromptTooLongError with the sizes when the prompt holds more than `config.max_tokens` tokens, DataError
+        when the frames do not fit the sample or the checkpoint, or when the question holds a special token.
+        """
+        self._check(sample, frames)
+        text = self.processor.apply_chat_template(chat_messages(sample), tokenize=False, add_generation_prompt=True)
+        video = None if frames.video_THWC is None else [_channels_first(frames.video_THWC)]
+        inputs = self.processor(
+            text=[text],
+            images=[_channels_first(frames.image_HWC)],
+            videos=video,
+            images_kwargs={"do_resize": False},
+            # cap_pixels_per_frame concerns resizing only; naming it silences a warning about a future default.
+            videos_kwargs={"do_resize": False, "do_sample_frames": False, "cap_pixels_per_frame": False},
+            return_tensors="pt",
+        )
+        prompt = Prompt(
+            text=text,
+            input_ids_S=inputs["input_ids"][0],
+            mm_token_type_ids_S=inputs["mm_token_type_ids"][0],
+            pixel_values=inputs["pixel_values"],
+            image_grid_thw=inputs["image_grid_thw"],
+            pixel_values_videos=inputs.get("pixel_values_videos"),
+            video_grid_thw=inputs.get("video_grid_thw"),
+        )
+        self._check_sizes(sample, prompt)
+        return prompt
+
+    def _check(self, sample: Sample, frames: Frames) -> None:
+        if (sample.video is None) != (frames.video_THWC is None):
+            has = "no video" if sample.video is None else f"the video {sample.video}"
+            raise DataError(f"sample {sample.sample_id} has {has}, but its frames say otherwise; load them again")
+        unit = self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
+        for name, pixels in (("image", frames.image_HWC), ("video", frames.video_THWC)):
+            if pixels is not None and (pixels.shape[-3] % unit or pixels.shape[-2] % unit):
+                raise DataError(
+                    f"sample {sample.sample_id}: {name} frames are {pixels.shape[-3]}x{pixels.shape[-2]} pixels; "
+                    f"this checkpoint needs multiples of {unit}: set frames.height and frames.width"
+                )
+        text = question_text(sample)
+        for token in self.tokenizer.all_special_tokens:
+            if token in text:
+                raise DataError(f"sample {sample.sample_id}: question or options hold the special token {token}")
+
+    def _check_sizes(self, sample: Sample, prompt: Prompt) -> None:
+        merged = self.processor.image_processor.merge_size**2
+        images = _media_tokens(prompt, 1, prompt.image_grid_thw, merged, f"sample {sample.sample_id}: image")
+        videos = _media_tokens(prompt, 2, prompt.video_grid_thw, merged, f"sample {sample.sample_id}: video")
+        if len(prompt) > self.config.max_tokens:
+            raise PromptTooLongError(
+                f"sample {sample.sample_id}: the prompt holds {len(prompt)} tokens ({videos} video, {images} image, "
+                f"{len(prompt) - videos - images} text), the limit prompt.max_tokens is {self.config.max_tokens}. "
+                "Media tokens are never cut: lower frames.max_frames, frames.height or frames.width, or raise the limit"
+            )
+
+
+def _channels_first(pixels: Any) -> torch.Tensor:
+    """(..., H, W, C) array -> (..., C, H, W) tensor, so that the processor need not guess the order."""
+    return torch.from_numpy(pixels).movedim(-1, -3)
+
+
+def _media_tokens(prompt: Prompt, kind: int, grid: torch.Tensor | None, merged: int, where: str) -> int:
+    """Number of tokens of one kind (1 image, 2 video); DataError unless the grids imply the same number."""
+    found = int((prompt.mm_token_type_ids_S == kind).sum())
+    expected = 0 if grid is None else int(grid.prod(-1).sum()) // merged
+    if found != expected or (grid is not None and found == 0):
+        raise DataError(f"{where}: {found} tokens in the text, but the pictures make {expected}")
+    return found

@@ -1,0 +1,1 @@
+"""Figures for people: tables of summaries and comparisons."""

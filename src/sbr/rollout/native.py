@@ -1,0 +1,163 @@
+"""Completions from the policy itself: every prompt and picture computed once per group, all rows decoded together.
+
+What can be drawn: every ordinary token and the ends of turn named in the checkpoint's generation config.  All other
+special tokens (media, vision, padding, start of turn) and the vocabulary rows that belong to no token are banned.  Of
+the generation config only `eos_token_id` is read; its temperature, penalties and the like are not used.
+
+The returned log-probabilities are those of the policy at temperature 1 over the FULL vocabulary, before banning and
+filtering.  So they agree with `sbr.model.logprobs.completion_logprobs`, also where banning changed the distribution a
+token was drawn from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import DynamicCache, Qwen2VLForConditionalGeneration
+
+from sbr.model.decode import DecodeCache
+from sbr.model.shared_prefix import NO_MASK, pack, packed_hidden_states
+from sbr.rollout.sampling import Sampling, next_tokens, uniforms
+from sbr.types import Completion, Prompt
+
+COMPACT_BELOW = 0.75
+"""Rows leave the batch when what remains is at most this share of it; copying the cache more often costs more."""
+
+
+@torch.no_grad()
+def generate(
+    model: Qwen2VLForConditionalGeneration,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    group_size: int,
+    sampling: Sampling,
+    seeds: Sequence[int],
+) -> list[tuple[Completion, ...]]:
+    """G completions of each prompt.
+
+    A completion depends on its prompt, the seed of its prompt (`seeds`, one a prompt) and its place in the group only,
+    up to floating-point rounding: not on the other prompts, the group size or when other rows end.
+    The model decodes in evaluation mode; the mode of every module is restored.
+    """
+    if len(seeds) != len(prompts):
+        raise ValueError(f"{len(prompts)} prompts need as many seeds, got {len(seeds)}")
+    if not prompts:
+        return []
+    with _evaluating(model):
+        tokens_BL, logprobs_BL = _decode(model, tokenizer, prompts, group_size, sampling, seeds)
+    ends = set(end_tokens(model))
+    completions = [
+        _completion(tokenizer, tokens, logprobs, ends)
+        for tokens, logprobs in zip(tokens_BL.tolist(), logprobs_BL.tolist(), strict=True)
+    ]
+    return [tuple(completions[p * group_size : (p + 1) * group_size]) for p in range(len(prompts))]
+
+
+def end_tokens(model: Qwen2VLForConditionalGeneration) -> list[int]:
+    """Ids that end a completion, from the generation config (which may name one or several)."""
+    ends = model.generation_config.eos_token_id
+    return list(ends) if isinstance(ends, list | tuple) else [ends]
+
+
+def banned_tokens(model: Qwen2VLForConditionalGeneration, tokenizer: Any) -> list[int]:
+    """Ids that are never drawn: special tokens except ends of turn, and vocabulary rows without a token."""
+    config: Any = model.config
+    special = {config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id}
+    special |= set(tokenizer.all_special_ids)
+    special |= {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
+    unused = range(len(tokenizer), config.text_config.vocab_size)
+    return sorted((special | set(unused)) - set(end_tokens(model)))
+
+
+def _decode(
+    model: Qwen2VLForConditionalGeneration,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    group_size: int,
+    sampling: Sampling,
+    seeds: Sequence[int],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids (B, steps), -1 after the end, and log-probabilities (B, steps)."""
+    P, G, steps, device = len(prompts), group_size, sampling.max_new_tokens, model.device
+    row = pack(model, prompts, [()] * P)
+    prefill = DynamicCache()
+    hidden_P = packed_hidden_states(model, prompts, row, prefill)[row.prompt_ends_P]
+    cache = DecodeCache.after_prefill(prefill, row, G, steps - 1)
+    del prefill
+    banned = torch.tensor(banned_tokens(model, tokenizer), device=device)
+    ends = torch.tensor(end_tokens(model), device=device)
+    uniforms_BL = uniforms(seeds, G, steps).flatten(0, 1).to(device)
+    tokens_BL = torch.full((P * G, steps), -1, device=device)
+    logprobs_BL = torch.zeros(P * G, steps, device=device)
+
+    rows = torch.arange(P * G, device=device)  # what the rows still in the batch were at the start
+    positions = row.next_position_P.repeat_interleave(G)
+    active = torch.ones_like(rows, dtype=torch.bool)
+    logits = model.lm_head(hidden_P).repeat_interleave(G, 0)
+    for step in range(steps):
+        tokens, logprobs = _draw(logits, uniforms_BL[rows, step], banned, sampling)
+        tokens_BL[rows[active], step] = tokens[active]
+        logprobs_BL[rows[active], step] = logprobs[active]
+        active = active & ~torch.isin(tokens, ends)
+        remaining = int(active.sum())
+        if remaining == 0 or step == steps - 1:
+            break
+        if remaining <= COMPACT_BELOW * len(rows):
+            keep = _compact(cache, active)
+            rows, positions, active, tokens = rows[keep], positions[keep], active[keep], tokens[keep]
+        hidden = model.model(
+            input_ids=tokens[:, None],
+            position_ids=(positions + step).expand(3, -1)[..., None],
+            attention_mask=NO_MASK,
+            use_cache=False,
+            layout=cache,
+        ).last_hidden_state[:, 0]
+        cache.length += 1
+        logits = model.lm_head(hidden)
+    return tokens_BL, logprobs_BL
+
+
+def _draw(
+    logits_BV: torch.Tensor, uniforms_B: torch.Tensor, banned: torch.Tensor, sampling: Sampling
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Next tokens and their log-probabilities under the full distribution."""
+    logits_BV = logits_BV.to(torch.promote_types(logits_BV.dtype, torch.float32))
+    tokens_B = next_tokens(logits_BV.index_fill(-1, banned, float("-inf")), uniforms_B, sampling)
+    return tokens_B, logits_BV.gather(-1, tokens_B[:, None]).squeeze(-1) - logits_BV.logsumexp(-1)
+
+
+def _compact(cache: DecodeCache, active: torch.Tensor) -> torch.Tensor:
+    """Drop finished prompts, and finished rows down to the largest group left; returns the indices of the kept rows.
+
+    Groups stay equally large, so some finished rows may remain as filling; they are computed and ignored.
+    """
+    active_PG = active.view(-1, cache.group_size)
+    prompts = active_PG.any(1).nonzero().squeeze(1)
+    group_size = int(active_PG.sum(1).max())
+    order = active_PG[prompts].int().argsort(dim=1, descending=True, stable=True)[:, :group_size]
+    keep = (prompts[:, None] * cache.group_size + order).flatten()
+    if len(keep) < len(active):
+        cache.keep(prompts, keep, group_size)
+    return keep
+
+
+def _completion(tokenizer: Any, tokens: Sequence[int], logprobs: Sequence[float], ends: set[int]) -> Completion:
+    length = tokens.index(-1) if -1 in tokens else len(tokens)
+    ids = tuple(tokens[:length])
+    text = tokenizer.decode(ids, skip_special_tokens=True)
+    return Completion(ids, tuple(logprobs[:length]), text, truncated=ids[-1] not in ends)
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every module has its own mode again (a frozen part may differ)."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

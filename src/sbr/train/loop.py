@@ -1,0 +1,172 @@
+"""The training loop: take prompts, look, answer, score, learn, write down.
+
+    samples -> slots of a step -> frames -> prompts -> rollouts -> scores -> advantages -> update -> metrics, checkpoint
+
+One step is one rollout of `train.prompts_per_step` prompts and `algo.updates_per_rollout` optimizer updates on it (one
+in the paper); the learning rate, the metrics and the checkpoints count these steps.  Everything random is a pure
+function of the recipe and the step number, so a resumed run repeats the uninterrupted one exactly.
+
+The loop runs on one process or, under `accelerate launch`, on several; each takes its share of the prompts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from accelerate.utils import gather_object
+
+from sbr.algo.select import Algorithm, select
+from sbr.config import GrpoRecipe
+from sbr.data.benchmark import load_training_samples
+from sbr.errors import ConfigError
+from sbr.prompt.encode import PromptEncoder
+from sbr.train import journal, run_folder
+from sbr.train.checkpoint import save_checkpoint, save_final
+from sbr.train.guard import findings
+from sbr.train.metrics import BatchFigures, CompletionRecord, ProcessStep, StepMetrics, combine, numbers
+from sbr.train.order import Slot, left_over, slots_of_step, total_steps
+from sbr.train.setup import Trainer, make_accelerator, make_trainer
+from sbr.train.stages import FramePrefetcher, Stopwatch, completion_records, encode_prompts, roll_out, score_groups
+from sbr.train.update import make_microbatches, update
+from sbr.types import Frames, Sample
+
+logger = logging.getLogger(__name__)
+
+
+class Watcher(Protocol):
+    """Whoever wants to see progress, e.g. the progress bar of the command line.  Called on the main process only."""
+
+    def began(self, done: int, total: int) -> None:
+        """Training starts after `done` of `total` steps."""
+
+    def stepped(self, metrics: StepMetrics) -> None:
+        """A step is done and written down."""
+
+
+def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None) -> None:
+    """Train the model of `recipe` and leave metrics, checkpoints and final/ in `recipe.output_dir` (`run_folder`).
+
+    With `resume` the newest complete checkpoint is continued, and its later journal lines are written anew; without any
+    checkpoint the run starts at step 1.
+
+    Raises ConfigError or CheckpointError when the run may not start, DataError or MediaError when a sample cannot be
+    used (nothing is skipped), SbrError when a gradient is not finite.
+    """
+    if recipe.rollout.group_size < 2:
+        raise ConfigError(
+            f"rollout.group_size is {recipe.rollout.group_size}: a completion is compared with the others of its "
+            "prompt, so a group of one has no signal; set it to 2 or more (the paper uses 8)"
+        )
+    run_folder.check_start(recipe, resume)
+    samples = load_training_samples(recipe.data.root, recipe.data.train_file, recipe.data.seed, recipe.data.limit)
+    total = total_steps(len(samples), recipe.train)
+    accelerator = make_accelerator(recipe)
+    accelerator.wait_for_everyone()  # every process has checked the folder before one of them changes it
+    if accelerator.is_main_process:
+        run_folder.open_folder(recipe)
+        if unused := left_over(len(samples), recipe.train):
+            logger.warning("%d of %d prompts do not fill a last step and are not used", unused, len(samples))
+    accelerator.wait_for_everyone()
+
+    newest = run_folder.newest_checkpoint(recipe.output_dir)
+    done = run_folder.step_of(newest) if newest else 0
+    if resume and accelerator.is_main_process:
+        logger.info("continuing after step %d of %d in %s", done, total, recipe.output_dir)
+    if done == total and (recipe.output_dir / run_folder.FINAL).exists():
+        return
+    trainer = make_trainer(recipe, accelerator, total, newest)
+    accelerator.init_trackers("sbr", config={"recipe": recipe.model_dump_json()})
+    if watcher and accelerator.is_main_process:
+        watcher.began(done, total)
+    _run_steps(recipe, trainer, samples, done, total, watcher)
+    save_final(recipe, accelerator, trainer.model, trainer.processor)
+    accelerator.end_training()
+
+
+def _run_steps(
+    recipe: GrpoRecipe, trainer: Trainer, samples: Sequence[Sample], done: int, total: int, watcher: Watcher | None
+) -> None:
+    accelerator = trainer.accelerator
+    algorithm = select(recipe.algo)
+    encoder = PromptEncoder(trainer.processor, recipe.prompt)
+    schedule = {
+        step: slots_of_step(samples, step, recipe.train, accelerator.process_index, accelerator.num_processes)
+        for step in range(done + 1, total + 1)
+    }
+    known: frozenset[str] = frozenset()
+    with FramePrefetcher(recipe.frames) as ahead:
+        ahead.request([slot.sample for slot in schedule.get(done + 1, ())])
+        for step, slots in schedule.items():
+            clock = Stopwatch(accelerator.device)
+            with clock("step"):
+                with clock("frames"):
+                    frames = ahead.take()
+                ahead.request([slot.sample for slot in schedule.get(step + 1, ())])
+                learning_rate = float(trainer.schedule.get_last_lr()[0])
+                completions, batches, norms = _step(recipe, trainer, algorithm, encoder, step, slots, frames, clock)
+            part = ProcessStep(completions, batches, norms, clock.seconds())
+            parts: list[ProcessStep] = gather_object([part])
+            if accelerator.is_main_process:
+                epoch = step * recipe.train.prompts_per_step / len(samples)
+                metrics = combine(step, epoch, learning_rate, parts)
+                known = _write_down(recipe, metrics, parts, known)
+                if watcher:
+                    watcher.stepped(metrics)
+                accelerator.log(numbers(metrics), step=step)
+            if step % recipe.train.save_every == 0 or step == total:
+                save_checkpoint(
+                    recipe, step, accelerator, trainer.model, trainer.processor, trainer.optimizer, trainer.schedule
+                )
+
+
+def _step(
+    recipe: GrpoRecipe,
+    trainer: Trainer,
+    algorithm: Algorithm,
+    encoder: PromptEncoder,
+    step: int,
+    slots: Sequence[Slot],
+    frames: Sequence[Frames],
+    clock: Stopwatch,
+) -> tuple[tuple[CompletionRecord, ...], tuple[BatchFigures, ...], tuple[float, ...]]:
+    """Run one step on this process's share; return its completions, the figures of its batches and gradient norms."""
+    with clock("frames"):
+        prompts = encode_prompts(encoder, slots, frames)
+    with clock("rollout"):
+        groups = roll_out(trainer, encoder.tokenizer, slots, prompts, recipe.rollout)
+    with clock("reward"):
+        scores_PG = score_groups(groups, recipe.reward)
+        rewards_PG = torch.tensor([[scored.reward for scored in scores_G] for scores_G in scores_PG])
+        advantages_PG = algorithm.advantages(rewards_PG)
+    updates = recipe.algo.updates_per_rollout
+    with clock("reference"):
+        batches = make_microbatches(trainer, groups, advantages_PG, recipe.train.prompts_per_microbatch, updates)
+    figures: list[BatchFigures] = []
+    norms: list[float] = []
+    with clock("update"):
+        for _ in range(updates):
+            found, norm = update(trainer, algorithm, batches, recipe.train.max_grad_norm, step)
+            figures += found
+            norms.append(norm)
+        trainer.schedule.step()
+    return completion_records(step, slots, groups, scores_PG), tuple(figures), tuple(norms)
+
+
+def _write_down(
+    recipe: GrpoRecipe, metrics: StepMetrics, parts: Sequence[ProcessStep], known: frozenset[str]
+) -> frozenset[str]:
+    """Append to the journals, warn of new findings and return the kinds of all present ones."""
+    if metrics.step == 1 or metrics.step % recipe.log.completions_every == 0:
+        records = sorted(
+            (record for part in parts for record in part.completions), key=lambda record: (record.slot, record.index)
+        )
+        journal.append(recipe.output_dir / run_folder.COMPLETIONS, records)
+    journal.append(recipe.output_dir / run_folder.METRICS, [metrics])
+    present = findings(metrics, recipe)
+    for finding in present:
+        if finding.kind not in known:
+            logger.warning(finding.text)
+    return frozenset(finding.kind for finding in present)

@@ -1,0 +1,127 @@
+"""The folder of a run: may it be started or continued?  Which files lie in it?
+
+    recipe.json          the recipe as used, defaults included
+    metrics.jsonl        one line a step (`StepMetrics`)
+    completions.jsonl    the completions of every n-th step (`CompletionRecord`)
+    checkpoint-<step>/   ordinary Hugging Face folder and training_state/
+    final/               ordinary Hugging Face folder of the last step
+
+Nothing here imports torch, so that the command line can refuse a wrong start at once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sbr.config import GrpoRecipe
+from sbr.errors import CheckpointError, ConfigError
+from sbr.train import journal
+
+RECIPE = "recipe.json"
+METRICS = "metrics.jsonl"
+COMPLETIONS = "completions.jsonl"
+FINAL = "final"
+STATE = Path("training_state") / "state.json"
+
+MAY_CHANGE = frozenset(
+    {"output_dir", "log.trackers", "log.completions_every", "train.save_every", "train.keep_checkpoints"}
+)
+"""Keys that may differ when a run is resumed: they change what is written, not what is learned."""
+
+
+def check_start(recipe: GrpoRecipe, resume: bool) -> None:
+    """Raise ConfigError when a run lies in `output_dir` and `resume` is not asked for, CheckpointError when the run in
+    there used another recipe.  Changes nothing."""
+    folder = recipe.output_dir
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"output_dir {folder} is a file; choose another --output_dir")
+    if not resume:
+        if holds_run(folder):
+            raise ConfigError(
+                f"output_dir {folder} already holds a run; continue it with --resume, or choose another --output_dir"
+            )
+        return
+    newest = newest_checkpoint(folder)
+    saved = newest / STATE if newest else folder / RECIPE
+    if saved.exists():
+        values = _read_json(saved)
+        check_recipe(values["recipe"] if newest else values, recipe, saved)
+
+
+def open_folder(recipe: GrpoRecipe) -> int:
+    """Make the folder ready and return the step to continue after (0 for a new run).
+
+    Writes recipe.json, drops journal lines of steps after the newest checkpoint and removes what an interrupted save
+    left behind.
+    """
+    folder = recipe.output_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".*.tmp"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    newest = newest_checkpoint(folder)
+    step = step_of(newest) if newest else 0
+    for name in (METRICS, COMPLETIONS):
+        journal.cut_after(folder / name, step)
+    draft = folder / f".{RECIPE}.tmp"
+    draft.write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    draft.replace(folder / RECIPE)
+    return step
+
+
+def holds_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (RECIPE, METRICS, FINAL)) or newest_checkpoint(folder) is not None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints of a run, oldest first."""
+    found = [path for path in folder.glob("checkpoint-*") if (path / STATE).exists()]
+    return sorted(found, key=step_of)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    found = checkpoints(folder)
+    return found[-1] if found else None
+
+
+def step_of(checkpoint: Path) -> int:
+    """
+    >>> step_of(Path("runs/a/checkpoint-200"))
+    200
+    """
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def check_recipe(saved: Mapping[str, Any], recipe: GrpoRecipe, source: Path) -> None:
+    """Raise CheckpointError naming every key that differs from the saved recipe, apart from `MAY_CHANGE`."""
+    before, now = dict(_flat(saved)), dict(_flat(recipe.model_dump(mode="json")))
+    lines = [
+        f"{key}: {json.dumps(before.get(key))} then, {json.dumps(now.get(key))} now"
+        for key in sorted(before.keys() | now.keys())
+        if key not in MAY_CHANGE and before.get(key) != now.get(key)
+    ]
+    if lines:
+        raise CheckpointError(
+            f"the run in {recipe.output_dir} used another recipe ({source}):\n  "
+            + "\n  ".join(lines)
+            + "\nA resumed run continues exactly, so these must agree; set them back, or start a new run with another "
+            "--output_dir"
+        )
+
+
+def _read_json(file: Path) -> Mapping[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{file} is damaged ({error}); remove its folder and resume again") from None
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

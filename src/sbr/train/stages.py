@@ -1,0 +1,132 @@
+"""The stages of a step on one process: frames -> prompts -> rollouts -> scores.  The update lies in update.py."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+import torch
+
+from sbr.config import FramesConfig, RewardConfig, RolloutConfig
+from sbr.frames.load import load_frames
+from sbr.prompt.encode import PromptEncoder
+from sbr.reward.health import health
+from sbr.reward.score import score
+from sbr.rollout.native import Sampling, generate
+from sbr.train.metrics import CompletionRecord, Seconds
+from sbr.train.order import Slot
+from sbr.train.setup import Trainer
+from sbr.types import Frames, Prompt, RolloutGroup, Sample, Score
+
+
+class FramePrefetcher:
+    """Decodes the videos of the next step in threads while the current step computes.
+
+    At most two steps of frames are held in memory.  A video that cannot be read raises its MediaError from `take`.
+    """
+
+    def __init__(self, config: FramesConfig) -> None:
+        self._config = config
+        self._threads = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="frames")
+        self._waiting: list[Future[Frames]] = []
+
+    def __enter__(self) -> FramePrefetcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+    def request(self, samples: Sequence[Sample]) -> None:
+        """Start decoding; the next `take` returns these frames."""
+        self._waiting = [self._threads.submit(load_frames, sample, self._config) for sample in samples]
+
+    def take(self) -> list[Frames]:
+        """Wait for the requested frames and return them in order."""
+        return [future.result() for future in self._waiting]
+
+
+class Stopwatch:
+    """Sums wall time per stage; the stages are the fields of `Seconds`.
+
+    Waits for the accelerator at both ends of a stage, because its kernels run behind Python's back.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = self._now()
+        yield
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + self._now() - start
+
+    def seconds(self) -> Seconds:
+        """Return what was measured; a stage that never ran took 0 s."""
+        return Seconds(**{field.name: self._seconds.get(field.name, 0.0) for field in fields(Seconds)})
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+def encode_prompts(encoder: PromptEncoder, slots: Sequence[Slot], frames: Sequence[Frames]) -> tuple[Prompt, ...]:
+    """Return the model inputs of the slots, in order."""
+    return tuple(encoder.encode(slot.sample, pictures) for slot, pictures in zip(slots, frames, strict=True))
+
+
+def roll_out(
+    trainer: Trainer, tokenizer: Any, slots: Sequence[Slot], prompts: Sequence[Prompt], config: RolloutConfig
+) -> tuple[RolloutGroup, ...]:
+    """Sample `config.group_size` completions of each prompt, with the seeds of the slots."""
+    sampling = Sampling(
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        max_new_tokens=config.max_new_tokens,
+    )
+    with trainer.accelerator.autocast():
+        groups = generate(trainer.model, tokenizer, prompts, config.group_size, sampling, [slot.seed for slot in slots])
+    return tuple(
+        RolloutGroup(slot.sample, prompt, completions)
+        for slot, prompt, completions in zip(slots, prompts, groups, strict=True)
+    )
+
+
+def score_groups(groups: Sequence[RolloutGroup], config: RewardConfig) -> tuple[tuple[Score, ...], ...]:
+    """Return the score of every completion, in the order of the groups."""
+    return tuple(
+        tuple(score(completion.text, group.sample, config) for completion in group.completions) for group in groups
+    )
+
+
+def completion_records(
+    step: int, slots: Sequence[Slot], groups: Sequence[RolloutGroup], scores_PG: Sequence[Sequence[Score]]
+) -> tuple[CompletionRecord, ...]:
+    """Return one record per completion."""
+    return tuple(
+        CompletionRecord(
+            step=step,
+            slot=slot.index,
+            index=index,
+            sample_id=slot.sample.sample_id,
+            response=completion.text,
+            extracted=scored.answer.letter,
+            gold=slot.sample.gold,
+            reward=scored.reward,
+            accuracy=scored.accuracy,
+            format=scored.format,
+            echo=health(completion.text).echo,
+            reason=scored.answer.reason,
+            tokens=len(completion.token_ids),
+            truncated=completion.truncated,
+        )
+        for slot, group, scores_G in zip(slots, groups, scores_PG, strict=True)
+        for index, (completion, scored) in enumerate(zip(group.completions, scores_G, strict=True))
+    )

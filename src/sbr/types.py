@@ -1,0 +1,176 @@
+"""What travels between the stages: Sample -> Frames -> Prompt -> RolloutGroup -> Score, and EvalRecord.
+
+Legend of the shape suffixes used in the whole package:
+    P  prompts in a batch            G  rollouts (completions) of one prompt      B = P * G
+    S  tokens of a prompt            L  tokens of a completion                    V  vocabulary
+    T  frames                        H, W, C  height, width, colour channels      N  vision patches, D  their width
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+LETTERS = "ABCDE"
+"""Option letters in order.  SEED-Bench-R1 uses the first four, LongVideoBench up to five."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressStep:
+    """One narrated action that was done before the question; frames count from the start of the uncut video.
+
+    >>> ProgressStep("open cupboard", 689, 760).narration_text
+    'open cupboard'
+    """
+
+    narration_text: str
+    start_frame: int
+    stop_frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One multiple-choice question as it is asked: the options are drawn and in their final order.
+
+    Example: sample_id="115", split="L1", domain="Daily life", video=ROOT/videos/EpicKitchens/P01_13.mp4,
+    task_goal="store cereal", options=("put cereal box into cupboard", "take cereal bag", "open cupboard",
+    "put cereal bag into cereal box"), gold="A".
+    `video` is None for a row without progress; `image` is always there.  Paths are absolute and inside the data root.
+    """
+
+    sample_id: str
+    split: str
+    """"train", "L1", "L2" or "L3"."""
+    domain: str
+    scenario: str | None
+    video_source: str
+    video_id: str
+    video: Path | None
+    image: Path
+    task_goal: str
+    question: str
+    options: tuple[str, ...]
+    gold: str
+    """Letter of the right option."""
+    progress: tuple[ProgressStep, ...] = ()
+
+    @property
+    def gold_text(self) -> str:
+        return self.options[LETTERS.index(self.gold)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """Decoded, sampled and resized pictures of one sample (uint8, RGB).
+
+    Example at the paper's setting: video_THWC (16, 252, 252, 3), image_HWC (252, 252, 3), indices (0, 16, ..., 239),
+    fps 30.0, total 240.  Without a video: video_THWC is None, indices is empty, fps None, total 0.
+    """
+
+    video_THWC: np.ndarray | None
+    image_HWC: np.ndarray
+    indices: tuple[int, ...]
+    """Which frames of the file were taken, in decoding order."""
+    fps: float | None
+    """Frame rate of the file."""
+    total: int
+    """Frames in the file."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """Model inputs of one sample, exactly as the checkpoint's own processor makes them (without a batch axis for tokens).
+
+    Example at the paper's setting: input_ids_S (893,), pixel_values_videos (8*18*18, 1176) with video_grid_thw
+    [[8, 18, 18]], pixel_values (18*18, 1176) with image_grid_thw [[1, 18, 18]].
+    """
+
+    text: str
+    """The chat text before the media placeholders are expanded."""
+    input_ids_S: torch.Tensor
+    mm_token_type_ids_S: torch.Tensor
+    """0 text, 1 image, 2 video: what transformers needs to lay out M-RoPE positions."""
+    pixel_values: torch.Tensor | None
+    image_grid_thw: torch.Tensor | None
+    pixel_values_videos: torch.Tensor | None
+    video_grid_thw: torch.Tensor | None
+
+    def __len__(self) -> int:
+        return int(self.input_ids_S.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled answer.
+
+    Example: token_ids (31, 7, ..., 2), logprobs of the same length (natural log, at temperature 1, under the sampling
+    policy), text "<think>...</think><answer>B</answer>", truncated False.
+    """
+
+    token_ids: tuple[int, ...]
+    """The end-of-turn token is included when the model produced it."""
+    logprobs: tuple[float, ...]
+    text: str
+    """Decoded without special tokens."""
+    truncated: bool
+    """True when the token limit was reached before the end of turn."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RolloutGroup:
+    """The G completions of one prompt."""
+
+    sample: Sample
+    prompt: Prompt
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the one extractor read in a response.
+
+    Example: Answer(letter="B", rule="official", reason="first character inside <answer> is B").
+    """
+
+    letter: str | None
+    """None when the rule finds no answer; `reason` then says why."""
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The reward of one completion and its parts: reward = sum of weight * part."""
+
+    reward: float
+    accuracy: float
+    format: float
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRecord:
+    """One answered question, one line of records.jsonl; the keys on disk are these field names.
+
+    `sample_index` counts the k samples of one question (0 for greedy).
+    """
+
+    sample_id: str
+    level: str
+    domain: str
+    sample_index: int
+    prompt: str
+    options: tuple[str, ...]
+    response: str
+    extracted: str | None
+    gold: str
+    correct: bool
+    rule: str
+    completion_tokens: int
+    truncated: bool
+    seconds: float

@@ -1,0 +1,461 @@
+"""GRPO from files to checkpoint on a tiny model: exact accumulation, exact resume, kill -9, plain loading, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from sbr.algo.select import select
+from sbr.config import GrpoRecipe, ModelConfig, PromptConfig, validate
+from sbr.data.annotations import TrainingRow, write_rows
+from sbr.errors import CheckpointError, ConfigError, MediaError
+from sbr.model.load import load_model, load_processor
+from sbr.model.logprobs import completion_logprobs
+from sbr.prompt.encode import PromptEncoder
+from sbr.rollout.native import Sampling, generate
+from sbr.train.loop import train_grpo
+from sbr.train.metrics import TIMINGS, StepMetrics
+from sbr.train.setup import Policy, Trainer
+from sbr.train.update import make_microbatches, update
+from sbr.types import Frames, ProgressStep, RolloutGroup, Sample
+
+CPU = torch.device("cpu")
+ACTIONS = ("boil the kettle", "open cupboard", "wash the red cup", "pour water", "take spoon")
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def model_dir(
+    tiny_model_dir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    sbr_sample: Callable[..., Sample],
+    sbr_frames: Callable[..., Frames],
+) -> Path:
+    """The tiny model after a few steps on "<answer>(random letter)</answer>": rewards are neither all 0 nor all 1."""
+    folder = tmp_path_factory.mktemp("answering") / "model"
+    shutil.copytree(tiny_model_dir, folder)
+    model = load_model(ModelConfig(path=str(folder), dtype="float32"), CPU)
+    processor = load_processor(str(folder))
+    prompt = PromptEncoder(processor, PromptConfig()).encode(sbr_sample(video=False), sbr_frames(count=0))
+    answers = [
+        processor.tokenizer(f"<answer>{letter}</answer><|im_end|>", add_special_tokens=False).input_ids
+        for letter in "ABCD"
+    ]
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        found = completion_logprobs(model, [prompt], [answers])
+        loss = -found.logprobs_BL.sum() / found.mask_BL.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven training rows; the last two have no progress and so no video."""
+    root = tmp_path_factory.mktemp("data")
+    source = "EpicKitchens"
+    for name in ("annotations", f"videos/{source}", f"images/{source}"):
+        (root / name).mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    rows = []
+    for number in range(7):
+        image_HWC = draw.integers(0, 256, (56, 56, 3), dtype=np.uint8)
+        Image.fromarray(image_HWC).save(root / "images" / source / f"{number}.png")
+        progress = () if number >= 5 else (ProgressStep("open cupboard", 0, 4),)
+        if progress:
+            write_video(root / "videos" / source / f"{number}.mp4", draw.integers(0, 256, (6, 56, 56, 3), dtype=np.uint8))
+        answer = ACTIONS[number % len(ACTIONS)]
+        rows.append(
+            TrainingRow(
+                sample_id=str(100 + number),
+                video_source=source,
+                video_id=f"P{number}",
+                video_basename=f"{number}.mp4",
+                current_observation_basename=f"{number}.png",
+                current_observation_frame=5,
+                task_goal="make tea",
+                question="What next in order to make tea?",
+                answer=answer,
+                task_progress_metadata=progress,
+                negative_answers=tuple(action for action in ACTIONS if action != answer),
+            )
+        )
+    write_rows(root / "annotations" / "training_6k.jsonl", rows)
+    return root
+
+
+def write_video(file: Path, frames_THWC: np.ndarray) -> None:
+    with av.open(str(file), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=Fraction(4))
+        stream.height, stream.width, stream.pix_fmt = 56, 56, "yuv420p"
+        for frame_HWC in frames_THWC:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame_HWC, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def make_recipe(model_dir: Path, data_root: Path) -> Callable[..., GrpoRecipe]:
+    """make_recipe(output_dir, **{"train.seed": 3}): a small recipe with a reference, a schedule and warm-up."""
+
+    def make(output_dir: Path, changes: Mapping[str, Any] | None = None) -> GrpoRecipe:
+        values: dict[str, Any] = {
+            "output_dir": output_dir,
+            "model": {"path": str(model_dir), "dtype": "float32"},
+            "data": {"root": data_root},
+            "frames": {"height": 56, "width": 56, "max_frames": 4},
+            "rollout": {"group_size": 4, "max_new_tokens": 20},
+            "algo": {"beta": 0.1},
+            "train": {
+                "prompts_per_step": 3,
+                "prompts_per_microbatch": 2,
+                "max_steps": STEPS,
+                "learning_rate": 1e-3,
+                "warmup_ratio": 0.2,
+                "save_every": 2,
+            },
+            "log": {"completions_every": 2},
+        }
+        for key, value in (changes or {}).items():
+            section, name = key.split(".")
+            values[section][name] = value
+        return validate(GrpoRecipe, values, "test")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def finished(make_recipe: Callable[..., GrpoRecipe], tmp_path_factory: pytest.TempPathFactory) -> GrpoRecipe:
+    """An uninterrupted run."""
+    recipe = make_recipe(tmp_path_factory.mktemp("finished") / "run")
+    train_grpo(recipe, resume=False)
+    return recipe
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def repeatable(folder: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without the fields that measure time."""
+    lines = read_lines(folder / "metrics.jsonl")
+    return [{key: value for key, value in line.items() if not key.startswith(TIMINGS)} for line in lines]
+
+
+def assert_same_run(folder: Path, other: Path) -> None:
+    assert repeatable(folder) == repeatable(other)
+    assert read_lines(folder / "completions.jsonl") == read_lines(other / "completions.jsonl")
+    weights, others = (load_file(path / "final" / "model.safetensors") for path in (folder, other))
+    assert weights.keys() == others.keys()
+    for name, weight in weights.items():
+        assert torch.equal(weight, others[name]), name
+
+
+def test_run_leaves_metrics_checkpoints_and_a_model_that_changed(finished, model_dir):
+    folder = finished.output_dir
+    lines = read_lines(folder / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint-4",
+        "checkpoint-5",
+        "completions.jsonl",
+        "final",
+        "metrics.jsonl",
+        "recipe.json",
+    ]
+    # Warm-up over one of five steps, then linear to zero.
+    assert [line["learning_rate"] for line in lines] == pytest.approx([0.0, 1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
+    # Until the first update the policy is the reference, bit for bit.
+    assert [line["kl"] for line in lines[:2]] == [0.0, 0.0]
+    assert min(line["kl"] for line in lines[2:]) > 0
+    assert all(line["ratio_mean"] == 1.0 and line["rollout_mismatch"] < 1e-5 for line in lines)
+    assert any(0 < line["reward_mean"] < 1 and line["silent_groups"] < 1 for line in lines)
+    assert lines[-1]["epoch"] == pytest.approx(5 * 3 / 7)
+    before, after = load_file(model_dir / "model.safetensors"), load_file(folder / "final" / "model.safetensors")
+    moved = {name: (after[name] - before[name]).abs().max().item() for name in before}
+    assert min(moved.values()) > 0  # the vision tower learns too
+    assert max(moved.values()) < 5e-3  # at most the sum of the learning rates, up to Adam's overshoot
+
+
+def test_completions_say_what_was_rewarded(finished):
+    lines = read_lines(finished.output_dir / "completions.jsonl")
+    assert sorted({line["step"] for line in lines}) == [1, 2, 4]
+    assert [(line["slot"], line["index"]) for line in lines[:12]] == [(p, g) for p in range(3) for g in range(4)]
+    for line in lines:
+        assert line["reward"] == float(line["extracted"] is not None and line["extracted"] == line["gold"])
+    first = read_lines(finished.output_dir / "metrics.jsonl")[0]
+    rewards_PG = np.array([line["reward"] for line in lines[:12]]).reshape(3, 4)
+    assert first["reward_mean"] == pytest.approx(rewards_PG.mean())
+    assert first["reward_std"] == pytest.approx(rewards_PG.std(axis=1, ddof=1).mean())
+    assert first["silent_groups"] == pytest.approx((rewards_PG.max(1) == rewards_PG.min(1)).mean())
+    assert first["tokens_mean"] == pytest.approx(np.mean([line["tokens"] for line in lines[:12]]))
+
+
+class Stopped(Exception):
+    pass
+
+
+class StopAfter:
+    """A watcher that breaks the run off after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def began(self, done: int, total: int) -> None:
+        assert (done, total) == (0, STEPS)
+
+    def stepped(self, metrics: StepMetrics) -> None:
+        if metrics.step == self.step:
+            raise Stopped
+
+
+def test_resumed_run_equals_the_uninterrupted_one(finished, make_recipe, tmp_path):
+    recipe = make_recipe(tmp_path / "run")
+    with pytest.raises(Stopped):
+        train_grpo(recipe, resume=False, watcher=StopAfter(3))
+    assert [line["step"] for line in read_lines(recipe.output_dir / "metrics.jsonl")] == [1, 2, 3]
+    train_grpo(recipe, resume=True)
+    assert_same_run(recipe.output_dir, finished.output_dir)
+    train_grpo(recipe, resume=True)  # a finished run stays as it is
+    assert_same_run(recipe.output_dir, finished.output_dir)
+
+
+KILL_IN_THE_SECOND_SAVE = """
+import os, signal, sys
+from pathlib import Path
+from sbr.config import GrpoRecipe, read_resolved
+from sbr.train import checkpoint, loop
+
+saved = []
+torch_save = checkpoint.torch.save
+
+def save(values, file):
+    torch_save(values, file)
+    if "optimizer" in values:
+        saved.append(file)
+        if len(saved) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoint.torch.save = save
+loop.train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), resume=False)
+"""
+
+
+def test_kill_9_while_saving_then_resume_gives_the_same_run(finished, make_recipe, tmp_path):
+    recipe = make_recipe(tmp_path / "run")
+    file = tmp_path / "recipe.json"
+    file.write_text(recipe.model_dump_json(), encoding="utf-8")
+    process = subprocess.run(
+        [sys.executable, "-c", KILL_IN_THE_SECOND_SAVE, str(file)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    folder = recipe.output_dir
+    assert (folder / ".checkpoint-4.tmp").exists()
+    assert not (folder / "checkpoint-4").exists()
+    assert read_lines(folder / "metrics.jsonl")[-1]["step"] == 4
+    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write('{"step": 5, "los')  # and a line that was cut in the middle
+    train_grpo(recipe, resume=True)
+    assert_same_run(folder, finished.output_dir)
+    assert [path.name for path in folder.glob(".*")] == []
+
+
+def test_damaged_training_state_is_named(finished, make_recipe, tmp_path):
+    recipe = make_recipe(tmp_path / "run")
+    shutil.copytree(finished.output_dir, recipe.output_dir)
+    shutil.rmtree(recipe.output_dir / "final")
+    file = recipe.output_dir / "checkpoint-5" / "training_state" / "training.pt"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"checkpoint-5/training_state is damaged.*remove"):
+        train_grpo(recipe, resume=True)
+    shutil.rmtree(recipe.output_dir / "checkpoint-5")
+    train_grpo(recipe, resume=True)
+    assert_same_run(recipe.output_dir, finished.output_dir)
+
+
+def test_refuses_a_used_folder_and_another_recipe(finished, make_recipe):
+    with pytest.raises(ConfigError, match=r"already holds a run.*--resume"):
+        train_grpo(finished, resume=False)
+    other = make_recipe(finished.output_dir, {"train.learning_rate": 2e-3, "rollout.group_size": 8})
+    with pytest.raises(CheckpointError) as caught:
+        train_grpo(other, resume=True)
+    assert "train.learning_rate: 0.001 then, 0.002 now" in str(caught.value)
+    assert "rollout.group_size: 4 then, 8 now" in str(caught.value)
+    assert "prompts_per_step" not in str(caught.value)
+
+
+def test_an_unreadable_video_stops_the_run_and_is_named(make_recipe, data_root, tmp_path):
+    broken = tmp_path / "data"
+    shutil.copytree(data_root, broken)
+    file = broken / "videos" / "EpicKitchens" / "2.mp4"
+    file.write_text("no video")
+    recipe = make_recipe(tmp_path / "run", {"data.root": broken, "train.prompts_per_step": 7})
+    with pytest.raises(MediaError, match=r"EpicKitchens/2\.mp4"):
+        train_grpo(recipe, resume=False)
+
+
+def test_checkpoint_is_an_ordinary_hugging_face_folder(finished, sbr_sample, sbr_frames):
+    for name in ("checkpoint-5", "final"):
+        folder = finished.output_dir / name
+        plain: Any = AutoModelForImageTextToText.from_pretrained(folder)
+        processor: Any = AutoProcessor.from_pretrained(folder)
+        assert plain.dtype == torch.float32
+        assert plain.generation_config.eos_token_id == [processor.tokenizer.eos_token_id, 0]
+        prompt = PromptEncoder(processor, PromptConfig()).encode(sbr_sample(), sbr_frames())
+        completion = processor.tokenizer("<answer>B</answer><|im_end|>").input_ids
+        ours = completion_logprobs(load_model(ModelConfig(path=str(folder), dtype="float32"), CPU), [prompt], [[completion]])
+        ids = torch.cat([prompt.input_ids_S, torch.tensor(completion)])[None]
+        kinds = torch.nn.functional.pad(prompt.mm_token_type_ids_S, (0, len(completion)))[None]
+        with torch.no_grad():
+            logits = plain(
+                input_ids=ids,
+                mm_token_type_ids=kinds,
+                pixel_values=prompt.pixel_values,
+                image_grid_thw=prompt.image_grid_thw,
+                pixel_values_videos=prompt.pixel_values_videos,
+                video_grid_thw=prompt.video_grid_thw,
+            ).logits[0, len(prompt) - 1 : -1]
+        expected = logits.log_softmax(-1).gather(-1, torch.tensor(completion)[:, None]).squeeze(-1)
+        torch.testing.assert_close(ours.logprobs_BL[0].detach(), expected, atol=1e-5, rtol=0)
+
+
+def make_trainer(model_dir: Path) -> Trainer:
+    """Plain gradient descent with rate 1: the change of a weight is its gradient."""
+    accelerator = Accelerator(mixed_precision="no", cpu=True)
+    model = load_model(ModelConfig(path=str(model_dir), dtype="float32"), CPU)
+    reference = load_model(ModelConfig(path=str(model_dir), dtype="float32"), CPU)
+    for parameter in reference.parameters():
+        parameter.data += 0.02
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    policy, prepared = accelerator.prepare(Policy(model), optimizer)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    return Trainer(accelerator, policy, model, reference, load_processor(str(model_dir)), prepared, schedule)
+
+
+def gradients(trainer: Trainer, groups: list[RolloutGroup], advantages_PG: torch.Tensor, size: int, recipe: GrpoRecipe):
+    """The accumulated gradient of one update, and its figures."""
+    start = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    batches = make_microbatches(trainer, groups, advantages_PG, size, updates=1)
+    figures, norm = update(trainer, select(recipe.algo), batches, max_grad_norm=1e9, step=1)
+    found = {name: start[name] - weight.detach() for name, weight in trainer.model.named_parameters()}
+    with torch.no_grad():
+        for name, weight in trainer.model.named_parameters():
+            weight.copy_(start[name])
+    return found, figures, norm
+
+
+def test_accumulation_equals_the_full_batch(model_dir, make_recipe, sbr_sample, sbr_frames, tmp_path):
+    trainer = make_trainer(model_dir)
+    encoder = PromptEncoder(trainer.processor, PromptConfig())
+    samples = [sbr_sample(str(i), video=i != 1) for i in range(3)]
+    prompts = [encoder.encode(s, sbr_frames(seed=i, count=4 if s.video else 0)) for i, s in enumerate(samples)]
+    completions = generate(trainer.model, encoder.tokenizer, prompts, 3, Sampling(max_new_tokens=12), [1, 2, 3])
+    assert len({len(c.token_ids) for group in completions for c in group}) > 1
+    groups = [RolloutGroup(*parts) for parts in zip(samples, prompts, completions, strict=True)]
+    advantages_PG = torch.tensor([[1.0, -0.5, -0.5], [0.2, 0.3, -0.5], [-1.0, 2.0, -1.0]])
+    recipe = make_recipe(tmp_path, {"algo.beta": 0.1})
+    whole, (figure,), norm = gradients(trainer, groups, advantages_PG, 3, recipe)
+    scale = max(gradient.abs().max().item() for gradient in whole.values())
+    assert figure.loss.kl is not None
+    assert figure.loss.kl > 0
+    for size in (1, 2):  # 2: microbatches of unequal size
+        parts, figures, part_norm = gradients(trainer, groups, advantages_PG, size, recipe)
+        assert len(figures) == {1: 3, 2: 2}[size]
+        assert part_norm == pytest.approx(norm, rel=1e-5)
+        for name, gradient in whole.items():
+            torch.testing.assert_close(parts[name], gradient, atol=1e-5 * scale, rtol=0, msg=name)
+        rows = [f.loss.rows for f in figures]
+        assert np.average([f.loss.loss for f in figures], weights=rows) == pytest.approx(figure.loss.loss, abs=1e-6)
+    doubled, _, _ = gradients(trainer, groups, 2 * advantages_PG, 3, recipe)
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    assert not torch.allclose(doubled[name], whole[name], atol=1e-3 * scale)  # the comparison above can fail
+
+
+def test_second_update_of_a_rollout_moves_away_from_the_old_policy(make_recipe, tmp_path):
+    changes = {"algo.updates_per_rollout": 2, "algo.beta": 0.0, "train.max_steps": 2, "train.warmup_ratio": 0.0}
+    recipe = make_recipe(tmp_path / "run", changes)
+    train_grpo(recipe, resume=False)
+    first = read_lines(recipe.output_dir / "metrics.jsonl")[0]
+    assert first["kl"] is None
+    assert first["ratio_mean"] != 1.0
+    assert first["ratio_mean"] == pytest.approx(1.0, abs=0.5)
+
+
+def test_same_seed_same_run_and_another_seed_another(finished, make_recipe, tmp_path):
+    recipe = make_recipe(tmp_path / "run", {"train.seed": 1, "train.max_steps": 1, "algo.beta": 0.0})
+    random.seed(99)  # nothing may depend on global random states
+    torch.manual_seed(99)
+    train_grpo(recipe, resume=False)
+    mine = read_lines(recipe.output_dir / "completions.jsonl")
+    others = read_lines(finished.output_dir / "completions.jsonl")[: len(mine)]
+    assert [line["response"] for line in mine] != [line["response"] for line in others]
+    again = make_recipe(tmp_path / "again", {"train.max_steps": 1, "algo.beta": 0.0})
+    train_grpo(again, resume=False)
+    assert read_lines(again.output_dir / "completions.jsonl") == others
+
+
+def test_group_of_one_is_refused_before_anything_is_loaded(make_recipe, tmp_path):
+    recipe = make_recipe(tmp_path / "run", {"rollout.group_size": 1})
+    with pytest.raises(ConfigError, match="no signal"):
+        train_grpo(recipe, resume=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_float16_and_missing_trackers_are_refused(make_recipe, tmp_path):
+    half = make_recipe(tmp_path / "half", {"model.dtype": "float16"})
+    with pytest.raises(ConfigError, match=r"model\.dtype"):
+        train_grpo(half, resume=False)
+    tracked = make_recipe(tmp_path / "tracked", {"log.trackers": ("no_such_tracker",)})
+    with pytest.raises(ConfigError, match="'no_such_tracker' is not installed"):
+        train_grpo(tracked, resume=False)
+
+
+def test_weights_are_trained_in_float32_and_saved_in_the_asked_dtype(make_recipe, tmp_path):
+    recipe = make_recipe(tmp_path / "run", {"train.max_steps": 2})
+    model = replace_dtype(recipe)
+    script = (
+        "import sys; from pathlib import Path; from sbr.config import GrpoRecipe, read_resolved;"
+        "from sbr.train.loop import train_grpo; train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), False)"
+    )
+    file = tmp_path / "recipe.json"
+    file.write_text(model.model_dump_json(), encoding="utf-8")
+    # A process of its own: accelerate keeps one precision per process.
+    subprocess.run(
+        [sys.executable, "-c", script, str(file)], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=120
+    )
+    masters = load_file(recipe.output_dir / "checkpoint-2" / "model.safetensors")
+    final = load_file(recipe.output_dir / "final" / "model.safetensors")
+    assert {weight.dtype for weight in masters.values()} == {torch.float32}
+    assert {weight.dtype for weight in final.values()} == {torch.bfloat16}
+    for name, weight in masters.items():
+        assert torch.equal(weight.to(torch.bfloat16), final[name])
+    assert repeatable(recipe.output_dir)[-1]["rollout_mismatch"] < 0.1
+
+
+def replace_dtype(recipe: GrpoRecipe) -> GrpoRecipe:
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"dtype": "bfloat16"})})
