@@ -1,4 +1,4 @@
-"""`python -m sbr`: the same as the command `sbr`, also for `accelerate launch -m sbr grpo RECIPE`."""
+"""`python -m sbr` is the `sbr` command (what `accelerate launch -m sbr` needs)."""
 
 from sbr.cli.main import main
 

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -85,7 +85,9 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(image_HWC).save(root / "images" / source / f"{number}.png")
         progress = () if number >= 5 else (ProgressStep("open cupboard", 0, 4),)
         if progress:
-            write_video(root / "videos" / source / f"{number}.mp4", draw.integers(0, 256, (6, 56, 56, 3), dtype=np.uint8))
+            write_video(
+                root / "videos" / source / f"{number}.mp4", draw.integers(0, 256, (6, 56, 56, 3), dtype=np.uint8)
+            )
         answer = ACTIONS[number % len(ACTIONS)]
         rows.append(
             TrainingRow(
@@ -212,7 +214,7 @@ def test_completions_say_what_was_rewarded(finished):
     assert first["tokens_mean"] == pytest.approx(np.mean([line["tokens"] for line in lines[:12]]))
 
 
-class Stopped(Exception):
+class BrokenOffError(Exception):
     pass
 
 
@@ -227,12 +229,12 @@ class StopAfter:
 
     def stepped(self, metrics: StepMetrics) -> None:
         if metrics.step == self.step:
-            raise Stopped
+            raise BrokenOffError
 
 
 def test_resumed_run_equals_the_uninterrupted_one(finished, make_recipe, tmp_path):
     recipe = make_recipe(tmp_path / "run")
-    with pytest.raises(Stopped):
+    with pytest.raises(BrokenOffError):
         train_grpo(recipe, resume=False, watcher=StopAfter(3))
     assert [line["step"] for line in read_lines(recipe.output_dir / "metrics.jsonl")] == [1, 2, 3]
     train_grpo(recipe, resume=True)
@@ -271,7 +273,7 @@ def test_kill_9_while_saving_then_resume_gives_the_same_run(finished, make_recip
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
     folder = recipe.output_dir
@@ -325,10 +327,15 @@ def test_checkpoint_is_an_ordinary_hugging_face_folder(finished, sbr_sample, sbr
         plain: Any = AutoModelForImageTextToText.from_pretrained(folder)
         processor: Any = AutoProcessor.from_pretrained(folder)
         assert plain.dtype == torch.float32
-        assert plain.generation_config.eos_token_id == [processor.tokenizer.eos_token_id, 0]
+        assert plain.generation_config.eos_token_id == [
+            processor.tokenizer.eos_token_id,
+            processor.tokenizer.pad_token_id,
+        ]
         prompt = PromptEncoder(processor, PromptConfig()).encode(sbr_sample(), sbr_frames())
         completion = processor.tokenizer("<answer>B</answer><|im_end|>").input_ids
-        ours = completion_logprobs(load_model(ModelConfig(path=str(folder), dtype="float32"), CPU), [prompt], [[completion]])
+        ours = completion_logprobs(
+            load_model(ModelConfig(path=str(folder), dtype="float32"), CPU), [prompt], [[completion]]
+        )
         ids = torch.cat([prompt.input_ids_S, torch.tensor(completion)])[None]
         kinds = torch.nn.functional.pad(prompt.mm_token_type_ids_S, (0, len(completion)))[None]
         with torch.no_grad():
@@ -436,26 +443,15 @@ def test_float16_and_missing_trackers_are_refused(make_recipe, tmp_path):
 
 
 def test_weights_are_trained_in_float32_and_saved_in_the_asked_dtype(make_recipe, tmp_path):
-    recipe = make_recipe(tmp_path / "run", {"train.max_steps": 2})
-    model = replace_dtype(recipe)
-    script = (
-        "import sys; from pathlib import Path; from sbr.config import GrpoRecipe, read_resolved;"
-        "from sbr.train.loop import train_grpo; train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), False)"
-    )
-    file = tmp_path / "recipe.json"
-    file.write_text(model.model_dump_json(), encoding="utf-8")
-    # A process of its own: accelerate keeps one precision per process.
-    subprocess.run(
-        [sys.executable, "-c", script, str(file)], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=120
-    )
+    recipe = make_recipe(tmp_path / "run", {"train.max_steps": 2, "model.dtype": "bfloat16"})
+    AcceleratorState._reset_state(reset_partial_state=True)  # accelerate keeps one precision per process
+    train_grpo(recipe, resume=False)
+    AcceleratorState._reset_state(reset_partial_state=True)
     masters = load_file(recipe.output_dir / "checkpoint-2" / "model.safetensors")
     final = load_file(recipe.output_dir / "final" / "model.safetensors")
     assert {weight.dtype for weight in masters.values()} == {torch.float32}
     assert {weight.dtype for weight in final.values()} == {torch.bfloat16}
     for name, weight in masters.items():
         assert torch.equal(weight.to(torch.bfloat16), final[name])
-    assert repeatable(recipe.output_dir)[-1]["rollout_mismatch"] < 0.1
-
-
-def replace_dtype(recipe: GrpoRecipe) -> GrpoRecipe:
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"dtype": "bfloat16"})})
+    # Both passes ran in bfloat16: close to each other, not as close as in float32.
+    assert 1e-5 < repeatable(recipe.output_dir)[-1]["rollout_mismatch"] < 0.1

@@ -1,8 +1,9 @@
 """What the miniature's base model is pretrained on.  It stands for the web-scale pretraining of a real base model.
 
-Three kinds of lessons, all as chat turns, all in pretraining environments only:
+Four kinds of lessons, all as chat turns, all in pretraining environments only:
 
     caption   a clip of 1-6 actions             -> "i see wash tomato , cut tomato"
+    drill     four options, no picture          -> "next is <an option>", then its letter
     lookup    goal and options, no picture      -> reasoning that starts from a made-up observation, then the letter
     question  the benchmark's question, clip,   -> the same in three styles:
               image                                grounded      "i see <what is shown> . next is <what comes next>"
@@ -119,9 +120,8 @@ def draw_options(task: Task, done: int, rng: random.Random) -> tuple[str, ...]:
     return tuple(options)
 
 
-def question_with_options(task: Task, options: Sequence[str]) -> str:
-    listed = "".join(f"{letter}. {option}\n" for letter, option in zip(LETTERS, options, strict=False))
-    return f"{QUESTION.format(goal=task.goal)}\n{listed}"
+def options_list(options: Sequence[str]) -> str:
+    return "".join(f"{letter}. {option}\n" for letter, option in zip(LETTERS, options, strict=False))
 
 
 class LessonMaker:
@@ -155,6 +155,15 @@ class LessonMaker:
         answer = "i see " + " , ".join(str(action) for action in actions)
         return Lesson(CAPTION_REQUEST, self._shown["caption", picture], (answer,))
 
+    def drill(self, number: int) -> Lesson:
+        rng = self._rng("drill", number)
+        options = [str(action) for action in rng.sample(ALL_ACTIONS, 4)]
+        answers = [
+            f"<think> next is {option}</think><answer>{letter}</answer>"
+            for letter, option in zip(LETTERS, options, strict=False)
+        ]
+        return Lesson(options_list(options), None, tuple(answers))
+
     def lookup(self, number: int, responses: int) -> Lesson:
         rng = self._rng("lookup", number)
         task = rng.choice(ALL_TASKS)
@@ -163,7 +172,7 @@ class LessonMaker:
             reasoning(task, done, options, "guess" if rng.random() < 0.2 else "grounded", rng)
             for done in rng.choices([i for i, step in enumerate(task.steps) if str(step) in options], k=responses)
         ]
-        return Lesson(question_with_options(task, options), None, tuple(answers))
+        return Lesson(f"{QUESTION.format(goal=task.goal)}\n{options_list(options)}", None, tuple(answers))
 
     def question(self, number: int, responses: int) -> Lesson:
         rng = self._rng("question", number)

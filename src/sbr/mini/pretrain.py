@@ -40,6 +40,7 @@ class Phase(Section):
     captions: int = Field(default=0, ge=0)
     most_actions: int = Field(default=1, ge=1, le=7)
     """Longest clip of a caption, in actions."""
+    drills: int = Field(default=0, ge=0)
     lookups: int = Field(default=0, ge=0)
     questions: int = Field(default=0, ge=0)
     responses: int = Field(default=4, ge=1)
@@ -84,10 +85,11 @@ class PretrainMetrics:
 
     step: int
     caption: float | None
+    drill: float | None
     lookup: float | None
     question: float | None
     letter_accuracy: float | None
-    """Share of lookup and question answers whose letter is the model's most probable one, given their own reasoning."""
+    """Share of answers with a letter whose letter is the model's most probable one, given their own reasoning."""
     learning_rate: float
     seconds: float
 
@@ -111,6 +113,7 @@ class LessonSteps(Dataset[list[LessonBatch]]):
         numbers: Callable[[int], Iterator[int]] = lambda count: (step * 1000 + place for place in range(count))  # noqa: E731
         kinds = {
             "caption": [self.maker.caption(n, phase.most_actions) for n in numbers(phase.captions)],
+            "drill": [self.maker.drill(n) for n in numbers(phase.drills)],
             "lookup": [self.maker.lookup(n, phase.responses) for n in numbers(phase.lookups)],
             "question": [self.maker.question(n, phase.responses) for n in numbers(phase.questions)],
         }
@@ -203,6 +206,7 @@ def pretrain(recipe: PretrainRecipe, on_step: Callable[[PretrainMetrics], None])
             metrics = PretrainMetrics(
                 step=step + 1,
                 caption=losses.get("caption"),
+                drill=losses.get("drill"),
                 lookup=losses.get("lookup"),
                 question=losses.get("question"),
                 letter_accuracy=float(np.mean(hits)) if hits else None,

@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
-from sbr.mini import actions
-from sbr.mini.nouns import noun_sprite
-from sbr.mini.scenes import MARGIN, background, clutter, look
-from sbr.mini.sprites import soft_disc
+from sbr.mini.draw import actions
+from sbr.mini.draw.nouns import noun_sprite
+from sbr.mini.draw.pen import soft_disc
+from sbr.mini.draw.scenes import MARGIN, background, clutter, look
 from sbr.mini.world import FRAMES_PER_ACTION, Action, Environment, Episode
 
 if TYPE_CHECKING:
@@ -118,7 +118,9 @@ def _noise_field(level: int) -> NDArray[np.int16]:
 def _response(environment: Environment) -> list[int]:
     """Table of the camera: brightness and colour of the light, 3 x 256 values."""
     return [
-        max(0, min(255, round(value * environment.light * gain))) for gain in look(environment).cast for value in range(256)
+        max(0, min(255, round(value * environment.light * gain)))
+        for gain in look(environment).cast
+        for value in range(256)
     ]
 
 
@@ -132,7 +134,3 @@ def _exposed(episode: Episode, stage: actions.Stage, moment: str) -> NDArray[np.
     values = np.asarray(canvas).astype(np.int16)
     values += _noise_field(round(2 * episode.environment.noise))[y : y + SIZE, x : x + SIZE]
     return np.clip(values, 0, 255, out=values).astype(np.uint8)
-
-
-def as_image(frame_HWC: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(frame_HWC, "RGB")

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, Qwen2VLForConditionalGeneration
 
+from sbr.errors import CheckpointError
 from sbr.model.decode import DecodeCache
 from sbr.model.shared_prefix import NO_MASK, pack, packed_hidden_states
 from sbr.rollout.sampling import Sampling, next_tokens, uniforms
@@ -36,10 +37,10 @@ def generate(
     sampling: Sampling,
     seeds: Sequence[int],
 ) -> list[tuple[Completion, ...]]:
-    """G completions of each prompt.
+    """G completions of each prompt; `seeds` are integers of at least 0, one a prompt.
 
-    A completion depends on its prompt, the seed of its prompt (`seeds`, one a prompt) and its place in the group only,
-    up to floating-point rounding: not on the other prompts, the group size or when other rows end.
+    A completion depends on its prompt, the seed of its prompt and its place in the group only, up to floating-point
+    rounding: not on the other prompts, the group size or when other rows end.
     The model decodes in evaluation mode; the mode of every module is restored.
     """
     if len(seeds) != len(prompts):
@@ -58,8 +59,10 @@ def generate(
 
 def end_tokens(model: Qwen2VLForConditionalGeneration) -> list[int]:
     """Ids that end a completion, from the generation config (which may name one or several)."""
-    ends = model.generation_config.eos_token_id
-    return list(ends) if isinstance(ends, list | tuple) else [ends]
+    ends = model.generation_config.eos_token_id if model.generation_config is not None else None
+    if ends is None:
+        raise CheckpointError("generation_config.json names no eos_token_id; add the id of the end-of-turn token")
+    return [ends] if isinstance(ends, int) else list(ends)
 
 
 def banned_tokens(model: Qwen2VLForConditionalGeneration, tokenizer: Any) -> list[int]:
@@ -68,8 +71,8 @@ def banned_tokens(model: Qwen2VLForConditionalGeneration, tokenizer: Any) -> lis
     special = {config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id}
     special |= set(tokenizer.all_special_ids)
     special |= {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
-    unused = range(len(tokenizer), config.text_config.vocab_size)
-    return sorted((special | set(unused)) - set(end_tokens(model)))
+    unused = set(range(config.text_config.vocab_size)) - set(tokenizer.get_vocab().values())
+    return sorted((special | unused) - set(end_tokens(model)))
 
 
 def _decode(

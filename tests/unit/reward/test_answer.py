@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbr.reward.answer import extract_answer
@@ -18,6 +18,7 @@ OPTION_LISTS = st.lists(st.one_of(st.text(max_size=12), st.sampled_from(PIECES))
 
 
 @pytest.mark.parametrize("rule", ["official", "care", "strict"])
+@settings(deadline=None)
 @given(response=st.one_of(RESPONSES, INSIDE), options=OPTION_LISTS)
 def test_any_text_gives_an_offered_letter_or_none(rule, response, options):
     answer = extract_answer(response, options, rule)
@@ -40,12 +41,14 @@ def care_reward(content: str, gold: str) -> float:
     return float((match.group(1).strip() if match else "") == gold)
 
 
+@settings(deadline=None)
 @given(response=st.one_of(RESPONSES, INSIDE), gold=st.sampled_from("ABCD"))
 def test_official_and_care_equal_the_published_comparisons(response, gold):
     assert (extract_answer(response, OPTIONS, "official").letter == gold) == (official_reward(response, gold) == 1.0)
     assert (extract_answer(response, OPTIONS, "care").letter == gold) == (care_reward(response, gold) == 1.0)
 
 
+@settings(deadline=None)
 @given(response=st.one_of(RESPONSES, INSIDE))
 def test_an_exact_letter_is_read_alike_by_all_rules_when_there_is_one_tag(response):
     care = extract_answer(response, OPTIONS, "care")
@@ -55,6 +58,7 @@ def test_an_exact_letter_is_read_alike_by_all_rules_when_there_is_one_tag(respon
             assert extract_answer(response, OPTIONS, "strict").letter == care.letter
 
 
+@settings(deadline=None)
 @given(
     letter=st.sampled_from("ABCD"), form=st.sampled_from(["{}", "{}.", "({})", "{})", "{}:", "**{}**", "{}. {text}"])
 )

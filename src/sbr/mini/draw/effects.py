@@ -35,21 +35,18 @@ def splash(phase: int) -> Sprite:
     return pen.finished()
 
 
+_DROPS = (
+    (16, 20, 3), (34, 12, 2.4), (56, 18, 3.2), (68, 34, 2.6), (26, 40, 3.4), (47, 34, 2.6), (60, 54, 3), (18, 58, 2.6),
+    (40, 58, 3.2),
+)  # fmt: skip
+"""(x, y, radius)"""
+
+
 @lru_cache(maxsize=8)
 def drops() -> Sprite:
-    """What washing leaves on an object: drops, 80 x 70."""
+    """What washing leaves on an object, 80 x 70."""
     pen = Pen((80, 70))
-    for x, y, r in (
-        (16, 20, 3),
-        (34, 12, 2.4),
-        (56, 18, 3.2),
-        (68, 34, 2.6),
-        (26, 40, 3.4),
-        (47, 34, 2.6),
-        (60, 54, 3),
-        (18, 58, 2.6),
-        (40, 58, 3.2),
-    ):
+    for x, y, r in _DROPS:
         pen.ellipse((x - r, y - r * 1.4, x + r, y + r * 1.4), (150, 215, 255), 1, (30, 100, 200))
     return pen.finished()
 
@@ -63,10 +60,9 @@ def flames(phase: int) -> Sprite:
             x = 12 + 16 * k
             high = (34 + 14 * math.sin(2.1 * k + 1.57 * phase)) * size
             lean, wide = 5 * math.sin(1.3 * k + 1.57 * phase), 11 * size
-            pen.blob(
-                [(x - wide, 50), (x - wide * 0.6, 50 - high * 0.5), (x + lean, 52 - high), (x + wide * 0.7, 50 - high * 0.45), (x + wide, 50), (x, 55)],
-                colour, 1.6 if size == 1.0 else 0, (150, 30, 0),
-            )  # fmt: skip
+            left, right = (x - wide * 0.6, 50 - high * 0.5), (x + wide * 0.7, 50 - high * 0.45)
+            outline = [(x - wide, 50), left, (x + lean, 52 - high), right, (x + wide, 50), (x, 55)]
+            pen.blob(outline, colour, 1.6 if size == 1.0 else 0, (150, 30, 0))
     return pen.finished()
 
 

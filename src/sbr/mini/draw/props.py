@@ -13,8 +13,10 @@ Pose = Literal["grip", "flat", "fist"]
 
 SKINS: tuple[Colour, ...] = ((250, 212, 180), (236, 186, 146), (206, 150, 106), (156, 104, 70), (104, 66, 46))
 SLEEVES: tuple[Colour, ...] = (
-    (60, 80, 150), (170, 60, 60), (70, 120, 80), (90, 90, 96), (200, 160, 60), (120, 80, 140), (220, 220, 220), (40, 120, 130),
+    (60, 80, 150), (170, 60, 60), (70, 120, 80), (90, 90, 96), (200, 160, 60), (120, 80, 140), (220, 220, 220),
+    (40, 120, 130),
 )  # fmt: skip
+MATS: tuple[Colour, ...] = ((60, 110, 190), (190, 60, 80), (60, 140, 90))
 STEEL: Colour = (200, 208, 216)
 
 _ARM_SCALE = 0.9
@@ -133,14 +135,9 @@ def tumbler(fill: int, colour: Colour) -> Sprite:
     top = 44 - 4.2 * fill
     if fill:
         half = 20 + 0.9 * fill
-        pen.blob(
-            [(32 - half, top), (32 - half * 0.86, 38), (22, 48), (42, 48), (32 + half * 0.86, 38), (32 + half, top)],
-            colour,
-            0,
-        )
-        pen.ellipse(
-            (32 - half, top - 4, 32 + half, top + 4), mix(colour, (255, 255, 255), 0.3), 1.2, mix(colour, INK, 0.4)
-        )
+        low, surface = 0.86 * half, (32 - half, top - 4, 32 + half, top + 4)
+        pen.blob([(32 - half, top), (32 - low, 38), (22, 48), (42, 48), (32 + low, 38), (32 + half, top)], colour, 0)
+        pen.ellipse(surface, mix(colour, (255, 255, 255), 0.3), 1.2, mix(colour, INK, 0.4))
     pen.ellipse((3, 2, 61, 14), (230, 244, 250, 70), 2)
     pen.line([(12, 18), (16, 34)], 2.6, (255, 255, 255, 230))
     return pen.finished()
@@ -149,9 +146,7 @@ def tumbler(fill: int, colour: Colour) -> Sprite:
 @lru_cache(maxsize=8)
 def mat(kind: int) -> Sprite:
     """The spot where things are put: a round woven mat, 132 x 58."""
-    a, b = (((246, 240, 226), (60, 110, 190)), ((250, 244, 230), (190, 60, 80)), ((250, 246, 220), (60, 140, 90)))[
-        kind % 3
-    ]
+    a, b = (246, 240, 226), MATS[kind % len(MATS)]
     pen = Pen((132, 58))
     for k in range(5):
         x, y = 13 * k, 5.6 * k

@@ -12,7 +12,7 @@ from PIL import Image
 from sbr.mini.draw.nouns import STYLES, noun_sprite
 from sbr.mini.draw.pen import Pen, soft_disc
 from sbr.mini.draw.places import EXTENT, MARGIN, PLACES
-from sbr.mini.draw.props import SKINS, SLEEVES
+from sbr.mini.draw.props import MATS, SKINS, SLEEVES
 from sbr.mini.world import NOUNS, Environment
 
 
@@ -44,7 +44,7 @@ def look(environment: Environment) -> Look:
         skin=rng.randrange(len(SKINS)),
         sleeve=rng.randrange(len(SLEEVES)),
         style=rng.randrange(STYLES),
-        mat=rng.randrange(3),
+        mat=rng.randrange(len(MATS)),
         horizon=MARGIN + rng.randint(30, 54),
         scale=rng.uniform(0.92, 1.06),
         cast=(1.0 + warmth, 1.0 + rng.uniform(-0.02, 0.02), 1.0 - warmth),

@@ -64,10 +64,8 @@ def oil(pen: Pen, state: State) -> None:
     if state == "lid":
         pen.rect((34, 34, 66, 66), green, 5)
         return
-    pen.poly(
-        smooth([(41, 22), (41, 34), (22, 52), (19, 88), (26, 95), (74, 95), (81, 88), (78, 52), (59, 34), (59, 22)]),
-        gold,
-    )
+    half = [(41.0, 22.0), (41, 34), (22, 52), (19, 88), (26, 95)]
+    pen.blob([*half, *((100 - x, y) for x, y in reversed(half))], gold)
     pen.rect((24, 58, 76, 86), (250, 246, 200), 3)
     pen.blob([(50, 60), (61, 72), (50, 83), (39, 72)], (110, 140, 30), 1.5)
     if state == "open":

@@ -1,0 +1,153 @@
+"""Group generation against transformers' generate, against a loop without a cache, and against itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from plain_transformers import inputs, sample
+
+from sbr.model.logprobs import completion_logprobs
+from sbr.rollout import native
+from sbr.rollout.native import banned_tokens, generate
+from sbr.rollout.sampling import Sampling, uniforms
+
+GREEDY = Sampling(temperature=0.0, max_new_tokens=24)
+SAMPLED = Sampling(temperature=1.3, max_new_tokens=24)
+SEEDS = [11, 12, 13]
+
+
+@pytest.fixture
+def early(ours, plain):
+    """About every tenth token ends a turn, so that rows and groups end at different steps."""
+    for model in (ours, plain):
+        model.generation_config.eos_token_id = list(range(0, 401, 10))
+    return ours, plain
+
+
+def ids(groups) -> list[list[tuple[int, ...]]]:
+    return [[completion.token_ids for completion in group] for group in groups]
+
+
+def test_greedy_is_transformers_generate_token_for_token(early, tokenizer, prompts) -> None:
+    ours, plain = early
+    found = generate(ours, tokenizer, prompts, 2, GREEDY, SEEDS)
+    options = {"do_sample": False, "max_new_tokens": 24, "suppress_tokens": banned_tokens(ours, tokenizer)}
+    for prompt, group in zip(prompts, found, strict=True):
+        for model in (plain, ours):  # `ours` too: ordinary generate still works on the same model
+            expected = model.generate(**inputs(prompt), **options)[0, len(prompt) :].tolist()
+            assert [list(completion.token_ids) for completion in group] == [expected, expected]
+    assert len({len(group[0].token_ids) for group in found}) > 1  # rows really ended at different steps
+
+
+def test_sampled_tokens_are_those_of_a_loop_without_cache(early, tokenizer, prompts) -> None:
+    ours, plain = early
+    found = ids(generate(ours, tokenizer, prompts, 4, SAMPLED, SEEDS))
+    draws_PGL = uniforms(SEEDS, 4, SAMPLED.max_new_tokens).numpy()
+    banned, ends = banned_tokens(ours, tokenizer), plain.generation_config.eos_token_id
+    for p, prompt in enumerate(prompts):
+        for g in (0, 3):
+            assert list(found[p][g]) == sample(plain, prompt, draws_PGL[p, g], banned, ends, SAMPLED.temperature)
+    assert len({len(completion) for group in found for completion in group}) > 3
+
+
+@pytest.mark.parametrize("setting", [SAMPLED, Sampling(0.7, 0.9, 50, 12), Sampling(1.0, 1.0, 0, 1)])
+def test_logprobs_are_those_of_the_training_pass(early, tokenizer, prompts, setting) -> None:
+    ours, _ = early
+    groups = generate(ours, tokenizer, prompts, 4, setting, SEEDS)
+    with torch.no_grad():
+        again = completion_logprobs(ours, prompts, ids(groups))
+    completions = [completion for group in groups for completion in group]
+    for row_L, mask_L, completion in zip(again.logprobs_BL, again.mask_BL, completions, strict=True):
+        torch.testing.assert_close(torch.tensor(completion.logprobs), row_L[mask_L], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_when_rows_leave_the_batch_changes_nothing(early, tokenizer, prompts, monkeypatch, threshold) -> None:
+    ours, _ = early
+    expected = generate(ours, tokenizer, prompts, 6, SAMPLED, SEEDS)
+    widths = []
+    ours.lm_head.register_forward_hook(lambda module, args, output: widths.append(output.shape[0]))
+    monkeypatch.setattr(native, "COMPACT_BELOW", threshold)
+    found = generate(ours, tokenizer, prompts, 6, SAMPLED, SEEDS)
+    assert ids(found) == ids(expected)
+    assert (min(widths[1:]) < 18) == (threshold == 1.0)
+
+
+def test_a_completion_does_not_depend_on_the_batch(early, tokenizer, prompts) -> None:
+    ours, _ = early
+    together = ids(generate(ours, tokenizer, prompts, 4, SAMPLED, SEEDS))
+    for p, prompt in enumerate(prompts):
+        (alone,) = ids(generate(ours, tokenizer, [prompt], 2, SAMPLED, [SEEDS[p]]))
+        assert alone == together[p][:2]
+    repeated = ids(generate(ours, tokenizer, [prompts[0], prompts[0]], 2, SAMPLED, [SEEDS[0], 99]))
+    assert repeated[0] == together[0][:2]
+    assert repeated[1] != repeated[0]  # another seed, other completions
+
+
+@pytest.mark.parametrize("setting", [GREEDY, SAMPLED])
+def test_media_and_special_tokens_are_never_drawn(ours, tokenizer, prompts, setting) -> None:
+    banned = banned_tokens(ours, tokenizer)
+    names = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|im_start|>"]
+    assert set(tokenizer.convert_tokens_to_ids(names)) | set(range(408, 413)) == set(banned)
+
+    def prefer_banned(module, args, logits):
+        return logits.index_add(-1, torch.tensor(banned), torch.full((*logits.shape[:-1], len(banned)), 30.0))
+
+    ours.lm_head.register_forward_hook(prefer_banned)
+    groups = generate(ours, tokenizer, prompts, 3, setting, SEEDS)
+    drawn = {token for group in ids(groups) for completion in group for token in completion}
+    assert drawn.isdisjoint(banned)
+    # Log-probabilities are those before banning: tiny here, and equal to those of the training pass.
+    with torch.no_grad():
+        again = completion_logprobs(ours, prompts, ids(groups))
+    flat = torch.tensor([value for group in groups for completion in group for value in completion.logprobs])
+    assert flat.max() < -5
+    torch.testing.assert_close(flat, again.logprobs_BL[again.mask_BL], rtol=0, atol=1e-4)
+
+
+def test_padding_is_banned_unless_it_ends_a_turn(ours, tokenizer) -> None:
+    padding, end = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
+    assert padding not in banned_tokens(ours, tokenizer)
+    ours.generation_config.eos_token_id = end
+    assert padding in banned_tokens(ours, tokenizer)
+    assert end not in banned_tokens(ours, tokenizer)
+
+
+def test_ends_text_and_truncation(early, tokenizer, prompts) -> None:
+    ours, _ = early
+    ends = set(ours.generation_config.eos_token_id)
+    completions = [c for group in generate(ours, tokenizer, prompts, 6, SAMPLED, SEEDS) for c in group]
+    assert {completion.truncated for completion in completions} == {True, False}
+    for completion in completions:
+        assert completion.truncated == (completion.token_ids[-1] not in ends)
+        assert completion.truncated <= (len(completion.token_ids) == SAMPLED.max_new_tokens)
+        assert not ends & set(completion.token_ids[:-1])
+        assert len(completion.logprobs) == len(completion.token_ids)
+        assert completion.text == tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+
+
+def test_the_mode_of_every_module_is_restored_and_nothing_needs_a_gradient(ours, tokenizer, prompts) -> None:
+    ours.train()
+    ours.model.visual.eval()
+    modes = [module.training for module in ours.modules()]
+    seen = []
+    ours.lm_head.register_forward_hook(lambda module, args, output: seen.append((ours.training, output.requires_grad)))
+    generate(ours, tokenizer, prompts[:1], 2, Sampling(max_new_tokens=2), [0])
+    assert set(seen) == {(False, False)}
+    assert [module.training for module in ours.modules()] == modes
+
+
+def test_media_are_encoded_once_in_one_call(ours, tokenizer, prompts) -> None:
+    calls = []
+    ours.model.visual.register_forward_pre_hook(lambda module, args: calls.append(args[1:]))
+    generate(ours, tokenizer, prompts, 4, Sampling(max_new_tokens=5), SEEDS)
+    assert len(calls) == 1
+
+
+def test_bfloat16_weights_decode(ours, tokenizer, prompts) -> None:
+    model = ours.bfloat16()
+    groups = generate(model, tokenizer, prompts, 2, SAMPLED, SEEDS)
+    with torch.no_grad():
+        again = completion_logprobs(model, prompts, ids(groups))
+    flat = torch.tensor([value for group in groups for completion in group for value in completion.logprobs])
+    assert (flat - again.logprobs_BL[again.mask_BL]).abs().mean() < 0.1

@@ -1,0 +1,96 @@
+"""Two runs on the same questions: paired figures by hand, and what must not be compared."""
+
+from dataclasses import replace
+
+import pytest
+
+from sbr.errors import DataError
+from sbr.eval.compare import compare_files, compare_records
+from sbr.eval.records import RecordFile
+from sbr.eval.stats import paired_interval
+from sbr.types import EvalRecord
+
+
+def run(correct: str, level: str = "L1", domains: tuple[str, ...] = ("Daily life",)) -> list[EvalRecord]:
+    """One record a character: 1 right, 0 wrong; domains in turn."""
+    return [
+        EvalRecord(
+            sample_id=str(i),
+            level=level,
+            domain=domains[i % len(domains)],
+            sample_index=0,
+            prompt="p",
+            options=("open tap", "close tap"),
+            response="r",
+            extracted=None,
+            gold="A",
+            correct=flag == "1",
+            rule="official",
+            completion_tokens=1,
+            truncated=False,
+            seconds=0.1,
+        )
+        for i, flag in enumerate(correct)
+    ]
+
+
+def test_paired_by_question_whatever_the_order_of_lines():
+    base, other = run("1100110000"), run("1011111000")
+    comparison = compare_records(base, other[::-1], "base", "grpo")
+    (only,) = comparison.slices
+    assert (only.level, only.base.accuracy, only.other.accuracy) == ("L1", 0.4, 0.6)
+    assert only.paired.difference == pytest.approx(0.2)
+    assert (only.paired.only_base, only.paired.only_other) == (1, 3)
+    assert only.paired.p_value == pytest.approx(2 * (1 + 4) / 2**4)
+    assert only.paired.interval == paired_interval(3, 3, 1, 3)
+
+
+def test_levels_are_followed_by_their_domains_when_there_are_several():
+    domains = ("Work", "Hobbies")
+    base = run("10") + run("1100", "L3", domains)
+    other = run("11") + run("1010", "L3", domains)
+    slices = compare_records(base, other, "base", "grpo").slices
+    assert [(part.level, part.base.name, part.base.questions) for part in slices] == [
+        ("L1", "Overall", 2),
+        ("L3", "Overall", 4),
+        ("L3", "Hobbies", 2),
+        ("L3", "Work", 2),
+    ]
+    # Hobbies are questions 1 and 3: base 1 0, other 0 0. Work are 0 and 2: base 1 0, other 1 1.
+    assert [part.paired.difference for part in slices] == [0.5, 0.0, -0.5, 0.5]
+
+
+def test_several_samples_are_compared_as_shares_of_questions():
+    base = run("11") + [replace(record, sample_index=1, correct=False) for record in run("11")]
+    other = run("11") + [replace(record, sample_index=1) for record in run("10")]
+    (only,) = compare_records(base, other, "base", "grpo").slices
+    assert (only.base.accuracy, only.other.accuracy, only.paired.difference) == (0.5, 0.75, 0.25)
+    assert only.paired.p_value is None
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (run("101"), r"question sets differ \(0 answers only in base, 1 only in grpo; e.g. L1 2 sample 0 only in grpo"),
+        (run("1"), r"question sets differ \(1 answers only in base, 0 only in grpo; e.g. L1 1 sample 0 only in base"),
+        (run("10", "L2"), "question sets differ"),
+        ([replace(record, rule="strict") for record in run("10")], r"different rules \(official, strict\)"),
+        ([replace(record, gold="B") for record in run("10")], "L1 0 has the gold letter 'A' in one and 'B'"),
+        ([replace(record, options=("close tap", "open tap")) for record in run("10")], "L1 0 has the options"),
+        ([replace(record, domain="Work") for record in run("10")], "L1 0 has the domain"),
+        ([], "grpo has no records"),
+    ],
+)
+def test_refuses_what_must_not_be_compared(other, message):
+    with pytest.raises(DataError, match=message):
+        compare_records(run("10"), other, "base", "grpo")
+
+
+def test_compares_files(tmp_path):
+    for name, correct in (("base", "0011"), ("grpo", "0111")):
+        with RecordFile(tmp_path / name / "records.jsonl") as records:
+            records.append(run(correct))
+    files = (tmp_path / "base" / "records.jsonl", tmp_path / "grpo" / "records.jsonl")
+    comparison = compare_files(*files, "base", "grpo")
+    assert comparison.slices[0].paired.difference == 0.25
+    assert (comparison.base_name, comparison.other_name, comparison.rule) == ("base", "grpo", "official")

@@ -1,0 +1,97 @@
+"""An output folder belongs to one evaluation."""
+
+from pathlib import Path
+
+import pytest
+
+from sbr.config import DataConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig, read_resolved
+from sbr.errors import ConfigError
+from sbr.eval.folder import fingerprint, open_folder, weight_files
+
+INPUTS = {"base/model.safetensors": "ab", "annotations/validation_L1.jsonl": "cd"}
+
+
+def recipe(folder: Path, seed: int = 0, height: int = 256, path: str = "m") -> EvalRecipe:
+    return EvalRecipe(
+        model=ModelConfig(path=path),
+        data=DataConfig(root=Path("d")),
+        output_dir=folder,
+        frames=FramesConfig(height=height),
+        eval=EvalConfig(seed=seed),
+    )
+
+
+def test_a_new_folder_holds_the_recipe_as_used(tmp_path):
+    open_folder(recipe(tmp_path / "a" / "b", seed=3), INPUTS)
+    assert read_resolved(EvalRecipe, tmp_path / "a" / "b" / "recipe.json") == recipe(tmp_path / "a" / "b", seed=3)
+
+
+def test_the_same_settings_continue_also_under_another_name_of_the_folder(tmp_path):
+    open_folder(recipe(tmp_path / "a"), INPUTS)
+    (tmp_path / "a").rename(tmp_path / "b")
+    open_folder(recipe(tmp_path / "b"), dict(reversed(INPUTS.items())))
+
+
+def test_other_settings_are_refused_with_every_differing_key(tmp_path):
+    open_folder(recipe(tmp_path), INPUTS)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(ConfigError) as caught:
+        open_folder(recipe(tmp_path, seed=1, height=112), INPUTS)
+    text = str(caught.value)
+    assert "eval.seed: 0 then, 1 now" in text
+    assert "frames.height: 256 then, 112 now" in text
+    assert "model" not in text
+    assert "output_dir" not in text
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (INPUTS | {"base/model.safetensors": "xy"}, "input file base/model.safetensors has changed"),
+        (INPUTS | {"base/more.safetensors": "xy"}, "input file base/more.safetensors is new"),
+        ({"base/model.safetensors": "ab"}, "input file annotations/validation_L1.jsonl is gone"),
+    ],
+)
+def test_other_weights_or_annotations_under_the_same_path_are_refused(tmp_path, inputs, message):
+    open_folder(recipe(tmp_path), INPUTS)
+    with pytest.raises(ConfigError, match=message):
+        open_folder(recipe(tmp_path), inputs)
+
+
+def test_records_without_recipe_are_refused(tmp_path):
+    (tmp_path / "records.jsonl").write_text("")
+    with pytest.raises(ConfigError, match="nobody knows what was measured"):
+        open_folder(recipe(tmp_path), INPUTS)
+
+
+def test_a_damaged_recipe_and_a_file_as_folder_are_refused(tmp_path):
+    open_folder(recipe(tmp_path / "a"), INPUTS)
+    (tmp_path / "a" / "recipe.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"recipe\.json is damaged"):
+        open_folder(recipe(tmp_path / "a"), INPUTS)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file"):
+        open_folder(recipe(tmp_path / "file"), INPUTS)
+
+
+def test_fingerprint_sees_a_change_of_one_byte_anywhere(tmp_path):
+    file = tmp_path / "w"
+    content = bytearray(range(256)) * 12_000  # about three blocks
+    file.write_bytes(content)
+    first = fingerprint(file)
+    assert fingerprint(file) == first
+    for place in (0, len(content) // 2, len(content) - 1):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        file.write_bytes(changed)
+        assert fingerprint(file) != first
+    file.write_bytes(b"")
+    assert fingerprint(file) != first
+
+
+def test_weight_files_are_those_of_the_folder_itself(tmp_path):
+    for name in ("model.safetensors", "config.json", "chat_template.jinja", "README.md", "sub/optimizer.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert [file.name for file in weight_files(tmp_path)] == ["chat_template.jinja", "config.json", "model.safetensors"]

@@ -1,0 +1,175 @@
+"""records.jsonl: round trip, torn last lines, damage, duplicates, locking."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sbr.errors import DataError
+from sbr.eval.records import RecordFile, RecordKey, read_records, record_key, record_line
+from sbr.types import EvalRecord
+
+RECORD = EvalRecord(
+    sample_id="115",
+    level="L1",
+    domain="Daily life",
+    sample_index=0,
+    prompt="<|im_start|>user\nWhat next?",
+    options=("open tap", "close tap"),
+    response="<think>x</think><answer>A</answer>",
+    extracted="A",
+    gold="B",
+    correct=False,
+    rule="official",
+    completion_tokens=7,
+    truncated=False,
+    seconds=0.25,
+)
+NONE = replace(RECORD, sample_id="116", extracted=None, truncated=True)
+ODD = replace(RECORD, sample_id="117", response='"\u2028\u0085\r\n\x00\U0001f170', options=("", "\u6253\u5f00"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "records.jsonl"
+
+
+def write(file: Path, *records: EvalRecord) -> None:
+    with RecordFile(file) as records_file:
+        records_file.append(records)
+
+
+def test_round_trip(file):
+    write(file, RECORD, NONE)
+    write(file, ODD)
+    assert read_records(file) == [RECORD, NONE, ODD]
+    assert file.read_bytes().count(b"\n") == 3
+
+
+@given(text=st.text(), options=st.lists(st.text(), min_size=2, max_size=5), seconds=st.floats(0, 1e6))
+@settings(max_examples=50, deadline=None)
+def test_any_text_survives_the_round_trip(tmp_path_factory, text, options, seconds):
+    record = replace(RECORD, response=text, prompt=text, options=tuple(options), seconds=seconds)
+    file = tmp_path_factory.mktemp("records") / "records.jsonl"
+    write(file, record)
+    assert read_records(file) == [record]
+
+
+def test_keys_on_disk_are_those_of_the_issue(file):
+    write(file, RECORD)
+    wanted = (
+        "sample_id level domain prompt options response extracted gold correct rule completion_tokens truncated seconds"
+    )
+    assert set(wanted.split()) | {"sample_index"} == set(json.loads(file.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40, len(record_line(NONE).encode()) - 1])
+def test_torn_last_line_is_cut_off_and_its_question_open_again(file, cut):
+    write(file, RECORD, NONE)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-cut])
+    with pytest.raises(DataError, match=r"records\.jsonl:2: the last line is torn"):
+        read_records(file)
+    with RecordFile(file) as records:
+        assert records.done == {record_key(RECORD): RECORD}
+        records.append([NONE])
+    assert file.read_bytes() == whole
+
+
+def test_file_that_is_one_torn_line_becomes_empty(file):
+    file.parent.mkdir()
+    file.write_text('{"sample_id": "1')
+    with RecordFile(file) as records:
+        assert records.done == {}
+    assert file.read_bytes() == b""
+
+
+def test_an_answered_question_cannot_be_written_twice(file):
+    write(file, RECORD)
+    with (
+        RecordFile(file) as records,
+        pytest.raises(DataError, match=r"question 115 of L1 \(sample 0\) would be answered twice"),
+    ):
+        records.append([replace(RECORD, response="other")])
+    write(file, replace(RECORD, sample_index=1), replace(RECORD, level="L2"))
+    assert [record_key(record) for record in read_records(file)] == [
+        RecordKey("L1", "115", 0),
+        RecordKey("L1", "115", 1),
+        RecordKey("L2", "115", 0),
+    ]
+
+
+def test_duplicates_on_disk_are_an_error_with_both_lines(file):
+    write(file, RECORD, NONE)
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(record_line(RECORD))
+    message = r"records\.jsonl:3: question 115 of L1 \(sample 0\) is already answered in line 1"
+    with pytest.raises(DataError, match=message):
+        read_records(file)
+    with pytest.raises(DataError, match=message), RecordFile(file):
+        pass
+
+
+def changed(**values: object) -> str:
+    return json.dumps(asdict(RECORD) | values)
+
+
+def without(key: str) -> str:
+    return json.dumps({name: value for name, value in asdict(RECORD).items() if name != key})
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not JSON"),
+        ("", "not JSON"),
+        ("[]", "not a record"),
+        (without("gold"), "not a record: gold is missing"),
+        (changed(score=1), "not a record: score is unknown"),
+        (changed(correct="yes"), "correct is 'yes'"),
+        (changed(sample_index="0"), "sample_index is '0'"),
+        (changed(options="AB"), "options is 'AB'"),
+        (changed(seconds=None), "seconds is None"),
+    ],
+)
+def test_bad_line_in_the_middle_is_an_error_with_its_place(file, line, message):
+    file.parent.mkdir()
+    file.write_text(record_line(RECORD) + line + "\n" + record_line(NONE), "utf-8")
+    for read in (lambda: read_records(file), lambda: RecordFile(file).__enter__()):
+        with pytest.raises(DataError) as caught:
+            read()
+        assert f"records.jsonl:2: {message}" in str(caught.value)
+    assert file.read_text("utf-8").count("\n") == 3, "nothing was cut or repaired"
+
+
+def test_bytes_that_are_no_text_are_an_error_with_its_place(file):
+    file.parent.mkdir()
+    file.write_bytes(b"\xff\xfe\n" + record_line(RECORD).encode())
+    with pytest.raises(DataError, match=r"records\.jsonl:1: not JSON"):
+        read_records(file)
+
+
+def test_missing_file_is_an_error(file):
+    with pytest.raises(DataError, match="does not exist"):
+        read_records(file)
+
+
+def test_two_processes_cannot_write_one_file(file):
+    code = (
+        "import sys, pathlib; from sbr.eval.records import RecordFile\n"
+        "with RecordFile(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(DataError, match="another process is writing"), RecordFile(file):
+            pass
+        other.communicate()
+    write(file, RECORD)

@@ -1,0 +1,190 @@
+"""Intervals and tests against scipy, against published worked examples, and against their own coverage."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from sbr.eval.stats import (
+    clustered_wilson_interval,
+    difference_interval,
+    mcnemar_exact,
+    mean_and_sd,
+    paired_difference,
+    paired_interval,
+    wilson_interval,
+)
+
+
+def rounded(interval, digits=4):
+    return round(interval.low, digits), round(interval.high, digits)
+
+
+def test_wilson_of_the_papers_grpo_result_on_l1():
+    assert round(100 * 1119 / 2432, 2) == 46.01
+    assert rounded(wilson_interval(1119, 2432)) == (0.4404, 0.4800)
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),  # Newcombe 1998, Statist. Med. 17, 857-872, table I, method 3
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_of_newcombes_examples(correct, n, low, high):
+    assert rounded(wilson_interval(correct, n)) == (low, high)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_equals_scipy(pair):
+    correct, n = pair
+    expected = scipy_stats.binomtest(correct, n).proportion_ci(0.95, method="wilson")
+    interval = wilson_interval(correct, n)
+    assert interval.low == pytest.approx(expected.low, abs=1e-9)
+    assert interval.high == pytest.approx(expected.high, abs=1e-9)
+    assert 0 <= interval.low <= correct / n <= interval.high <= 1
+
+
+@pytest.mark.parametrize(("correct", "n"), [(1, 0), (3, 2), (-1, 5)])
+def test_wilson_refuses_impossible_counts(correct, n):
+    with pytest.raises(ValueError, match="0 <= correct <= n"):
+        wilson_interval(correct, n)
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),  # Newcombe 1998, Statist. Med. 17, 873-890, table II, method 10
+    [((56, 70, 48, 80), 0.0524, 0.3339), ((9, 10, 3, 10), 0.1705, 0.8090), ((10, 10, 0, 20), 0.6791, 1.0)],
+)
+def test_independent_difference_of_newcombes_examples(counts, low, high):
+    assert rounded(difference_interval(*counts)) == (low, high)
+
+
+def test_paired_difference_of_a_published_table():
+    # Cavo et al. 2012 in Fagerland, Lydersen, Laake, "Statistical Analysis of Contingency Tables", chapter 8.
+    assert rounded(paired_interval(59, 6, 16, 80)) == (-0.1186, -0.0046)
+
+
+def test_paired_interval_with_a_small_positive_correlation_is_the_independent_one():
+    # 1 * 12 - 1 * 7 = 5 is less than n / 2 = 10.5: the corrected correlation is 0.
+    assert rounded(paired_interval(1, 1, 7, 12), 12) == rounded(difference_interval(2, 21, 8, 21), 12)
+
+
+def test_paired_interval_with_a_negative_correlation_by_hand():
+    # n = 45, p1 = 20/45, p2 = 25/45, phi = (5 * 5 - 15 * 20) / sqrt(20 * 25 * 25 * 20) = -275 / 500; no correction.
+    one, two, phi = wilson_interval(20, 45), wilson_interval(25, 45), -0.55
+    a, b = 20 / 45 - one.low, two.high - 25 / 45
+    low = -5 / 45 - math.sqrt(a * a + b * b - 2 * phi * a * b)
+    interval = paired_interval(5, 15, 20, 5)
+    assert interval.low == pytest.approx(low)
+    assert interval.low < difference_interval(20, 45, 25, 45).low
+
+
+def test_paired_interval_without_correlation_is_the_independent_one():
+    # 25 * 25 - 25 * 25 = 0: no correlation.
+    assert rounded(paired_interval(25, 25, 25, 25), 12) == rounded(difference_interval(50, 100, 50, 100), 12)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_equals_scipys_binomial_test(only_1, only_2):
+    n = only_1 + only_2
+    expected = scipy_stats.binomtest(only_1, n, 0.5).pvalue if n else 1.0
+    assert mcnemar_exact(only_1, only_2) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_by_hand():
+    # 1 against 5: 2 * (C(6,0) + C(6,1)) / 2**6
+    assert mcnemar_exact(1, 5) == pytest.approx(2 * 7 / 64)
+
+
+def test_paired_difference_of_binary_answers():
+    base = [1.0] * 30 + [1.0] * 10 + [0.0] * 20 + [0.0] * 40
+    other = [1.0] * 30 + [0.0] * 10 + [1.0] * 20 + [0.0] * 40
+    result = paired_difference(base, other)
+    assert result.difference == pytest.approx(0.10)
+    assert (result.only_base, result.only_other) == (10, 20)
+    assert result.p_value == pytest.approx(scipy_stats.binomtest(10, 30).pvalue)
+    assert result.interval == paired_interval(30, 20, 10, 40)
+    assert result.interval.low < 0 < result.interval.high
+
+
+def test_paired_difference_of_shares_is_a_normal_interval_over_questions():
+    base, other = [0.25, 0.5, 1.0, 0.0], [0.5, 0.5, 0.75, 1.0]
+    differences = [0.25, 0.0, -0.25, 1.0]
+    error = np.std(differences, ddof=1) / 2
+    result = paired_difference(base, other)
+    assert result.p_value is None
+    assert result.difference == pytest.approx(0.25)
+    assert result.interval.low == pytest.approx(0.25 - scipy_stats.norm.ppf(0.975) * error)
+    assert result.interval.high == pytest.approx(0.25 + scipy_stats.norm.ppf(0.975) * error)
+    assert (result.only_base, result.only_other) == (0.25, 1.25)
+
+
+def test_paired_difference_changes_sign_with_its_arguments():
+    base, other = [1, 0, 1, 1, 0, 0, 1, 0], [1, 1, 1, 0, 1, 1, 1, 0]
+    there, back = paired_difference(base, other), paired_difference(other, base)
+    assert there.difference == -back.difference
+    assert there.interval.low == pytest.approx(-back.interval.high)
+    assert there.p_value == back.p_value
+
+
+@pytest.mark.parametrize(("base", "other"), [([], []), ([1.0], [1.0, 0.0])])
+def test_paired_difference_refuses_unequal_or_empty(base, other):
+    with pytest.raises(ValueError, match="equally long"):
+        paired_difference(base, other)
+
+
+def test_clustered_interval_with_one_sample_is_wilson():
+    values = [1.0] * 37 + [0.0] * 63
+    assert rounded(clustered_wilson_interval(values, 1), 12) == rounded(wilson_interval(37, 100), 12)
+
+
+def test_clustered_interval_lies_between_question_count_and_sample_count():
+    generator = np.random.default_rng(0)
+    samples = 8
+    skill = generator.uniform(0, 1, 200)  # questions differ: samples of one question are alike
+    share = generator.binomial(samples, skill) / samples
+    width = np.ptp(rounded(clustered_wilson_interval(list(share), samples), 12))
+    correct = share.sum()
+    assert np.ptp(rounded(wilson_interval(correct * samples, 200 * samples), 12)) < width
+    assert width < np.ptp(rounded(wilson_interval(correct, 200), 12))
+
+
+def test_clustered_interval_covers_the_truth_where_the_naive_one_does_not():
+    generator = np.random.default_rng(1)
+    samples, questions, runs = 8, 100, 400
+    covered = naive = 0
+    for _ in range(runs):
+        skill = generator.beta(0.5, 0.5, questions)  # mean 0.5
+        share = generator.binomial(samples, skill) / samples
+        interval = clustered_wilson_interval(list(share), samples)
+        covered += interval.low <= 0.5 <= interval.high
+        simple = wilson_interval(share.sum() * samples, questions * samples)
+        naive += simple.low <= 0.5 <= simple.high
+    assert 0.92 <= covered / runs <= 0.98
+    assert naive / runs < 0.75
+
+
+def test_clustered_interval_of_all_right_is_wilson_of_the_questions():
+    assert clustered_wilson_interval([1.0] * 50, 8) == wilson_interval(50, 50)
+
+
+def test_mean_and_sd_over_seeds():
+    # By hand: deviations -2, 0, 2, variance (4 + 0 + 4) / 2.
+    result = mean_and_sd([70.0, 72.0, 74.0])
+    assert (result.mean, result.sd, result.n) == (72.0, 2.0, 3)
+    assert mean_and_sd([5.0]).sd is None
+    with pytest.raises(ValueError, match="no values"):
+        mean_and_sd([])
+
+
+@settings(deadline=None)
+@given(st.tuples(*[st.integers(0, 200)] * 4).filter(lambda t: sum(t) > 0))
+def test_paired_interval_is_an_interval_around_the_difference(table):
+    interval = paired_interval(*table)
+    difference = (table[1] - table[2]) / sum(table)
+    assert -1 <= interval.low <= difference + 1e-12
+    assert difference - 1e-12 <= interval.high <= 1
+    assert not math.isnan(interval.low)

@@ -1,0 +1,102 @@
+"""Run folders: journals that are cut, checkpoints that count, starts that are refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sbr.config import GrpoRecipe, validate
+from sbr.errors import CheckpointError, ConfigError
+from sbr.train import journal, run_folder
+
+
+def make_recipe(folder: Path, **train) -> GrpoRecipe:
+    values = {"model": {"path": "m"}, "data": {"root": "d"}, "output_dir": folder, "train": train}
+    return validate(GrpoRecipe, values, "test")
+
+
+def make_checkpoint(recipe: GrpoRecipe, step: int) -> Path:
+    file = recipe.output_dir / f"checkpoint-{step}" / run_folder.STATE
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"step": step, "processes": 1, "recipe": recipe.model_dump(mode="json")}))
+    return file.parents[1]
+
+
+def test_cut_after_drops_later_steps_and_half_a_line(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    lines = [json.dumps({"step": step, "text": "a\u2028b"}, ensure_ascii=False) + "\n" for step in (1, 1, 2, 3)]
+    half = '{"step": 4, "text": "é'.encode()[:-1]  # cut inside a character
+    file.write_bytes("".join(lines).encode() + half)
+    assert journal.cut_after(file, 2) == 2
+    assert file.read_text(encoding="utf-8") == "".join(lines[:3])
+    assert journal.cut_after(file, 2) == 0
+    assert journal.cut_after(tmp_path / "missing.jsonl", 2) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_newest_checkpoint_is_the_highest_complete_one(tmp_path):
+    recipe = make_recipe(tmp_path)
+    assert run_folder.newest_checkpoint(tmp_path) is None
+    for step in (9, 100, 20):
+        make_checkpoint(recipe, step)
+    (tmp_path / "checkpoint-200").mkdir()  # without a training state
+    (tmp_path / ".checkpoint-300.tmp").mkdir()
+    assert [run_folder.step_of(path) for path in run_folder.checkpoints(tmp_path)] == [9, 20, 100]
+    assert run_folder.newest_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
+
+
+def test_a_new_run_needs_a_folder_without_one(tmp_path):
+    recipe = make_recipe(tmp_path / "run")
+    run_folder.check_start(recipe, resume=False)
+    assert run_folder.open_folder(recipe) == 0
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text()) == recipe.model_dump(mode="json")
+    with pytest.raises(ConfigError, match="--resume"):
+        run_folder.check_start(recipe, resume=False)
+    run_folder.check_start(recipe, resume=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file"):
+        run_folder.check_start(make_recipe(tmp_path / "file"), resume=False)
+
+
+def test_other_files_in_the_folder_do_not_matter(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    run_folder.check_start(make_recipe(tmp_path), resume=False)
+    run_folder.open_folder(make_recipe(tmp_path))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_open_folder_cuts_the_journals_to_the_checkpoint_and_clears_leftovers(tmp_path):
+    recipe = make_recipe(tmp_path)
+    make_checkpoint(recipe, 2)
+    for name in ("metrics.jsonl", "completions.jsonl"):
+        (tmp_path / name).write_text("".join(f'{{"step": {step}}}\n' for step in (1, 2, 3)))
+    (tmp_path / ".checkpoint-4.tmp" / "training_state").mkdir(parents=True)
+    (tmp_path / ".final.tmp").mkdir()
+    assert run_folder.open_folder(recipe) == 2
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert (tmp_path / "completions.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_resume_names_every_key_that_differs(tmp_path, has_checkpoint):
+    recipe = make_recipe(tmp_path, learning_rate=1e-6, max_steps=10)
+    run_folder.open_folder(recipe)
+    if has_checkpoint:
+        make_checkpoint(recipe, 2)
+    other = make_recipe(tmp_path, learning_rate=2e-6, max_steps=20, save_every=3, keep_checkpoints=9)
+    with pytest.raises(CheckpointError) as caught:
+        run_folder.check_start(other, resume=True)
+    text = str(caught.value)
+    assert "train.learning_rate: 1e-06 then, 2e-06 now" in text
+    assert "train.max_steps: 10 then, 20 now" in text
+    assert "save_every" not in text
+    run_folder.check_start(make_recipe(tmp_path, learning_rate=1e-6, max_steps=10, save_every=3), resume=True)
+
+
+def test_a_damaged_state_file_is_named(tmp_path):
+    recipe = make_recipe(tmp_path)
+    folder = make_checkpoint(recipe, 2)
+    (folder / run_folder.STATE).write_text("{")
+    with pytest.raises(CheckpointError, match=r"state\.json is damaged"):
+        run_folder.check_start(recipe, resume=True)
