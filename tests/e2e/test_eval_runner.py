@@ -1,7 +1,6 @@
 """evaluate() on real mp4 and png files with a tiny random Qwen2-VL: records, resuming, kill -9, refusals."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -183,13 +182,16 @@ def test_killed_run_continues_to_the_same_answers(tiny_model_dir, data_root, fin
     (tmp_path / "recipe.json").write_text(asked.model_dump_json())
     records = tmp_path / "out" / "records.jsonl"
     whole = (finished / "records.jsonl").stat().st_size
-    kill_at = random.randrange(1, whole - 1)
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path / "recipe.json")], stderr=subprocess.DEVNULL
-    ) as run:
+    kill_at = random.randrange(1, whole // 2)
+    log = tmp_path / "log"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen([sys.executable, "-c", CHILD, tmp_path / "recipe.json"], stderr=stderr) as run,
+    ):
         while run.poll() is None and not (records.exists() and records.stat().st_size >= kill_at):
             time.sleep(0.002)
-        os.kill(run.pid, signal.SIGKILL)
+        run.kill()
+    assert run.returncode == -signal.SIGKILL, log.read_text()
     left = records.read_bytes().count(b"\n")
     evaluate(asked)
     assert answers(tmp_path / "out") == answers(finished), f"killed at {kill_at} of {whole} bytes, {left} lines left"

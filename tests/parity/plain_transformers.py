@@ -14,8 +14,8 @@ from transformers import Qwen2VLForConditionalGeneration
 from sbr.types import Prompt
 
 
-def plain_model(folder: Path, dtype: torch.dtype = torch.float32) -> Qwen2VLForConditionalGeneration:
-    return Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype=dtype, attn_implementation="eager")
+def plain_model(folder: Path, attention: str = "eager") -> Qwen2VLForConditionalGeneration:
+    return Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype="float32", attn_implementation=attention)
 
 
 def as_dtype(prompt: Prompt, dtype: torch.dtype) -> Prompt:

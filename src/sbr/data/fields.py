@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
@@ -13,6 +14,8 @@ from sbr.types import ProgressStep
 
 BEFORE_FIRST_FRAME = -1
 """Ego4D's annotations (as in EgoPlan's files) give this as the frame of what began before the video did."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 LONGEST_NAME = 255
 """Bytes of one path component that common file systems allow."""
@@ -138,7 +141,7 @@ class RowFields:
             self.problem(name, expected, self._found(value))
         elif not value.strip():
             self.problem(name, expected, "empty")
-        elif any("\ud800" <= character <= "\udfff" for character in value):
+        elif not value.isascii() and _SURROGATE.search(value):
             self.problem(name, expected, f"{shown(value)}, half of a surrogate pair, which no UTF-8 file can hold")
         else:
             return value

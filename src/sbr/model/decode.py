@@ -21,7 +21,12 @@ from sbr.model.shared_prefix import PackedRow
 class DecodeCache:
     """A `Layout` for steps of one new token per completion.  K key heads, D head width, all per layer in lists."""
 
+    prompt_of_B: torch.Tensor
+    """Which prompt each row belongs to, ascending."""
     group_size: int
+    """Rows of the largest group."""
+    slots_B: torch.Tensor | None
+    """Place of each row in the (P, group size) rectangle; None when all groups are equally large."""
     prompt_keys: list[torch.Tensor]
     """(P, K, longest prompt, D), padded at the right."""
     prompt_values: list[torch.Tensor]
@@ -42,9 +47,12 @@ class DecodeCache:
         lengths_P = torch.tensor(row.lengths_P, device=prompt_keys[0].device)
         padding = torch.arange(longest, device=lengths_P.device) >= lengths_P[:, None]
         bias = torch.zeros(padding.shape, device=lengths_P.device).masked_fill(padding, float("-inf"))
+        prompt_of_B = torch.arange(P, device=lengths_P.device).repeat_interleave(group_size)
         shape = (P * group_size, K, capacity, D)
         return cls(
+            prompt_of_B=prompt_of_B,
             group_size=group_size,
+            slots_B=None,
             prompt_keys=prompt_keys,
             prompt_values=prompt_values,
             prompt_bias=bias[:, None, None] if len(set(row.lengths_P)) > 1 else None,
@@ -61,42 +69,45 @@ class DecodeCache:
         self.keys[layer][:, :, self.length] = key[:, :, 0]
         self.values[layer][:, :, self.length] = value[:, :, 0]
         query = query.view(B, K, -1, D) * scaling
-        heads = query.shape[2]
-        query_P = (
-            query.view(-1, self.group_size, K, heads, D).transpose(1, 2).reshape(-1, K, self.group_size * heads, D)
-        )
-
-        prompt_scores = query_P @ self.prompt_keys[layer].mT
+        own_scores = query @ self.keys[layer][:, :, :end].mT
+        prompt_scores = self._by_prompt(query) @ self.prompt_keys[layer].mT
         if self.prompt_bias is not None:
             prompt_scores = prompt_scores + self.prompt_bias
-        own_scores = query @ self.keys[layer][:, :, :end].mT
-        S = prompt_scores.shape[-1]
-        scores = torch.cat([self._by_prompt(own_scores), prompt_scores], -1)
+        scores = torch.cat([prompt_scores, self._by_prompt(own_scores)], -1)
         weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
-        own_weights, prompt_weights = weights.split([end, S], -1)
+        prompt_weights, own_weights = weights.split([prompt_scores.shape[-1], end], -1)
         prompt_out = prompt_weights @ self.prompt_values[layer]
         own_out = self._by_row(own_weights) @ self.values[layer][:, :, :end]
-        return (self._by_row(prompt_out) + own_out).reshape(B, 1, K * heads, D)
+        return (self._by_row(prompt_out) + own_out).reshape(B, 1, -1, D)
 
-    def keep(self, prompts: torch.Tensor, rows: torch.Tensor, group_size: int) -> None:
-        """Drop all but the given prompts and rows (indices); every kept prompt keeps `group_size` rows."""
-        self.group_size = group_size
+    def keep(self, rows: torch.Tensor) -> None:
+        """Drop all rows but the given ones (ascending indices), and the prompts that have none left."""
+        prompts, self.prompt_of_B, sizes_P = self.prompt_of_B[rows].unique(return_inverse=True, return_counts=True)
+        self.group_size = int(sizes_P.max())
+        starts_P = sizes_P.cumsum(0) - sizes_P
+        place_B = torch.arange(len(rows), device=rows.device) - starts_P[self.prompt_of_B]
+        full = self.group_size * len(prompts) == len(rows)
+        self.slots_B = None if full else self.prompt_of_B * self.group_size + place_B
         if self.prompt_bias is not None:
             self.prompt_bias = self.prompt_bias[prompts]
         for layer in range(len(self.keys)):
+            self.keys[layer] = self.keys[layer][rows]
+            self.values[layer] = self.values[layer][rows]
             if len(prompts) < len(self.prompt_keys[layer]):
                 self.prompt_keys[layer] = self.prompt_keys[layer][prompts]
                 self.prompt_values[layer] = self.prompt_values[layer][prompts]
-            self.keys[layer] = self.keys[layer][rows]
-            self.values[layer] = self.values[layer][rows]
 
     def _by_prompt(self, rows: torch.Tensor) -> torch.Tensor:
-        """(B, K, heads, X) -> (P, K, G * heads, X)."""
+        """(B, K, heads, X) -> (P, K, group size * heads, X), zeros where a group has fewer rows."""
+        if self.slots_B is not None:
+            rectangle = rows.new_zeros(len(self.prompt_keys[0]) * self.group_size, *rows.shape[1:])
+            rows = rectangle.index_copy(0, self.slots_B, rows)
         return rows.unflatten(0, (-1, self.group_size)).transpose(1, 2).flatten(2, 3)
 
     def _by_row(self, prompts: torch.Tensor) -> torch.Tensor:
-        """(P, K, G * heads, X) -> (B, K, heads, X)."""
-        return prompts.unflatten(2, (self.group_size, -1)).transpose(1, 2).flatten(0, 1)
+        """(P, K, group size * heads, X) -> (B, K, heads, X)."""
+        rows = prompts.unflatten(2, (self.group_size, -1)).transpose(1, 2).flatten(0, 1)
+        return rows if self.slots_B is None else rows.index_select(0, self.slots_B)
 
 
 def _per_prompt(packed: torch.Tensor, lengths_P: tuple[int, ...]) -> torch.Tensor:

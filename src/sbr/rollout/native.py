@@ -25,7 +25,7 @@ from sbr.rollout.sampling import Sampling, next_tokens, uniforms
 from sbr.types import Completion, Prompt
 
 COMPACT_BELOW = 0.75
-"""Rows leave the batch when what remains is at most this share of it; copying the cache more often costs more."""
+"""Finished rows leave the batch when at most this share of it is left: dropping each at once would copy too often."""
 
 
 @torch.no_grad()
@@ -109,7 +109,8 @@ def _decode(
         if remaining == 0 or step == steps - 1:
             break
         if remaining <= COMPACT_BELOW * len(rows):
-            keep = _compact(cache, active)
+            keep = active.nonzero().squeeze(1)
+            cache.keep(keep)
             rows, positions, active, tokens = rows[keep], positions[keep], active[keep], tokens[keep]
         hidden = model.model(
             input_ids=tokens[:, None],
@@ -130,21 +131,6 @@ def _draw(
     logits_BV = logits_BV.to(torch.promote_types(logits_BV.dtype, torch.float32))
     tokens_B = next_tokens(logits_BV.index_fill(-1, banned, float("-inf")), uniforms_B, sampling)
     return tokens_B, logits_BV.gather(-1, tokens_B[:, None]).squeeze(-1) - logits_BV.logsumexp(-1)
-
-
-def _compact(cache: DecodeCache, active: torch.Tensor) -> torch.Tensor:
-    """Drop finished prompts, and finished rows down to the largest group left; returns the indices of the kept rows.
-
-    Groups stay equally large, so some finished rows may remain as filling; they are computed and ignored.
-    """
-    active_PG = active.view(-1, cache.group_size)
-    prompts = active_PG.any(1).nonzero().squeeze(1)
-    group_size = int(active_PG.sum(1).max())
-    order = active_PG[prompts].int().argsort(dim=1, descending=True, stable=True)[:, :group_size]
-    keep = (prompts[:, None] * cache.group_size + order).flatten()
-    if len(keep) < len(active):
-        cache.keep(prompts, keep, group_size)
-    return keep
 
 
 def _completion(tokenizer: Any, tokens: Sequence[int], logprobs: Sequence[float], ends: set[int]) -> Completion:

@@ -144,7 +144,8 @@ def close(s: Stage, t: float, hand: bool) -> None:
         s.paste(effects.pressed(), s.x, s.top + 6)
     else:
         s.thing("lid", dx, dy)
-        s.paste(effects.falling(), s.x - 0.42 * s.size, s.y + dy - 0.3 * s.size)
+        if s.noun != "fridge":
+            s.paste(effects.falling(), s.x - 0.42 * s.size, s.y + dy - 0.3 * s.size)
     if hand:
         s.arm("flat", hand_x, hand_y)
 

@@ -1,0 +1,158 @@
+"""`sbr mini`: the miniature benchmark."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from sbr.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Build:
+    """Draw the miniature benchmark into a folder, in the layout of the real one.
+
+    The same command run again goes on after an interruption; files that are there are kept.
+
+    Examples:
+      sbr mini build data/mini
+      sbr mini build data/small --train 80 --val 20 --workers 1
+    """
+
+    directory: tyro.conf.Positional[Path]
+    """A new or empty folder, or one that this very command began."""
+    train: int = 1600
+    """Questions for training."""
+    val: int = 300
+    """Questions of each of the levels L1, L2 and L3."""
+    seed: int = 0
+    """Another seed makes other recordings and questions in the same places."""
+    workers: int | None = None
+    """Processes that draw (default: one per core).  The result does not depend on it."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Draw one picture that shows an episode for each kind of place.
+
+    Examples:
+      sbr mini preview mini.png
+    """
+
+    file: tyro.conf.Positional[Path]
+    """The PNG to write."""
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Train the miniature's base model from scratch.  Any key of the recipe can be set on the command line.
+
+    Examples:
+      sbr mini pretrain recipes/mini/pretrain.toml
+      sbr mini pretrain recipes/mini/pretrain.toml --seed 1 --output_dir runs/mini/pretrain_1
+      sbr mini pretrain recipes/mini/pretrain.toml --help      every key of the recipe with its value
+    """
+
+    recipe: tyro.conf.Positional[Path]
+    """The TOML file."""
+
+
+def run(arguments: list[str]) -> None:
+    """Entry of `sbr mini`: the first word is the sub-verb."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        lines = "\n".join(f"  {name:<10}{about}" for name, (_, about) in SUBVERBS.items())
+        sys.stdout.write(f"usage: sbr mini SUBVERB [arguments]\n\n{lines}\n\nsbr mini SUBVERB --help explains one\n")
+        return
+    name, *rest = arguments
+    if name not in SUBVERBS:
+        raise ConfigError(f"unknown sub-verb {name!r} of `sbr mini`; one of: {', '.join(SUBVERBS)}")
+    SUBVERBS[name][0](rest)
+
+
+def build(arguments: list[str]) -> None:
+    args = tyro.cli(Build, args=arguments, prog="sbr mini build")
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from sbr.mini.build import build as build_mini
+
+    console = Console()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("drawing questions", total=args.train + 3 * args.val)
+        built = build_mini(
+            args.directory,
+            args.train,
+            args.val,
+            args.seed,
+            args.workers,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console.print(
+        f"{args.directory}: {built.questions} questions ({args.train} for training, {args.val} a level); "
+        f"{built.drawn} drawn now, {built.questions - built.drawn} were there",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def preview(arguments: list[str]) -> None:
+    args = tyro.cli(Preview, args=arguments, prog="sbr mini preview")
+
+    from sbr.errors import DataError
+    from sbr.mini.preview import write_preview
+
+    try:
+        write_preview(args.file)
+    except OSError as error:
+        raise DataError(f"{args.file} cannot be written: {error.strerror}") from None
+
+
+def pretrain(arguments: list[str]) -> None:
+    if not arguments or arguments[0].startswith("-"):
+        tyro.cli(Pretrain, args=arguments, prog="sbr mini pretrain", description=inspect.getdoc(Pretrain))
+
+    import transformers
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from sbr.config import load_recipe
+    from sbr.mini.pretrain import PretrainMetrics, PretrainRecipe
+    from sbr.mini.pretrain import pretrain as pretrain_base
+
+    transformers.utils.logging.disable_progress_bar()
+    recipe = load_recipe(PretrainRecipe, Path(arguments[0]), arguments[1:])
+    console = Console()
+    columns = (
+        TextColumn("pretraining"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=recipe.steps, figures="")
+
+        def show(metrics: PretrainMetrics) -> None:
+            losses = (("caption", metrics.caption), ("drill", metrics.drill), ("question", metrics.question))
+            figures = "  ".join(f"{name} {value:.2f}" for name, value in losses if value is not None)
+            bar.update(task, completed=metrics.step, figures=figures)
+
+        folder = pretrain_base(recipe, show)
+    console.print(f"The base model lies in {folder}; use it as --model.path {folder}", highlight=False, soft_wrap=True)
+
+
+SUBVERBS: dict[str, tuple[Callable[[list[str]], None], str]] = {
+    "build": (build, "draw the miniature benchmark into a folder"),
+    "pretrain": (pretrain, "train the miniature's base model from scratch"),
+    "preview": (preview, "draw one picture that shows the miniature world"),
+}

@@ -1,0 +1,261 @@
+"""Writes SBR-Mini in exactly the layout of the benchmark: annotations/, videos/, images/.
+
+The media come first and the annotations last, so a folder with annotations is complete.  Every file is written under a
+temporary name and renamed: after a kill the same command continues, and files that are there are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import av
+from PIL import Image
+
+from sbr import __version__
+from sbr.data.annotations import write_rows
+from sbr.data.benchmark import LEVELS
+from sbr.data.jsonl import replace_file
+from sbr.data.layout import ANNOTATIONS, IMAGES, VIDEOS
+from sbr.errors import ConfigError, DataError
+from sbr.mini import world
+from sbr.mini.questions import MOST, SPLITS, Question, Split, plan, training_row, validation_row
+from sbr.mini.render import render_action, render_clip, render_observation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Splits: TypeAlias = dict[Split, list[Question]]
+
+TRAIN_FILE = "training_6k.jsonl"
+MANIFEST = "mini.json"
+CRF = 20
+"""Quality of H.264: the pictures stay as they are, the finest sensor noise goes."""
+CHUNK = 8
+"""Questions a process draws at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a build depends on, as kept in mini.json; a folder holds one build."""
+
+    train: int
+    """Questions for training."""
+    val: int
+    """Questions of each of L1, L2 and L3."""
+    seed: int
+    pictures: str
+    """Fingerprint of the world and of how it is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a call of `build` did."""
+
+    questions: int
+    drawn: int
+    """Questions whose media were written now; the others were there already."""
+
+
+def build(
+    directory: Path,
+    train: int,
+    val: int,
+    seed: int,
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Built:
+    """Write `train` training questions and `val` questions of each level to `directory`.
+
+    `workers` processes draw (None: one per core); the result does not depend on their number.  `on_progress` is told
+    (questions finished, questions in all).  Raises ConfigError for impossible counts, DataError if `directory` holds
+    something else or a build with other parameters, or cannot be written.
+    """
+    if not (1 <= train <= MOST and 1 <= val <= MOST and seed >= 0):
+        raise ConfigError(
+            f"train is {train}, val is {val}, seed is {seed}: counts lie between 1 and {MOST}, a seed is 0 or more"
+        )
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers is {workers}; give 1 or more")
+    parameters = Parameters(train, val, seed, fingerprint())
+    splits: Splits = {split: plan(split, train if split == "train" else val, seed) for split in SPLITS}
+    questions = [question for split in SPLITS for question in splits[split]]
+    try:
+        _claim(directory, parameters)
+        drawn = 0
+        for done, made in _draw_all(directory, questions, workers or os.cpu_count() or 1):
+            drawn += made
+            on_progress(done, len(questions))
+        _write_annotations(directory, splits, seed)
+        replace_file(directory / "README.md", _readme(parameters).encode())
+    except OSError as error:
+        raise DataError(
+            f"the miniature cannot be written to {directory}: {error}; correct that and run the same command again, it "
+            "goes on where it stopped"
+        ) from None
+    return Built(len(questions), drawn)
+
+
+def fingerprint() -> str:
+    """Changes when the tasks, the environments or the pictures of the miniature change."""
+    digest = hashlib.sha256(repr((world.ALL_TASKS, *(world.environments(r) for r in ("train", "L2", "L3")))).encode())
+    places = world.environments("L3")
+    for k, noun in enumerate(world.NOUNS):
+        episode = world.Episode(world.L3_TASKS[k % len(world.L3_TASKS)], places[k % len(places)], k)
+        action = world.Action(world.VERBS[k % len(world.VERBS)], noun)
+        digest.update(render_action(episode, action, [k % world.FRAMES_PER_ACTION]).tobytes())
+        digest.update(render_observation(episode, k % (len(episode.task.steps) + 1)).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def encode_clip(frames_THWC: NDArray[np.uint8], fps: int = world.FPS) -> bytes:
+    """Frames (uint8, RGB) as an MP4 file, H.264, yuv420p.  One thread: the bytes are the same every time."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": str(CRF), "preset": "veryfast"})
+        stream.height, stream.width = frames_THWC.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        for frame_HWC in frames_THWC:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame_HWC, format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def draw_media(directory: Path, questions: Sequence[Question]) -> int:
+    """Write the videos and images of these questions that are not there yet; returns for how many it wrote any."""
+    drawn = 0
+    for question in questions:
+        image = directory / IMAGES / question.source / question.image_name
+        video = None if question.video_name is None else directory / VIDEOS / question.source / question.video_name
+        missing = [file for file in (image, video) if file is not None and not _is_there(file)]
+        if video is not None and video in missing:
+            _place(video, encode_clip(render_clip(question.episode, question.done)))
+        if image in missing:
+            png = io.BytesIO()
+            Image.fromarray(render_observation(question.episode, question.done)).save(png, "PNG")
+            _place(image, png.getvalue())
+        drawn += bool(missing)
+    return drawn
+
+
+def _is_there(file: Path) -> bool:
+    # A power failure, unlike a kill, can leave the name of a file without its content.
+    return file.exists() and file.stat().st_size > 0
+
+
+def _place(file: Path, data: bytes) -> None:
+    """As `replace_file`, without waiting for the disk: that would take longer than drawing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(file)
+
+
+def _draw_all(directory: Path, questions: Sequence[Question], workers: int) -> Iterator[tuple[int, int]]:
+    """Yields (questions finished so far, how many of the last ones were drawn)."""
+    chunks = [questions[k : k + CHUNK] for k in range(0, len(questions), CHUNK)]
+    done = 0
+    if workers == 1:
+        for chunk in chunks:
+            done += len(chunk)
+            yield done, draw_media(directory, chunk)
+        return
+    # "spawn": a copy (fork) of a process that runs torch's threads can hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context, initializer=_die_with_parent)
+    try:
+        sizes = {pool.submit(draw_media, directory, chunk): len(chunk) for chunk in chunks}
+        for future in as_completed(sizes):
+            done += sizes[future]
+            yield done, future.result()
+    except BrokenProcessPool:
+        raise DataError(
+            "a process that draws the miniature was killed (out of memory?); run the same command again, with fewer "
+            "--workers: it goes on where it stopped"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _die_with_parent() -> None:
+    """In a worker: leave Ctrl-C to the parent, and do not outlive it when it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError("only a worker process may call this")
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _claim(directory: Path, parameters: Parameters) -> None:
+    """Make sure that `directory` is free or holds this very build; mark it."""
+    file = directory / MANIFEST
+    if file.exists():
+        found = _read_manifest(file)
+        different = [name for name in asdict(parameters) if found.get(name) != getattr(parameters, name)]
+        if different:
+            was = ", ".join(f"{name} {found.get(name)!r}, not {getattr(parameters, name)!r}" for name in different)
+            raise DataError(
+                f"{directory} holds another build of the miniature ({was}); give another folder, or delete this one"
+            )
+        return
+    if directory.exists() and not directory.is_dir():
+        raise DataError(f"{directory} is a file; give a folder")
+    if directory.exists() and any(directory.iterdir()):
+        raise DataError(f"{directory} holds files that are no build of the miniature; give an empty or a new folder")
+    manifest = {"what": "SBR-Mini, a miniature of SEED-Bench-R1", "sbr": __version__, **asdict(parameters)}
+    replace_file(file, (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def _read_manifest(file: Path) -> dict[str, object]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{file} is damaged ({error}); delete its folder and build again") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{file} is damaged (no JSON object); delete its folder and build again")
+    return values
+
+
+def _write_annotations(directory: Path, splits: Splits, seed: int) -> None:
+    folder = directory / ANNOTATIONS
+    for level, about in LEVELS.items():
+        write_rows(folder / about.file, [validation_row(q, seed) for s in SPLITS if s == level for q in splits[s]])
+    # The training file last: with it the build is complete.
+    write_rows(folder / TRAIN_FILE, [training_row(question) for question in splits["train"]])
+
+
+def _readme(parameters: Parameters) -> str:
+    return f"""\
+# SBR-Mini
+
+A miniature of SEED-Bench-R1 in the layout of the benchmark. Everything here was drawn by a program: `sbr mini build`,
+version {__version__}, seed {parameters.seed}, pictures {parameters.pictures}. It is there to try out software and methods.
+
+| file | questions | tasks | places |
+|---|---|---|---|
+| annotations/{TRAIN_FILE} | {parameters.train} | training tasks | 4 kitchens |
+| annotations/{LEVELS["L1"].file} | {parameters.val} | the same | the same kitchens, other recordings |
+| annotations/{LEVELS["L2"].file} | {parameters.val} | the same | 12 unseen kitchens, darker and fuller |
+| annotations/{LEVELS["L3"].file} | {parameters.val} | unseen tasks of 4 domains | 12 other unseen places |
+
+One action takes one second: 8 frames of 168 x 168 pixels. A clip ends at the current observation; one row of 20 has an
+image and no video. `sbr data check` reads this folder like the real one.
+"""

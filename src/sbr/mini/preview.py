@@ -1,0 +1,63 @@
+"""A contact sheet of the miniature world for people."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from sbr.data.jsonl import replace_file
+from sbr.mini.render import render_action, render_observation
+from sbr.mini.world import L3_TASKS, TRAIN_TASKS, Episode, Task, environments
+
+CELL = 132
+MARGIN = 6
+CAPTION = 18
+COLUMNS = 7
+MOMENT = 3
+"""Frame of each action that is shown."""
+INK = (30, 30, 34)
+
+
+def write_preview(file: Path) -> None:
+    """Write a PNG with one episode for each kind of place: what there is at first, then every action."""
+    strips = [_strip(episode) for episode in _episodes()]
+    width = MARGIN + COLUMNS * (CELL + MARGIN)
+    sheet = Image.new("RGB", (width, sum(strip.height for strip in strips) + MARGIN), "white")
+    y = 0
+    for strip in strips:
+        sheet.paste(strip, (0, y))
+        y += strip.height
+    png = io.BytesIO()
+    sheet.quantize(128, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
+    replace_file(file, png.getvalue())
+
+
+def _episodes() -> list[Episode]:
+    """A training kitchen, and an unseen workshop, studio and garden."""
+    chosen = [Episode(_task(TRAIN_TASKS, "fry fish"), environments("train")[3], 12)]
+    for goal in ("glue wood frame", "paint clay figure", "cook at camp"):
+        task = _task(L3_TASKS, goal)
+        place = next(place for place in environments("L3") if place.place == task.place)
+        chosen.append(Episode(task, place, 12))
+    return chosen
+
+
+def _task(tasks: tuple[Task, ...], goal: str) -> Task:
+    return next(task for task in tasks if task.goal == goal)
+
+
+def _strip(episode: Episode) -> Image.Image:
+    steps = episode.task.steps[: COLUMNS - 1]
+    title = f"{episode.environment.place}: {episode.task.goal}  ({episode.task.domain})"
+    frames = [render_observation(episode, 0), *(render_action(episode, step, [MOMENT])[0] for step in steps)]
+    captions = ["before", *map(str, steps)]
+    strip = Image.new("RGB", (MARGIN + COLUMNS * (CELL + MARGIN), CELL + 2 * CAPTION + 2 * MARGIN), "white")
+    pen = ImageDraw.Draw(strip)
+    pen.text((MARGIN, MARGIN), title, INK, ImageFont.load_default(14))
+    for k, (frame, caption) in enumerate(zip(frames, captions, strict=True)):
+        x, y = MARGIN + k * (CELL + MARGIN), MARGIN + CAPTION
+        strip.paste(Image.fromarray(frame).resize((CELL, CELL), Image.Resampling.LANCZOS), (x, y))
+        pen.text((x + CELL / 2, y + CELL + 2), caption, INK, ImageFont.load_default(12), anchor="ma")
+    return strip
