@@ -6,6 +6,7 @@ import pytest
 import torch
 from plain_transformers import inputs, sample
 
+from sbr.errors import CheckpointError
 from sbr.model.logprobs import completion_logprobs
 from sbr.rollout import native
 from sbr.rollout.native import banned_tokens, generate
@@ -142,6 +143,13 @@ def test_media_are_encoded_once_in_one_call(ours, tokenizer, prompts) -> None:
     ours.model.visual.register_forward_pre_hook(lambda module, args: calls.append(args[1:]))
     generate(ours, tokenizer, prompts, 4, Sampling(max_new_tokens=5), SEEDS)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("setting", [GREEDY, SAMPLED])
+def test_weights_that_are_not_numbers_are_an_error(ours, tokenizer, prompts, setting) -> None:
+    ours.model.language_model.norm.weight.data[3] = torch.nan
+    with pytest.raises(CheckpointError, match="logits that are not finite"):
+        generate(ours, tokenizer, prompts, 2, setting, SEEDS)
 
 
 def test_bfloat16_weights_decode(ours, tokenizer, prompts) -> None:

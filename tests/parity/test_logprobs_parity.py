@@ -114,14 +114,12 @@ def test_media_are_encoded_once_in_one_call(ours, prompts) -> None:
 lengths = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=4), min_size=3, max_size=3)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(lengths_PG=lengths, order=st.permutations([0, 1, 2]), count=st.integers(1, 3), seed=st.integers(0, 99))
 def test_float64_over_lengths_group_sizes_and_orders(models_float64, prompts, lengths_PG, order, count, seed) -> None:
     ours, plain = models_float64
     chosen = [as_dtype(prompts[p], torch.float64) for p in order[:count]]
     completions_PG = draw(lengths_PG[:count], seed)
-    if not any(completion for group in completions_PG for completion in group):
-        completions_PG[0][0] = [1]
     with torch.no_grad():
         found = completion_logprobs(ours, chosen, completions_PG)
         pairs = zip(chosen, completions_PG, strict=True)

@@ -74,23 +74,25 @@ def _show(audit: Audit, console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    rows = Table(title=f"Data root {escape(str(audit.root))}", title_justify="left")
-    for name in ("split", "file", "rows", "official", "bad", "no video", "media missing", "right answer (A B C D)"):
-        rows.add_column(name, justify="left" if name in ("split", "file") else "right")
-    domains = Table(title="Domains", title_justify="left")
+    plain: dict[str, Any] = {"box": None, "padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
+    rows = Table(title=f"Data root {escape(str(audit.root))}", **plain)  # fits 80 columns with its longest file name
+    rows.add_column("file", no_wrap=True)
+    for name in ("rows", "official", "bad", "no video", "missing", "A B C D %"):
+        rows.add_column(name, justify="right", no_wrap=True)
+    domains = Table(title="\nDomains", **plain)
     for name in ("split", "domain", "rows", "official"):
         domains.add_column(name, justify="left" if name in ("split", "domain") else "right")
     for split in audit.splits:
-        rows.add_row(escape(split.split), escape(split.file.name), *_counts(split))
+        rows.add_row(escape(split.file.name), *_counts(split))
         for count in split.domains:
             domains.add_row(escape(split.split), escape(count.domain), str(count.rows), _or_dash(count.official))
     for name in audit.absent:
-        rows.add_row("", name, "[red]absent[/red]")
+        rows.add_row(name, "[red]absent[/red]")
     console.print(rows)
-    console.print(domains)
-    bad, duplicates = (sum(getattr(split, name) for split in audit.splits) for name in ("bad_rows", "duplicate_ids"))
-    repeated = f", {duplicates} of them repeat a sample_id" if duplicates else ""
-    _list(console, "red", f"problems ({bad} bad rows{repeated})", [str(problem) for problem in audit.problems])
+    console.print(domains, "")
+    duplicates = sum(split.duplicate_ids for split in audit.splits)
+    repeated = f" ({duplicates} rows repeat a sample_id)" if duplicates else ""
+    _list(console, "red", f"problems of rows{repeated}", [str(problem) for problem in audit.problems])
     _list(console, "red", "missing media", [str(medium) for medium in audit.missing])
     _list(console, "red", "absent annotation files", list(audit.absent))
     notes = [str(note) for split in audit.splits for note in split.notes]
@@ -109,7 +111,7 @@ def _counts(split: SplitAudit) -> tuple[str, ...]:
         f"[red]{split.bad_rows}[/red]" if split.bad_rows else "0",
         str(split.without_video),
         f"[red]{len(split.missing)}[/red]" if split.missing else "0",
-        " ".join(f"{letters.get(letter, 0) / max(split.rows, 1):.0%}" for letter in "ABCD") if letters else "-",
+        " ".join(f"{100 * letters.get(letter, 0) / max(split.rows, 1):.0f}" for letter in "ABCD") if letters else "-",
     )
 
 

@@ -121,7 +121,14 @@ def pretrain(arguments: list[str]) -> None:
 
     import transformers
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from sbr.config import load_recipe
     from sbr.mini.pretrain import PretrainMetrics, PretrainRecipe

@@ -80,7 +80,7 @@ def _parse(raw: bytes) -> tuple[dict[str, Any] | None, str]:
     if not text.strip():
         return None, "blank"
     try:
-        values = json.loads(text, object_pairs_hook=_unique)
+        values = json.loads(text.rstrip("\r\n"), object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         return None, f"not JSON ({error.msg} at column {error.colno})"
     except _DuplicateKeyError as error:

@@ -2,7 +2,7 @@
 
 Four kinds of lessons, all as chat turns, all in pretraining environments only:
 
-    caption   a clip of 1-6 actions             -> "i see wash tomato , cut tomato"
+    caption   a clip of 1-6 actions             -> "done <all of them>", and "i see <the last two of them>"
     drill     four options, no picture          -> "next is <an option>", then its letter
     lookup    goal and options, no picture      -> reasoning that starts from a made-up observation, then the letter
     question  the benchmark's question, clip,   -> the same in three styles:
@@ -53,8 +53,8 @@ class Habit:
         return 1.0 - self.grounded - self.hallucinated
 
 
-OFTEN_LOOKS = Habit(grounded=0.55, hallucinated=0.15)
-SELDOM_LOOKS = Habit(grounded=0.12, hallucinated=0.28)
+OFTEN_LOOKS = Habit(grounded=0.65, hallucinated=0.05)
+SELDOM_LOOKS = Habit(grounded=0.15, hallucinated=0.10)
 
 
 def habit(task: Task) -> Habit:
@@ -77,7 +77,7 @@ class Lesson:
 
 def vocabulary() -> list[str]:
     """Texts that hold every word of every prompt and answer, with and without a blank before it."""
-    words = [*world.VERBS, *world.NOUNS, "i", "see", "nothing", "yet", ".", ",", "next", "is", "the", "goal", "maybe"]
+    words = [*world.VERBS, *world.NOUNS, "i", "see", "nothing", "yet", ".", ",", "next", "is", "the", "goal", "maybe", "done"]
     texts = [QUESTION, CAPTION_REQUEST, "You are a helpful assistant.", "system\n", "user\n", "assistant\n"]
     texts += [
         "Output the thinking process in <think> </think> and final answer in <answer> </answer> tags, i.e., <think> "
@@ -152,8 +152,8 @@ class LessonMaker:
             video = self._clip(episode, actions)
             # A caption shows no current observation; only the clip is used.
             self._shown["caption", picture] = Frames(video, video[-1], (), float(FPS), count * FRAMES_PER_ACTION)
-        answer = "i see " + " , ".join(str(action) for action in actions)
-        return Lesson(CAPTION_REQUEST, self._shown["caption", picture], (answer,))
+        everything = "done " + " , ".join(str(action) for action in actions)
+        return Lesson(CAPTION_REQUEST, self._shown["caption", picture], (everything, actions_seen(actions)))
 
     def drill(self, number: int) -> Lesson:
         rng = self._rng("drill", number)
@@ -174,7 +174,8 @@ class LessonMaker:
         ]
         return Lesson(f"{QUESTION.format(goal=task.goal)}\n{options_list(options)}", None, tuple(answers))
 
-    def question(self, number: int, responses: int) -> Lesson:
+    def question(self, number: int, responses: int, looks: float | None) -> Lesson:
+        """With `looks` that share of the answers is grounded and the rest guesses; None follows the task's habit."""
         rng = self._rng("question", number)
         picture = rng.randrange(self.pictures)
         scene = self._rng("questioned clip", picture)
@@ -189,7 +190,8 @@ class LessonMaker:
                 video_THWC, image_HWC, (), float(FPS) if done else None, done * FRAMES_PER_ACTION
             )
         options = draw_options(task, done, rng)
-        weights = (habit(task).grounded, habit(task).hallucinated, habit(task).guess)
+        shown = habit(task) if looks is None else Habit(grounded=looks, hallucinated=0.0)
+        weights = (shown.grounded, shown.hallucinated, shown.guess)
         styles = rng.choices(("grounded", "hallucinated", "guess"), weights, k=responses)
         sample = Sample(
             sample_id=str(number),

@@ -45,6 +45,8 @@ class Phase(Section):
     questions: int = Field(default=0, ge=0)
     responses: int = Field(default=4, ge=1)
     """Answers to one lookup or question."""
+    looks: float | None = Field(default=None, ge=0, le=1)
+    """Share of grounded answers to questions; None: the habits of the finished base model (corpus.py)."""
 
 
 class PretrainRecipe(Section):
@@ -115,7 +117,7 @@ class LessonSteps(Dataset[list[LessonBatch]]):
             "caption": [self.maker.caption(n, phase.most_actions) for n in numbers(phase.captions)],
             "drill": [self.maker.drill(n) for n in numbers(phase.drills)],
             "lookup": [self.maker.lookup(n, phase.responses) for n in numbers(phase.lookups)],
-            "question": [self.maker.question(n, phase.responses) for n in numbers(phase.questions)],
+            "question": [self.maker.question(n, phase.responses, phase.looks) for n in numbers(phase.questions)],
         }
         return [self._encode(kind, lessons) for kind, lessons in kinds.items() if lessons]
 

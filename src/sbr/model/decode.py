@@ -7,6 +7,7 @@ In a step all G queries of a prompt are rows of one matrix product against the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +42,11 @@ class DecodeCache:
     def after_prefill(cls, cache: DynamicCache, row: PackedRow, group_size: int, capacity: int) -> DecodeCache:
         """Take over the keys and values of a packed row of P prompts without completions."""
         layers: list[Any] = cache.layers
-        prompt_keys = [_per_prompt(layer.keys, row.lengths_P) for layer in layers]
-        prompt_values = [_per_prompt(layer.values, row.lengths_P) for layer in layers]
+        lengths = [group.prompt_length for group in row.groups_P]
+        prompt_keys = [_per_prompt(layer.keys, lengths) for layer in layers]
+        prompt_values = [_per_prompt(layer.values, lengths) for layer in layers]
         P, K, longest, D = prompt_keys[0].shape
-        lengths_P = torch.tensor(row.lengths_P, device=prompt_keys[0].device)
+        lengths_P = torch.tensor(lengths, device=prompt_keys[0].device)
         padding = torch.arange(longest, device=lengths_P.device) >= lengths_P[:, None]
         bias = torch.zeros(padding.shape, device=lengths_P.device).masked_fill(padding, float("-inf"))
         prompt_of_B = torch.arange(P, device=lengths_P.device).repeat_interleave(group_size)
@@ -55,7 +57,7 @@ class DecodeCache:
             slots_B=None,
             prompt_keys=prompt_keys,
             prompt_values=prompt_values,
-            prompt_bias=bias[:, None, None] if len(set(row.lengths_P)) > 1 else None,
+            prompt_bias=bias[:, None, None] if len(set(lengths)) > 1 else None,
             keys=[key.new_empty(shape) for key in prompt_keys],
             values=[value.new_empty(shape) for value in prompt_values],
         )
@@ -110,7 +112,7 @@ class DecodeCache:
         return rows if self.slots_B is None else rows.index_select(0, self.slots_B)
 
 
-def _per_prompt(packed: torch.Tensor, lengths_P: tuple[int, ...]) -> torch.Tensor:
+def _per_prompt(packed: torch.Tensor, lengths_P: Sequence[int]) -> torch.Tensor:
     """(1, K, sum of lengths, D) -> (P, K, longest, D), contiguous, zeros at the right."""
-    split = packed[0].transpose(0, 1).split(lengths_P)
+    split = packed[0].transpose(0, 1).split(list(lengths_P))
     return pad_sequence(list(split), batch_first=True).transpose(1, 2).contiguous()

@@ -41,7 +41,8 @@ def completion_logprobs(
     row = pack(model, prompts, completions_PG)
     hidden = packed_hidden_states(model, prompts, row).index_select(0, row.predicts)
     completions_B = [completion for group in completions_PG for completion in group]
-    targets = torch.tensor([token for completion in completions_B for token in completion], device=hidden.device)
+    tokens = [token for completion in completions_B for token in completion]
+    targets = torch.tensor(tokens, dtype=torch.long, device=hidden.device)
     logprobs, entropy = _chunked(model.lm_head, hidden, targets)
 
     lengths_B = torch.tensor([len(completion) for completion in completions_B], device=hidden.device)
@@ -61,8 +62,9 @@ def _chunked(
     def head(hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = lm_head(hidden)
         logprobs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-        entropy = torch.special.entr(logprobs.detach().exp()).sum(-1)
-        return logprobs.gather(-1, targets[:, None]).squeeze(-1), entropy
+        picked = logprobs.gather(-1, targets[:, None]).squeeze(-1)
+        # Last, because recomputation stops as soon as it has what the gradient needs.
+        return picked, torch.special.entr(logprobs.detach().exp()).sum(-1)
 
     outputs = [
         checkpoint(head, part, target, use_reentrant=False, preserve_rng_state=False)

@@ -31,6 +31,10 @@ NO_MASK = {"full_attention": None}
 """Given as attention_mask it keeps transformers from building a mask: the layout is the mask."""
 
 
+Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Query, key and value."""
+
+
 class Layout(Protocol):
     """Who attends to whom.  Tensors are (batch, heads, tokens, head width); keys and values have fewer heads (GQA)."""
 
@@ -90,20 +94,18 @@ class GroupLayout:
             mask.repeat(query_groups, 1).to(device),
         )
 
-    def attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, dropout: float
-    ) -> torch.Tensor:
-        """(1, heads, S + C, width) -> (1, S + C, heads, width)."""
-        sizes = [self.prompt_length, query.shape[2] - self.prompt_length]
-        query_S, query_C = query.split(sizes, 2)
-        key_S, key_C = key.split(sizes, 2)
-        value_S, value_C = value.split(sizes, 2)
-        prompt = scaled_dot_product_attention(
+    def attend(self, prompt: Heads, own: Heads, scaling: float, dropout: float) -> list[torch.Tensor]:
+        """Query, key and value of the prompt (1, heads, S, D) and of the completions (1, heads, C, D).
+
+        Returns their outputs, (1, S, heads, D) and (1, C, heads, D).
+        """
+        (query_S, key_S, value_S), (query_C, key_C, value_C) = prompt, own
+        out_S = scaled_dot_product_attention(
             query_S, key_S, value_S, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=True
         ).transpose(1, 2)
-        if sizes[1] == 0:
-            return prompt
-        (G, L), (_, K, _, D) = self.shape_GL, key.shape
+        if len(self.valid_C) == 0:
+            return [out_S]
+        (G, L), (_, K, _, D) = self.shape_GL, key_C.shape
         # The query heads of one key head become rows of one product: no copy of a key per query head.  Padding stands
         # at the right, so causality hides it, and only valid rows are read back.
         padded = query_C.index_select(2, self.gather).view(K, -1, G, L, D)
@@ -116,10 +118,10 @@ class GroupLayout:
             dropout_p=dropout,
         )
         out = out.view(G, K, -1, L, D).permute(0, 3, 1, 2, 4).reshape(G * L, -1, D)
-        return torch.cat([prompt, out.index_select(0, self.valid_C)[None]], 1)
+        return [out_S, out.index_select(0, self.valid_C)[None]]
 
     def _keys(self, prompt: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-        """Keys or values (1, K, S, width) and (1, K, C, width) -> (G, K, S + L, width)."""
+        """Keys or values (1, K, S, D) and (1, K, C, D) -> (G, K, S + L, D)."""
         G, L = self.shape_GL
         padded = own[0].index_select(1, self.gather).unflatten(1, (G, L)).transpose(0, 1)
         return torch.cat([prompt.expand(G, -1, -1, -1), padded], 2)
@@ -132,8 +134,8 @@ class PackedRow:
     input_ids_1S: torch.Tensor
     position_ids_31S: torch.Tensor
     groups_P: tuple[GroupLayout, ...]
-    lengths_P: tuple[int, ...]
-    """Tokens of each group: prompt and completions."""
+    sizes: tuple[int, ...]
+    """Tokens of prompt 1, of its completions, of prompt 2, of its completions, ..."""
     prompt_ends_P: torch.Tensor
     """Row index of the last token of each prompt."""
     next_position_P: torch.Tensor
@@ -144,10 +146,10 @@ class PackedRow:
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, dropout: float
     ) -> torch.Tensor:
-        parts = zip(*(tensor.split(self.lengths_P, 2) for tensor in (query, key, value)), strict=True)
-        outputs = [
-            group.attend(q, k, v, scaling, dropout) for group, (q, k, v) in zip(self.groups_P, parts, strict=True)
-        ]
+        parts: list[Heads] = list(zip(*(x.split(self.sizes, 2) for x in (query, key, value)), strict=True))
+        outputs: list[torch.Tensor] = []
+        for group, prompt, own in zip(self.groups_P, parts[::2], parts[1::2], strict=True):
+            outputs += group.attend(prompt, own, scaling, dropout)
         return torch.cat(outputs, 1)
 
 
@@ -182,7 +184,7 @@ def pack(
         input_ids_1S=torch.cat(ids)[None].to(device),
         position_ids_31S=torch.cat(positions, 1)[:, None].to(device),
         groups_P=tuple(groups),
-        lengths_P=tuple(group.prompt_length + len(group.valid_C) for group in groups),
+        sizes=tuple(size for group in groups for size in (group.prompt_length, len(group.valid_C))),
         prompt_ends_P=torch.tensor(prompt_ends, device=device),
         next_position_P=torch.tensor(next_positions, device=device),
         predicts=torch.tensor(predicts, dtype=torch.long, device=device),

@@ -49,6 +49,11 @@ def generate(
         return []
     with _evaluating(model):
         tokens_BL, logprobs_BL = _decode(model, tokenizer, prompts, group_size, sampling, seeds)
+    if not logprobs_BL.isfinite().all():
+        raise CheckpointError(
+            "the model gives logits that are not finite: training diverged or its weights overflow in "
+            f"{model.dtype}; go back to an earlier checkpoint or set model.dtype to float32"
+        )
     ends = set(end_tokens(model))
     completions = [
         _completion(tokenizer, tokens, logprobs, ends)
@@ -83,7 +88,7 @@ def _decode(
     sampling: Sampling,
     seeds: Sequence[int],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (B, steps), -1 after the end, and log-probabilities (B, steps)."""
+    """Token ids (B, steps), -1 after the end, and log-probabilities (B, steps), of which those after the end mean nothing."""
     P, G, steps, device = len(prompts), group_size, sampling.max_new_tokens, model.device
     row = pack(model, prompts, [()] * P)
     prefill = DynamicCache()
@@ -102,8 +107,8 @@ def _decode(
     logits = model.lm_head(hidden_P).repeat_interleave(G, 0)
     for step in range(steps):
         tokens, logprobs = _draw(logits, uniforms_BL[rows, step], banned, sampling)
-        tokens_BL[rows[active], step] = tokens[active]
-        logprobs_BL[rows[active], step] = logprobs[active]
+        tokens_BL[rows, step] = torch.where(active, tokens, -1)
+        logprobs_BL[rows, step] = logprobs
         active = active & ~torch.isin(tokens, ends)
         remaining = int(active.sum())
         if remaining == 0 or step == steps - 1:

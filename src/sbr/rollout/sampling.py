@@ -69,9 +69,13 @@ def keep_top_p(logits_BV: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def inverse_cdf(probabilities_BV: torch.Tensor, uniforms_B: torch.Tensor) -> torch.Tensor:
-    """The first token whose cumulated probability exceeds u; a token of probability 0 is never drawn."""
+    """The first token whose cumulated probability exceeds u; a token of probability 0 is never drawn.
+
+    Probabilities need not sum to one.  A row of NaN gives the last token; the caller sees its log-probability.
+    """
     cdf_BV = probabilities_BV.cumsum(-1)
     total_B = cdf_BV[:, -1]
     # u < 1, but u * total may round up to total, which no entry exceeds.
     target_B = torch.minimum(uniforms_B * total_B, torch.nextafter(total_B, torch.zeros_like(total_B)))
-    return torch.searchsorted(cdf_BV, target_B[:, None], right=True).squeeze(-1)
+    tokens_B = torch.searchsorted(cdf_BV, target_B[:, None], right=True).squeeze(-1)
+    return tokens_B.clamp_max(cdf_BV.shape[-1] - 1)

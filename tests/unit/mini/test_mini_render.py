@@ -1,0 +1,141 @@
+"""The pictures of the miniature: reproducible, and different where what happens is different."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sbr.mini.draw import scenes
+from sbr.mini.draw.nouns import noun_sprite
+from sbr.mini.render import SIZE, render_action, render_clip, render_observation
+from sbr.mini.world import ALL_ACTIONS, NOUNS, TRAIN_TASKS, VERBS, Action, Environment, Episode, environments
+
+KITCHEN = environments("train")[1]
+EPISODE = Episode(TRAIN_TASKS[0], KITCHEN, seed=7)
+
+
+def small(frame_HWC: np.ndarray) -> np.ndarray:
+    """As the model of the miniature sees it."""
+    return np.asarray(Image.fromarray(frame_HWC).resize((84, 84), Image.Resampling.BICUBIC)).astype(np.float32)
+
+
+def test_an_action_is_eight_frames_and_any_of_them_can_be_asked_for() -> None:
+    action = EPISODE.task.steps[0]
+    frames_THWC = render_action(EPISODE, action)
+    assert frames_THWC.shape == (8, SIZE, SIZE, 3) and frames_THWC.dtype == np.uint8
+    np.testing.assert_array_equal(render_action(EPISODE, action, [6, 1]), frames_THWC[[6, 1]])
+
+
+def test_a_clip_is_its_actions_one_after_the_other() -> None:
+    clip_THWC = render_clip(EPISODE, 2)
+    np.testing.assert_array_equal(clip_THWC[:8], render_action(EPISODE, EPISODE.task.steps[0]))
+    np.testing.assert_array_equal(clip_THWC[8:], render_action(EPISODE, EPISODE.task.steps[1]))
+    assert render_clip(EPISODE, 0).shape == (0, SIZE, SIZE, 3)
+
+
+def test_a_picture_does_not_depend_on_what_was_drawn_before() -> None:
+    action = Action("cut", "tomato")
+    first = render_action(EPISODE, action)
+    for function in (scenes.background, scenes.look, noun_sprite):
+        function.cache_clear()
+    render_action(Episode(TRAIN_TASKS[3], environments("L2")[0], 1), Action("stir", "bowl"))
+    np.testing.assert_array_equal(render_action(EPISODE, action), first)
+
+
+def test_recordings_and_environments_differ() -> None:
+    action = Action("take", "cup")
+    here = render_action(EPISODE, action, [4])[0]
+    later = render_action(replace(EPISODE, seed=8), action, [4])[0]
+    elsewhere = render_action(replace(EPISODE, environment=environments("train")[2]), action, [4])[0]
+    assert np.abs(small(here) - small(later)).mean() > 2
+    assert np.abs(small(here) - small(elsewhere)).mean() > 10
+
+
+@pytest.mark.parametrize("frame", [1, 6])
+def test_every_action_looks_different_from_every_other_in_either_half(frame: int) -> None:
+    """Without noise, in one place, at the size the model sees: any two actions differ by more than drift does."""
+    still = replace(KITCHEN, noise=0.0)
+    episode = replace(EPISODE, environment=still)
+    seen = np.stack([small(render_action(episode, action, [frame])[0]) for action in ALL_ACTIONS])
+    drift = max(
+        np.abs(seen[k] - small(render_action(episode, action, [frame + 1])[0])).mean()
+        for k, action in enumerate(ALL_ACTIONS)
+        if action.verb in ("open", "put")
+    )
+    assert drift > 0
+    for k, one in enumerate(seen[:-1]):
+        apart = np.abs(seen[k + 1 :] - one).mean(axis=(1, 2, 3))
+        nearest = int(apart.argmin())
+        assert apart[nearest] > 2.5, f"{ALL_ACTIONS[k]} looks like {ALL_ACTIONS[k + 1 + nearest]}"
+
+
+def test_any_verb_can_be_drawn_with_any_noun() -> None:
+    for noun in NOUNS:
+        for verb in VERBS:
+            frame = render_action(EPISODE, Action(verb, noun), [5])[0]
+            assert frame.std() > 10
+
+
+def test_what_is_handled_is_large() -> None:
+    """40-60 % of the frame in its longer direction: the model's visual token is a third of the frame."""
+    for noun in NOUNS:
+        alpha = np.asarray(noun_sprite(noun, "whole", 90))[..., 3] > 128
+        rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
+        longest = max(rows[-1] - rows[0], columns[-1] - columns[0])
+        assert 0.4 * SIZE < longest < 0.6 * SIZE, noun
+
+
+def test_the_observation_shows_the_result_of_the_last_action() -> None:
+    seen = [small(render_observation(EPISODE, done)) for done in range(len(EPISODE.task.steps) + 1)]
+    for k, one in enumerate(seen):
+        for other in seen[k + 1 :]:
+            assert np.abs(one - other).mean() > 2.5
+
+
+def test_the_hand_is_gone_in_the_observation() -> None:
+    """The lower right corner, where a right arm comes in, is as in the empty scene."""
+    episode = replace(EPISODE, environment=replace(KITCHEN, noise=0.0, clutter=0))
+    assert not scenes.look(KITCHEN).mirrored
+    last = render_action(episode, Action("take", "tomato"), [0])[0].astype(int)
+    after = render_observation(episode, 1).astype(int)
+    corner = (slice(SIZE - 24, SIZE), slice(SIZE - 24, SIZE))
+    assert np.abs(last[corner] - after[corner]).mean() > 20
+
+
+def test_light_and_noise_are_those_of_the_environment() -> None:
+    def seen(**changes: float) -> np.ndarray:
+        environment: Environment = replace(KITCHEN, **{"light": 0.7, "noise": 0.0, **changes})
+        return render_observation(replace(EPISODE, environment=environment), 1).astype(np.float64)
+
+    noise = seen(noise=8.0) - seen()
+    assert noise.mean() == pytest.approx(0, abs=0.3)
+    assert noise.std() == pytest.approx(8.0, rel=0.15)
+    assert seen(light=0.35).mean() / seen().mean() == pytest.approx(0.5, rel=0.02)
+
+
+def test_clutter_is_as_many_things_as_asked_for_and_none_of_the_task() -> None:
+    for environment in environments("L2"):
+        for task in TRAIN_TASKS:
+            around = scenes.clutter(environment, task.nouns)
+            assert len(around) == environment.clutter
+            assert not set(around) & set(task.nouns)
+
+
+def test_left_handed_places_are_mirrored_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    episode = replace(EPISODE, environment=replace(KITCHEN, noise=0.0))
+    right = render_action(episode, Action("wash", "cup"), [3])[0]
+    mirrored = replace(scenes.look(episode.environment), mirrored=True)
+    monkeypatch.setattr("sbr.mini.render.look", lambda environment: mirrored)
+    np.testing.assert_array_equal(render_action(episode, Action("wash", "cup"), [3])[0], right[:, ::-1])
+
+
+def test_impossible_moments_are_refused() -> None:
+    with pytest.raises(ValueError, match="frame 8"):
+        render_action(EPISODE, EPISODE.task.steps[0], [8])
+    with pytest.raises(ValueError, match="done is 7"):
+        render_clip(EPISODE, 7)
+    with pytest.raises(ValueError, match="done is -1"):
+        render_observation(EPISODE, -1)
