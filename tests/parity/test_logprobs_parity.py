@@ -114,7 +114,7 @@ def test_media_are_encoded_once_in_one_call(ours, prompts) -> None:
 lengths = st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=4), min_size=3, max_size=3)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(lengths_PG=lengths, order=st.permutations([0, 1, 2]), count=st.integers(1, 3), seed=st.integers(0, 99))
 def test_float64_over_lengths_group_sizes_and_orders(models_float64, prompts, lengths_PG, order, count, seed) -> None:
     ours, plain = models_float64

@@ -88,7 +88,7 @@ def _decode(
     sampling: Sampling,
     seeds: Sequence[int],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (B, steps), -1 after the end, and log-probabilities (B, steps), of which those after the end mean nothing."""
+    """Token ids (B, steps), -1 after the end, and log-probabilities (B, steps), without meaning after the end."""
     P, G, steps, device = len(prompts), group_size, sampling.max_new_tokens, model.device
     row = pack(model, prompts, [()] * P)
     prefill = DynamicCache()
