@@ -30,7 +30,7 @@ def write_preview(file: Path) -> None:
         sheet.paste(strip, (0, y))
         y += strip.height
     png = io.BytesIO()
-    palette = sheet.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    palette = sheet.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette.save(png, "PNG", optimize=True)
     replace_file(file, png.getvalue())
 
