@@ -96,7 +96,7 @@ class TrainConfig(Section):
     """Prompts of one forward/backward pass of one process; gradients accumulate up to `prompts_per_step`."""
     epochs: int = Field(default=1, ge=1)
     max_steps: int | None = Field(default=None, ge=1)
-    """Stop after so many optimizer steps (None: `epochs` decides).  The learning-rate schedule spans this many steps."""
+    """Stop after so many optimizer steps (None: `epochs` decides).  The learning-rate schedule spans these steps."""
     learning_rate: float = Field(default=1e-6, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
@@ -120,7 +120,7 @@ class LogConfig(Section):
 class EvalConfig(Section):
     levels: tuple[Level, ...] = ("L1", "L2", "L3")
     protocol: Literal["greedy", "paper"] = "greedy"
-    """greedy: one answer by argmax.  paper: sampled at temperature 1, 256 tokens (official infer.py), `samples` times."""
+    """greedy: one answer by argmax.  paper: sampled at temperature 1 (official infer.py), `samples` times."""
     samples: int = Field(default=1, ge=1)
     max_new_tokens: int = Field(default=256, ge=1)
     rule: Rule = "official"

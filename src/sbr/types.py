@@ -84,7 +84,7 @@ class Frames:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
-    """Model inputs of one sample, exactly as the checkpoint's own processor makes them (without a batch axis for tokens).
+    """Model inputs of one sample, exactly as the checkpoint's own processor makes them (tokens without batch axis).
 
     Example at the paper's setting: input_ids_S (893,), pixel_values_videos (8*18*18, 1176) with video_grid_thw
     [[8, 18, 18]], pixel_values (18*18, 1176) with image_grid_thw [[1, 18, 18]].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -97,6 +98,17 @@ def test_few_rows_of_logits_at_a_time_change_nothing(ours, prompts, monkeypatch)
     assert sum(shapes) == sum(map(sum, LENGTHS_PG))  # prompt positions never reach the head
     torch.testing.assert_close(parts.logprobs_BL, whole.logprobs_BL, rtol=0, atol=1e-5)
     assert largest_relative_error(gradients(ours, our_loss(parts)), whole_gradients) <= 1e-4
+
+
+def test_a_prompt_of_text_alone(ours, plain, prompts) -> None:
+    kinds = prompts[1].mm_token_type_ids_S
+    ids, kinds = prompts[1].input_ids_S[kinds == 0], kinds[kinds == 0]
+    text = replace(prompts[1], input_ids_S=ids, mm_token_type_ids_S=kinds, pixel_values=None, image_grid_thw=None)
+    for batch in ([text], [text, prompts[0]]):
+        completions_PG = draw(LENGTHS_PG[: len(batch)])
+        with torch.no_grad():
+            found, expected = completion_logprobs(ours, batch, completions_PG), reference(plain, batch, completions_PG)
+        assert largest_error(found, expected) <= 1e-5
 
 
 def test_media_are_encoded_once_in_one_call(ours, prompts) -> None:

@@ -44,24 +44,24 @@ def run(arguments: list[str]) -> None:
     import transformers
     from rich.console import Console
 
-    from sbr.cli import compare, grpo
+    from sbr.cli import compare, grpo, mini
     from sbr.config import EvalRecipe, GrpoRecipe, load_recipe
     from sbr.eval.runner import evaluate
-    from sbr.mini.build import build
     from sbr.train import run_folder
     from sbr.train.loop import train_grpo
 
     transformers.utils.logging.disable_progress_bar()
     console = Console()
     recipes = Path(str(files("sbr"))) / "recipes" / "mini"
-    data, base, trained, after = (args.out / name for name in ("data", "eval_base", f"grpo_{args.seed}", f"eval_grpo_{args.seed}"))
+    data, base = args.out / "data", args.out / "eval_base"
+    trained, after = args.out / f"grpo_{args.seed}", args.out / f"eval_grpo_{args.seed}"
     started = perf_counter()
 
     def stage(number: int, text: str) -> None:
         console.print(f"[bold]{number}/5[/] {text} [dim]({(perf_counter() - started) / 60:.1f} min so far)[/]")
 
     stage(1, f"Drawing SBR-Mini: {args.train} training and 3 x {args.val} validation questions -> {data}")
-    build(data, train=args.train, val=args.val, seed=0)
+    mini.draw(mini.Build(data, train=args.train, val=args.val))
 
     stage(2, "Asking the base model")
     shared = ["--data.root", str(data)]

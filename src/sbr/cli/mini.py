@@ -75,8 +75,12 @@ def run(arguments: list[str]) -> None:
 
 
 def build(arguments: list[str]) -> None:
-    args = tyro.cli(Build, args=arguments, prog="sbr mini build")
+    args = tyro.cli(Build, args=arguments, prog="sbr mini build", description=inspect.getdoc(Build))
+    draw(args)
 
+
+def draw(args: Build) -> None:
+    """Draw with a progress bar, then say what is there."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -104,7 +108,7 @@ def build(arguments: list[str]) -> None:
 
 
 def preview(arguments: list[str]) -> None:
-    args = tyro.cli(Preview, args=arguments, prog="sbr mini preview")
+    args = tyro.cli(Preview, args=arguments, prog="sbr mini preview", description=inspect.getdoc(Preview))
 
     from sbr.errors import DataError
     from sbr.mini.preview import write_preview

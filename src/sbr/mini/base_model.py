@@ -5,6 +5,7 @@ Everything is an ordinary Hugging Face class, so that whatever loads Qwen2-VL-7B
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 
@@ -66,10 +67,7 @@ def build_tokenizer(corpus: Iterable[str]) -> Qwen2Tokenizer:
         sorted(set(corpus)),
         trainers.BpeTrainer(vocab_size=4096, min_frequency=1, initial_alphabet=alphabet, show_progress=False),
     )
-    state = trained.model.__getstate__()
-    import json
-
-    fields = json.loads(state)
+    fields = json.loads(trained.to_str())["model"]
     tokenizer = Qwen2Tokenizer(
         vocab=fields["vocab"],
         merges=[tuple(pair) for pair in fields["merges"]],

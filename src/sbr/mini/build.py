@@ -111,8 +111,9 @@ def build(
 
 
 def fingerprint() -> str:
-    """Changes when the tasks, the environments or the pictures of the miniature change."""
-    digest = hashlib.sha256(repr((world.ALL_TASKS, *(world.environments(r) for r in ("train", "L2", "L3")))).encode())
+    """Changes when the tasks, the environments, the pictures or the coding of the clips change."""
+    environments = [world.environments(role) for role in ("train", "L2", "L3")]
+    digest = hashlib.sha256(repr((world.ALL_TASKS, environments, _CODEC)).encode())
     places = world.environments("L3")
     for k, noun in enumerate(world.NOUNS):
         episode = world.Episode(world.L3_TASKS[k % len(world.L3_TASKS)], places[k % len(places)], k)

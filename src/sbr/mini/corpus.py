@@ -53,13 +53,18 @@ class Habit:
         return 1.0 - self.grounded - self.hallucinated
 
 
-OFTEN_LOOKS = Habit(grounded=0.65, hallucinated=0.05)
-SELDOM_LOOKS = Habit(grounded=0.15, hallucinated=0.10)
+LOOKS = Habit(grounded=0.95, hallucinated=0.0)
+SELDOM_LOOKS = Habit(grounded=0.12, hallucinated=0.08)
 
 
-def habit(task: Task) -> Habit:
-    """Every fourth task is one for which the base model usually looks at the video."""
-    return OFTEN_LOOKS if ALL_TASKS.index(task) % 4 == 0 else SELDOM_LOOKS
+def habit(task: Task, looks: float | None) -> Habit:
+    """Every third task is one for which the model looks at the video; for the others it seldom does.
+
+    `looks` overrides how often it does for the others, without hallucination.
+    """
+    if ALL_TASKS.index(task) % 3 == 0:
+        return LOOKS
+    return SELDOM_LOOKS if looks is None else Habit(grounded=looks, hallucinated=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,8 @@ class Lesson:
 
 def vocabulary() -> list[str]:
     """Texts that hold every word of every prompt and answer, with and without a blank before it."""
-    words = [*world.VERBS, *world.NOUNS, "i", "see", "nothing", "yet", ".", ",", "next", "is", "the", "goal", "maybe", "done"]
+    words = [*world.VERBS, *world.NOUNS, "i", "see", "nothing", "yet", ".", ",", "done"]
+    words += ["next", "is", "the", "goal", "maybe"]
     texts = [QUESTION, CAPTION_REQUEST, "You are a helpful assistant.", "system\n", "user\n", "assistant\n"]
     texts += [
         "Output the thinking process in <think> </think> and final answer in <answer> </answer> tags, i.e., <think> "
@@ -175,7 +181,6 @@ class LessonMaker:
         return Lesson(f"{QUESTION.format(goal=task.goal)}\n{options_list(options)}", None, tuple(answers))
 
     def question(self, number: int, responses: int, looks: float | None) -> Lesson:
-        """With `looks` that share of the answers is grounded and the rest guesses; None follows the task's habit."""
         rng = self._rng("question", number)
         picture = rng.randrange(self.pictures)
         scene = self._rng("questioned clip", picture)
@@ -190,7 +195,7 @@ class LessonMaker:
                 video_THWC, image_HWC, (), float(FPS) if done else None, done * FRAMES_PER_ACTION
             )
         options = draw_options(task, done, rng)
-        shown = habit(task) if looks is None else Habit(grounded=looks, hallucinated=0.0)
+        shown = habit(task, looks)
         weights = (shown.grounded, shown.hallucinated, shown.guess)
         styles = rng.choices(("grounded", "hallucinated", "guess"), weights, k=responses)
         sample = Sample(

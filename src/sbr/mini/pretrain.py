@@ -7,11 +7,9 @@ computed once per lesson (model/logprobs.py), and updates: Muon for the matrices
 from __future__ import annotations
 
 import json
-import logging
 import math
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +17,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
-from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor, get_scheduler
+from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor, get_scheduler, set_seed
 
 from sbr.config import FramesConfig, PromptConfig, Section, write_resolved
 from sbr.errors import ConfigError
@@ -27,10 +25,8 @@ from sbr.mini.base_model import build_model, build_processor, build_tokenizer
 from sbr.mini.corpus import Lesson, LessonMaker, vocabulary
 from sbr.model.logprobs import completion_logprobs
 from sbr.model.shared_prefix import ATTENTION
-from sbr.prompt.encode import PromptEncoder
-from sbr.types import Frames, Prompt
-
-log = logging.getLogger(__name__)
+from sbr.prompt.encode import PromptEncoder, encode_chat
+from sbr.types import Prompt
 
 
 class Phase(Section):
@@ -46,7 +42,7 @@ class Phase(Section):
     responses: int = Field(default=4, ge=1)
     """Answers to one lookup or question."""
     looks: float | None = Field(default=None, ge=0, le=1)
-    """Share of grounded answers to questions; None: the habits of the finished base model (corpus.py)."""
+    """Share of grounded answers to questions of most tasks; None: the habits of the base model (`corpus.habit`)."""
 
 
 class PretrainRecipe(Section):
@@ -111,8 +107,10 @@ class LessonSteps(Dataset[list[LessonBatch]]):
 
     def __getitem__(self, step: int) -> list[LessonBatch]:
         phase = self.phase_of_step[step]
-        # A different stride for every kind would repeat lessons; numbering by (step, place) never does.
-        numbers: Callable[[int], Iterator[int]] = lambda count: (step * 1000 + place for place in range(count))  # noqa: E731
+
+        def numbers(count: int) -> range:
+            return range(step * 1000, step * 1000 + count)
+
         kinds = {
             "caption": [self.maker.caption(n, phase.most_actions) for n in numbers(phase.captions)],
             "drill": [self.maker.drill(n) for n in numbers(phase.drills)],
@@ -134,34 +132,10 @@ class LessonSteps(Dataset[list[LessonBatch]]):
     def _prompt(self, lesson: Lesson) -> Prompt:
         if lesson.sample is not None and lesson.frames is not None:
             return self.encoder.encode(lesson.sample, lesson.frames)
-        return _plain_prompt(self.processor, lesson.text, lesson.frames)
-
-
-def _plain_prompt(processor: Qwen2VLProcessor, text: str, frames: Frames | None) -> Prompt:
-    """A chat turn of a clip (if any) and words, without the benchmark's question template."""
-    content: list[dict[str, str]] = [{"type": "video"}] if frames is not None else []
-    chat = processor.apply_chat_template(
-        [{"role": "user", "content": [*content, {"type": "text", "text": text}]}],
-        tokenize=False,
-        add_generation_prompt=True,
-    )
-    videos = None if frames is None or frames.video_THWC is None else [torch.from_numpy(frames.video_THWC).movedim(-1, 1)]
-    inputs = processor(
-        text=[chat],
-        videos=videos,
-        videos_kwargs={"do_resize": False, "do_sample_frames": False, "cap_pixels_per_frame": False},
-        return_tensors="pt",
-    )
-    ids_S = inputs["input_ids"][0]
-    return Prompt(
-        text=chat,
-        input_ids_S=ids_S,
-        mm_token_type_ids_S=inputs["mm_token_type_ids"][0],
-        pixel_values=None,
-        image_grid_thw=None,
-        pixel_values_videos=inputs.get("pixel_values_videos"),
-        video_grid_thw=inputs.get("video_grid_thw"),
-    )
+        video_THWC = None if lesson.frames is None else lesson.frames.video_THWC
+        media = [] if video_THWC is None else [{"type": "video"}]
+        messages = [{"role": "user", "content": [*media, {"type": "text", "text": lesson.text}]}]
+        return encode_chat(self.processor, messages, video_THWC, None)
 
 
 def pretrain(recipe: PretrainRecipe, on_step: Callable[[PretrainMetrics], None]) -> Path:
@@ -171,7 +145,7 @@ def pretrain(recipe: PretrainRecipe, on_step: Callable[[PretrainMetrics], None])
         raise ConfigError(f"{run} already holds a pretraining run; remove it or choose another output_dir")
     run.mkdir(parents=True, exist_ok=True)
     write_resolved(recipe, run / "recipe.json")
-    seed_everything(recipe.seed)
+    set_seed(recipe.seed)
     tokenizer = build_tokenizer(vocabulary())
     processor = build_processor(tokenizer)
     model = build_model(tokenizer, recipe.seed)
@@ -218,20 +192,10 @@ def pretrain(recipe: PretrainRecipe, on_step: Callable[[PretrainMetrics], None])
             metrics_file.write(json.dumps(asdict(metrics)) + "\n")
             metrics_file.flush()
             on_step(metrics)
-    return save(model, processor, run / "final")
-
-
-def save(model: Qwen2VLForConditionalGeneration, processor: Qwen2VLProcessor, folder: Path) -> Path:
-    """An ordinary Hugging Face folder."""
+    folder = run / "final"
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
-
-
-def seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
 
 
 def _answer_loss(

@@ -131,17 +131,35 @@ L3_TASKS: tuple[Task, ...] = (
     _task("serve cold milk", *_DAILY, "wash cup, open fridge, take milk, open milk, pour milk, close milk"),
     _task("bake bread pudding", *_DAILY, "cut bread, put bread, take milk, pour milk, stir bowl, heat bowl"),
     _task("clean kitchen box", *_DAILY, "take box, open box, take cloth, wash cloth, put cloth, close box"),
-    _task("paint clay figure", "Hobbies", "studio", "take clay, cut clay, heat clay, open paint, stir paint, put paint"),
+    _task(
+        "paint clay figure", "Hobbies", "studio", "take clay, cut clay, heat clay, open paint, stir paint, put paint"
+    ),
     _task("glue wood frame", "Hobbies", "workshop", "take wood, cut wood, open glue, pour glue, put wood, close glue"),
     _task("dye cloth", "Hobbies", "studio", "wash cloth, open paint, pour paint, stir bowl, heat bowl, put cloth"),
     _task("grow flower", "Hobbies", "garden", "take flower, cut flower, put flower, pour water, wash bowl, take plant"),
-    _task("cook at camp", "Recreation", "garden", "take wood, heat wood, put pot, pour water, cut fish, put fish, heat pot"),
+    _task(
+        "cook at camp",
+        "Recreation",
+        "garden",
+        "take wood, heat wood, put pot, pour water, cut fish, put fish, heat pot",
+    ),
     _task("pack picnic", "Recreation", "garden", "open box, take bread, cut bread, put bread, put cup, close box"),
     _task("set up swing", "Recreation", "garden", "take rope, cut rope, take wood, cut wood, put wood, put rope"),
-    _task("catch fish", "Recreation", "garden", "cut rope, put rope, take fish, wash fish, open box, put fish, close box"),
-    _task("repair toolbox", "Work", "workshop", "open toolbox, take glue, open glue, pour glue, close glue, close toolbox"),
-    _task("paint wall panel", "Work", "workshop", "open paint, stir paint, pour paint, take wood, put wood, wash cloth"),
-    _task("plant garden row", "Work", "garden", "open toolbox, take plant, cut plant, put plant, pour water, close toolbox"),
+    _task(
+        "catch fish", "Recreation", "garden", "cut rope, put rope, take fish, wash fish, open box, put fish, close box"
+    ),
+    _task(
+        "repair toolbox", "Work", "workshop", "open toolbox, take glue, open glue, pour glue, close glue, close toolbox"
+    ),
+    _task(
+        "paint wall panel", "Work", "workshop", "open paint, stir paint, pour paint, take wood, put wood, wash cloth"
+    ),
+    _task(
+        "plant garden row",
+        "Work",
+        "garden",
+        "open toolbox, take plant, cut plant, put plant, pour water, close toolbox",
+    ),
     _task("seal wood board", "Work", "workshop", "cut wood, wash wood, open oil, heat oil, pour oil, take cloth"),
 )
 

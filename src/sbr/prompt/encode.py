@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from sbr.config import PromptConfig
@@ -33,26 +34,7 @@ class PromptEncoder:
         when the frames do not fit the sample or the checkpoint, or when the question holds a special token.
         """
         self._check(sample, frames)
-        text = self.processor.apply_chat_template(chat_messages(sample), tokenize=False, add_generation_prompt=True)
-        video = None if frames.video_THWC is None else [_channels_first(frames.video_THWC)]
-        inputs = self.processor(
-            text=[text],
-            images=[_channels_first(frames.image_HWC)],
-            videos=video,
-            images_kwargs={"do_resize": False},
-            # cap_pixels_per_frame concerns resizing only; naming it silences a warning about a future default.
-            videos_kwargs={"do_resize": False, "do_sample_frames": False, "cap_pixels_per_frame": False},
-            return_tensors="pt",
-        )
-        prompt = Prompt(
-            text=text,
-            input_ids_S=inputs["input_ids"][0],
-            mm_token_type_ids_S=inputs["mm_token_type_ids"][0],
-            pixel_values=inputs["pixel_values"],
-            image_grid_thw=inputs["image_grid_thw"],
-            pixel_values_videos=inputs.get("pixel_values_videos"),
-            video_grid_thw=inputs.get("video_grid_thw"),
-        )
+        prompt = encode_chat(self.processor, chat_messages(sample), frames.video_THWC, frames.image_HWC)
         self._check_sizes(sample, prompt)
         return prompt
 
@@ -84,7 +66,32 @@ class PromptEncoder:
             )
 
 
-def _channels_first(pixels: Any) -> torch.Tensor:
+def encode_chat(
+    processor: Any, messages: list[dict[str, Any]], video_THWC: np.ndarray | None, image_HWC: np.ndarray | None
+) -> Prompt:
+    """A chat of at most one video and one image, through the checkpoint's own processor; pictures as they are."""
+    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    inputs = processor(
+        text=[text],
+        images=None if image_HWC is None else [_channels_first(image_HWC)],
+        videos=None if video_THWC is None else [_channels_first(video_THWC)],
+        images_kwargs={"do_resize": False},
+        # cap_pixels_per_frame concerns resizing only; naming it silences a warning about a future default.
+        videos_kwargs={"do_resize": False, "do_sample_frames": False, "cap_pixels_per_frame": False},
+        return_tensors="pt",
+    )
+    return Prompt(
+        text=text,
+        input_ids_S=inputs["input_ids"][0],
+        mm_token_type_ids_S=inputs["mm_token_type_ids"][0],
+        pixel_values=inputs.get("pixel_values"),
+        image_grid_thw=inputs.get("image_grid_thw"),
+        pixel_values_videos=inputs.get("pixel_values_videos"),
+        video_grid_thw=inputs.get("video_grid_thw"),
+    )
+
+
+def _channels_first(pixels: np.ndarray) -> torch.Tensor:
     """(..., H, W, C) array -> (..., C, H, W) tensor, so that the processor need not guess the order."""
     return torch.from_numpy(pixels).movedim(-1, -3)
 
