@@ -1,0 +1,89 @@
+"""Recipes: what is read, what wins, and what is refused with which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sbr.config import EvalRecipe, GrpoRecipe, known_keys, load_recipe, read_resolved, write_resolved
+from sbr.errors import ConfigError
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "recipe.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+MINIMAL = 'output_dir = "runs/x"\n[model]\npath = "sbr:mini"\n[data]\nroot = "data"\n'
+
+
+def test_defaults_are_the_official_setting(tmp_path: Path) -> None:
+    recipe = load_recipe(GrpoRecipe, written(tmp_path, MINIMAL))
+    assert (recipe.frames.fps, recipe.frames.min_frames, recipe.frames.max_frames) == (2.0, 4, 16)
+    assert (recipe.frames.height, recipe.frames.width) == (256, 256)
+    assert (recipe.rollout.group_size, recipe.rollout.temperature, recipe.rollout.max_new_tokens) == (8, 1.0, 256)
+    assert (recipe.algo.beta, recipe.algo.advantage_eps) == (0.1, 1e-4)
+    assert (recipe.train.learning_rate, recipe.train.schedule, recipe.train.prompts_per_step) == (1e-6, "linear", 8)
+    assert (recipe.reward.rule, recipe.reward.accuracy_weight, recipe.reward.format_weight) == ("official", 1.0, 0.0)
+
+
+def test_the_papers_recipe_is_the_default_setting() -> None:
+    recipe = load_recipe(GrpoRecipe, RECIPES / "qwen2vl_7b" / "grpo.toml")
+    minimal = GrpoRecipe.model_validate({"model": {"path": "x"}, "data": {"root": "y"}, "output_dir": "z"})
+    for section in ("frames", "rollout", "reward", "algo"):
+        assert getattr(recipe, section) == getattr(minimal, section), section
+
+
+def test_overrides_win(tmp_path: Path) -> None:
+    words = ["--train.learning_rate", "3e-4", "--data.limit", "5", "--eval.levels", "L3"]
+    recipe = load_recipe(EvalRecipe, written(tmp_path, MINIMAL), words[2:])
+    assert recipe.data.limit == 5
+    assert recipe.eval.levels == ("L3",)
+    assert load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), words[:2]).train.learning_rate == 3e-4
+
+
+def test_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    file = written(tmp_path, MINIMAL + "[train]\nlerning_rate = 1e-4\n")
+    with pytest.raises(ConfigError, match=r"unknown key 'train.lerning_rate'; did you mean 'train.learning_rate'\?"):
+        load_recipe(GrpoRecipe, file)
+
+
+def test_unknown_override_is_refused_with_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), ["--train.lerning_rate", "3"])
+    assert stop.value.code == 2
+    assert "--train.learning-rate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('output_dir = "x"\n[data]\nroot = "y"\n', "model is missing"),
+        (MINIMAL + "[rollout]\ntemperature = 0\n", "rollout.temperature is 0"),
+        (MINIMAL + '[reward]\nrule = "loose"\n', "reward.rule is 'loose'"),
+        ("output_dir = \n", "not valid TOML"),
+    ],
+)
+def test_bad_recipes_say_what_is_wrong(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_recipe(GrpoRecipe, written(tmp_path, text))
+
+
+def test_missing_recipe_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml does not exist"):
+        load_recipe(GrpoRecipe, tmp_path / "nowhere.toml")
+
+
+def test_resolved_recipe_reads_back_equal(tmp_path: Path) -> None:
+    recipe = load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), ["--train.seed", "7"])
+    write_resolved(recipe, tmp_path / "recipe.json")
+    assert read_resolved(GrpoRecipe, tmp_path / "recipe.json") == recipe
+
+
+def test_known_keys_hold_sections_and_leaves() -> None:
+    keys = known_keys(GrpoRecipe)
+    assert {"model", "model.path", "train.learning_rate", "output_dir"} <= set(keys)
