@@ -58,11 +58,11 @@ SELDOM_LOOKS = Habit(grounded=0.12, hallucinated=0.08)
 
 
 def habit(task: Task, looks: float | None) -> Habit:
-    """Every third task is one for which the model looks at the video; for the others it seldom does.
+    """Every fourth task is one for which the model looks at the video; for the others it seldom does.
 
     `looks` overrides how often it does for the others, without hallucination.
     """
-    if ALL_TASKS.index(task) % 3 == 0:
+    if ALL_TASKS.index(task) % 4 == 0:
         return LOOKS
     return SELDOM_LOOKS if looks is None else Habit(grounded=looks, hallucinated=0.0)
 

@@ -155,7 +155,7 @@ def wash(s: Stage, t: float, hand: bool) -> None:
     s.paste(props.basin(), s.x, s.base - 4)
     s.thing(dx=rub, grow=0.96)
     mouth = 44
-    fall = max(16, 8 * round((s.y - 0.1 * s.size - mouth) / 8))
+    fall = max(16, 8 * round((s.y - 0.22 * s.size - mouth) / 8))
     s.paste(effects.water_fall(fall, s.phase), s.x, mouth + fall / 2)
     s.paste(props.hose() if s.outdoors else props.tap(), s.x + 20, 22)
     s.paste(effects.splash(s.phase), s.x, s.y - 2)

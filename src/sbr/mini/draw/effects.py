@@ -24,12 +24,13 @@ def splash(phase: int) -> Sprite:
     """Drops and foam around an object, 124 x 104, middle (62, 52)."""
     pen = Pen((124, 104))
     for k in range(14):
-        a, far = 2.4 * k + 0.5 * phase, 30 + (k * 37 + phase * 13) % 28
+        a, far = 2.4 * k + 0.5 * phase, 36 + (k * 37 + phase * 13) % 22
         x, y, r = 62 + far * math.cos(a), 56 + 0.75 * far * math.sin(a), 2.4 + k % 3
         pen.ellipse((x - r, y - r * 1.3, x + r, y + r * 1.3), (90, 185, 255), 1, (30, 100, 200))
-    for k in range(12):
-        a, far = 1.1 * k + 0.25 * phase, 14 + (k * 23 + phase * 5) % 22
-        x, y, r = 62 + far * math.cos(a), 54 + 0.8 * far * math.sin(a), 4.5 + (k * 5 + phase) % 4
+    # Foam lies along the outline, so that one still sees what is washed.
+    for k in range(10):
+        a, far = 0.628 * k + 0.25 * phase, 31 + (k * 23 + phase * 5) % 9
+        x, y, r = 62 + far * math.cos(a), 56 + 0.85 * far * math.sin(a), 4.2 + (k * 5 + phase) % 4
         pen.ellipse((x - r, y - r, x + r, y + r), (245, 252, 255, 235), 1.1, (90, 170, 230))
         pen.ellipse((x - r * 0.5, y - r * 0.6, x, y - r * 0.1), (255, 255, 255), 0)
     return pen.finished()
