@@ -87,6 +87,7 @@ class AlgoConfig(Section):
     clip_high: float = Field(default=0.2, ge=0)
     advantage_eps: float = Field(default=1e-4, gt=0)
     updates_per_rollout: int = Field(default=1, ge=1)
+    """Optimizer updates on the same completions; a training step is one rollout with all its updates."""
 
 
 class TrainConfig(Section):
@@ -96,7 +97,7 @@ class TrainConfig(Section):
     """Prompts of one forward/backward pass of one process; gradients accumulate up to `prompts_per_step`."""
     epochs: int = Field(default=1, ge=1)
     max_steps: int | None = Field(default=None, ge=1)
-    """Stop after so many optimizer steps (None: `epochs` decides).  The learning-rate schedule spans these steps."""
+    """Take so many steps, over as many epochs as needed (None: `epochs` decides).  The schedule spans these steps."""
     learning_rate: float = Field(default=1e-6, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)

@@ -47,8 +47,11 @@ def run(arguments: list[str]) -> None:
     recipe, resume = parse(arguments)
     run_folder.check_start(recipe, resume)  # before anything slow is imported or loaded
 
+    import transformers
+
     from sbr.train.loop import train_grpo
 
+    transformers.utils.logging.disable_progress_bar()  # of loading and saving; ours shows the steps
     console = Console()
     is_main = os.environ.get("RANK", "0") == "0"  # set by `accelerate launch`
     if is_main:

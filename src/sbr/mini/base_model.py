@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -68,7 +69,8 @@ def build_tokenizer(corpus: Iterable[str]) -> Qwen2Tokenizer:
         trainers.BpeTrainer(vocab_size=4096, min_frequency=1, initial_alphabet=alphabet, show_progress=False),
     )
     fields = json.loads(trained.to_str())["model"]
-    tokenizer = Qwen2Tokenizer(
+    make: Any = Qwen2Tokenizer  # its annotations are narrower than what it takes
+    tokenizer = make(
         vocab=fields["vocab"],
         merges=[tuple(pair) for pair in fields["merges"]],
         unk_token=None,
@@ -93,7 +95,10 @@ def build_processor(tokenizer: Qwen2Tokenizer) -> Qwen2VLProcessor:
 
 def build_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2VLForConditionalGeneration:
     """A randomly initialised model, float32."""
-    token = tokenizer.convert_tokens_to_ids
+
+    def token(text: str) -> int:
+        return tokenizer.get_vocab()[text]
+
     torch.manual_seed(seed)
     config = Qwen2VLConfig(
         text_config={
@@ -148,7 +153,7 @@ def look_back(model: Qwen2VLForConditionalGeneration, layer: int, offsets: tuple
     offset by `peak` nats over its neighbours.  A transformer this small otherwise stays at chance for a long time when
     it has to copy an option's text to the letter in front of it; the weights are free to move from there.
     """
-    attention = model.model.language_model.layers[layer].self_attn
+    attention: Any = model.model.language_model.layers[layer].self_attn
     inverse_frequency = model.model.language_model.rotary_emb.inv_freq.double()
     width = attention.head_dim
     half = width // 2
