@@ -58,7 +58,8 @@ def run(arguments: list[str]) -> None:
     started = perf_counter()
 
     def stage(number: int, text: str) -> None:
-        console.print(f"[bold]{number}/5[/] {text} [dim]({(perf_counter() - started) / 60:.1f} min so far)[/]")
+        minutes = (perf_counter() - started) / 60
+        console.print(f"[bold]{number}/5[/] {text} [dim]({minutes:.1f} min so far)[/]", soft_wrap=True)
 
     stage(1, f"Drawing SBR-Mini: {args.train} training and 3 x {args.val} validation questions -> {data}")
     mini.draw(mini.Build(data, train=args.train, val=args.val))

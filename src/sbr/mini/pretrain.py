@@ -26,6 +26,7 @@ from sbr.mini.corpus import Lesson, LessonMaker, vocabulary
 from sbr.model.logprobs import completion_logprobs
 from sbr.model.shared_prefix import ATTENTION
 from sbr.prompt.encode import PromptEncoder, encode_chat
+from sbr.report.figures import training_curves
 from sbr.types import Prompt
 
 
@@ -195,7 +196,20 @@ def pretrain(recipe: PretrainRecipe, on_step: Callable[[PretrainMetrics], None])
     folder = run / "final"
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    draw_curves(run / "metrics.jsonl", run / "loss.png")
     return folder
+
+
+def draw_curves(metrics: Path, picture: Path) -> None:
+    """Loss of every kind of lesson, and how often the letter is known, over the steps of a metrics.jsonl."""
+    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+
+    def points(key: str) -> list[tuple[int, float]]:
+        return [(row["step"], row[key]) for row in rows if row[key] is not None]
+
+    losses = {kind: points(kind) for kind in ("caption", "drill", "lookup", "question") if points(kind)}
+    letters = {"letter": points("letter_accuracy")}
+    training_curves({"nats a token": losses, "answers with p(letter) > 1/2": letters}, picture)
 
 
 def _answer_loss(

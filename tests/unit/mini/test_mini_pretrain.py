@@ -81,6 +81,7 @@ def test_pretraining_learns_repeats_itself_and_leaves_an_ordinary_folder(tmp_pat
     assert again == losses
     lines = [json.loads(line) for line in (recipe.output_dir / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
+    assert (recipe.output_dir / "loss.png").stat().st_size > 1000
     model = AutoModelForImageTextToText.from_pretrained(folder)
     assert model.config.model_type == "qwen2_vl"
     assert AutoProcessor.from_pretrained(folder).chat_template
