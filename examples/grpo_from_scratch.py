@@ -10,7 +10,7 @@ the picture; "right" or "wrong" is all it ever hears.
 The model is a real Qwen2-VL, only tiny and with random weights.  The question is always the same kind:
 
     [picture of a coloured square]   what colour ?  A.blue  B.red  C.yellow  D.green
-    <think> red </think> <answer> B </answer> <end>
+    <think> red B </think> <answer> B </answer> <end>
 
     1  base model   learns by imitation to write like that, with a colour out of thin air: 25 % right, by luck
     2  GRPO         reward 1 for the right letter, else 0: the accuracy climbs as the model discovers its eyes
@@ -35,7 +35,7 @@ from transformers import DynamicCache, Qwen2VLConfig, Qwen2VLForConditionalGener
 Qwen2VL = Qwen2VLForConditionalGeneration
 
 # ------------------------------------------------------------------------------------------------ settings
-BASE_STEPS, BASE_RATE = 200, 3e-3
+BASE_STEPS, BASE_RATE = 100, 3e-3
 STEPS, RATE = 120, 1e-3  # at 3e-3 the policy collapses to one answer: every group silent, nothing left to learn from
 P, G = 16, 8  # questions per step, answers per question
 BETA = 0.01  # weight of the KL term, which holds the model near its base
@@ -48,7 +48,7 @@ SPECIAL = ["<pad>", "<end>", "<vision>", "</vision>", "<image>"]
 WORDS = [*SPECIAL, "what", "colour", "?", "<think>", "</think>", "<answer>", "</answer>", *COLOURS, *LETTERS]
 WORDS += [f"{letter}.{colour}" for letter in LETTERS for colour in COLOURS]
 ID = {word: number for number, word in enumerate(WORDS)}
-ANSWER_TOKENS = 7  # <think> colour </think> <answer> letter </answer> <end>
+ANSWER_TOKENS = 8  # <think> colour letter </think> <answer> letter </answer> <end>
 
 
 def encode(text: str) -> list[int]:
@@ -81,7 +81,7 @@ def make_question(random: np.random.Generator) -> Question:
 def reward(answer: str, question: Question) -> float:
     """1 if the answer has the form and the right letter.  What was thought is not judged."""
     words = answer.split()
-    return float(words[2:] == ["</think>", "<answer>", question.gold, "</answer>", "<end>"])
+    return float(words[3:] == ["</think>", "<answer>", question.gold, "</answer>", "<end>"])
 
 
 # ------------------------------------------------------------------------------------------------ the model
@@ -206,7 +206,7 @@ def train_base(model: Qwen2VL, random: np.random.Generator) -> None:
         for question in questions:
             guess = str(random.choice(list(COLOURS)))
             letter = LETTERS[question.options.index(guess)]
-            answers.append(encode(f"<think> {guess} </think> <answer> {letter} </answer> <end>"))
+            answers.append(encode(f"<think> {guess} {letter} </think> <answer> {letter} </answer> <end>"))
         loss = -answer_logprobs(model, questions, torch.tensor(answers)).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -82,11 +82,11 @@ def test_loss_and_advantages_are_those_of_the_package(example):
 def test_only_form_and_letter_are_rewarded(example):
     question = example.Question(np.zeros((56, 56, 3), np.uint8), ("red", "green", "blue", "yellow"), "B", "green")
     rewards = {
-        "<think> green </think> <answer> B </answer> <end>": 1.0,
-        "<think> red </think> <answer> B </answer> <end>": 1.0,
-        "<think> green </think> <answer> A </answer> <end>": 0.0,
-        "<think> green </think> <answer> B </answer> ?": 0.0,
-        "B B B B B B B": 0.0,
+        "<think> green B </think> <answer> B </answer> <end>": 1.0,
+        "<think> red A </think> <answer> B </answer> <end>": 1.0,
+        "<think> green B </think> <answer> A </answer> <end>": 0.0,
+        "<think> green B </think> <answer> B </answer> ?": 0.0,
+        "B B B B B B B B": 0.0,
     }
     assert {answer: example.reward(answer, question) for answer in rewards} == rewards
     masked = example.until_end(torch.tensor([[8, 1, 8, 1], [8, 8, 8, 8]]))
