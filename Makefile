@@ -26,7 +26,7 @@ check: $(STAMP)
 	$(BIN)/pyright
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/grpo_step.py
+	$(BIN)/python benchmarks/shared_prefix.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -29,7 +29,7 @@ def records(folder: Path) -> list[dict]:
 def test_every_stage_leaves_its_files(demo: Path) -> None:
     assert (demo / "grpo_0" / "final" / "model.safetensors").exists()
     assert [line["step"] for line in map(json.loads, (demo / "grpo_0" / "metrics.jsonl").open())] == [1]
-    table = (demo / "table.md").read_text()
+    table = (demo / "table_0.md").read_text()
     assert all(level in table for level in ("L1", "L2", "L3 Overall"))
     for name in ("eval_base", "eval_grpo_0"):
         assert sorted({record["level"] for record in records(demo / name)}) == ["L1", "L2", "L3"]

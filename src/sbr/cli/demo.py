@@ -88,9 +88,10 @@ def run(arguments: list[str]) -> None:
     )
 
     stage(5, "Comparing, question by question")
-    compare.show(base, after, "base", "GRPO", args.out / "table.md", console)
+    table = args.out / f"table_{args.seed}.md"
+    compare.show(base, after, "base", "GRPO", table, console)
     console.print(
-        f"Data {data}\nRuns {base}, {trained}, {after}\nTable {args.out / 'table.md'}\n"
+        f"Data {data}\nRuns {base}, {trained}, {after}\nTable {table}\n"
         f"Watch a question: {data / 'videos'}; read the answers: {after / 'records.jsonl'}\n"
         f"Took {(perf_counter() - started) / 60:.1f} minutes.",
         highlight=False,

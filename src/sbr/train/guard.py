@@ -12,12 +12,14 @@ from sbr.config import GrpoRecipe
 from sbr.train.metrics import StepMetrics
 
 LIMIT = 0.5
+MISMATCH = 0.1
+"""Nats per token; float32 gives about 1e-6, bfloat16 about 1e-2."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     kind: str
-    """"format", "truncated", "silent" or "echo": one warning is given when a kind appears, not at every step."""
+    """"format", "truncated", "silent", "echo" or "mismatch"; a warning is given when a kind appears, not every step."""
     text: str
 
 
@@ -61,6 +63,15 @@ def findings(metrics: StepMetrics, recipe: GrpoRecipe) -> tuple[Finding, ...]:
                 f"step {metrics.step}: in {metrics.echo_rate:.0%} of the answers the reasoning is empty or only a "
                 f"letter: it has collapsed or never started; {look}; lower --train.learning_rate, raise --algo.beta "
                 "or go back to an earlier checkpoint",
+            )
+        )
+    if metrics.rollout_mismatch > MISMATCH:
+        found.append(
+            Finding(
+                "mismatch",
+                f"step {metrics.step}: sampling and training disagree by {metrics.rollout_mismatch:.2f} nats per token "
+                "about the same completions, so the gradient is not that of the policy that sampled; compare with "
+                "--model.dtype float32, and report it if the disagreement stays",
             )
         )
     return tuple(found)

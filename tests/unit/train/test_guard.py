@@ -65,3 +65,10 @@ def test_each_finding_says_what_to_do(change, kind, words):
 def test_a_start_cut_by_the_token_limit_raises_all_three():
     step = replace(HEALTHY, format_rate=0.0, truncated_share=1.0, silent_groups=1.0, reward_mean=0.0)
     assert {finding.kind for finding in findings(step, RECIPE)} == {"format", "truncated", "silent"}
+
+
+def test_rollouts_that_disagree_with_the_training_pass_are_reported():
+    (finding,) = findings(replace(HEALTHY, rollout_mismatch=0.3), RECIPE)
+    assert finding.kind == "mismatch"
+    assert "0.30 nats" in finding.text
+    assert findings(replace(HEALTHY, rollout_mismatch=0.05), RECIPE) == ()
