@@ -62,6 +62,18 @@ class Pretrain:
     """The TOML file."""
 
 
+@dataclass(frozen=True)
+class Reasoning:
+    """How models reason about the miniature: do they look, and do they choose the action that they name?
+
+    Examples:
+      sbr mini reasoning runs/demo/eval_base runs/demo/eval_grpo_0
+    """
+
+    folders: tyro.conf.Positional[tuple[Path, ...]]
+    """Evaluation folders (they hold records.jsonl)."""
+
+
 def run(arguments: list[str]) -> None:
     """Entry of `sbr mini`: the first word is the sub-verb."""
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -162,8 +174,30 @@ def pretrain(arguments: list[str]) -> None:
     console.print(f"The base model lies in {folder}; use it as --model.path {folder}", highlight=False, soft_wrap=True)
 
 
+def reasoning(arguments: list[str]) -> None:
+    args = tyro.cli(Reasoning, args=arguments, prog="sbr mini reasoning", description=inspect.getdoc(Reasoning))
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from sbr.eval.folder import RECORDS
+    from sbr.eval.records import read_records
+    from sbr.mini.reasoning import reasoning_shares
+
+    table = Table(title="Shares of answers in %", title_justify="left")
+    for name in ("run", "level", "answers", "look", "right when looking", "name an offered action", "consistent"):
+        table.add_column(name, justify="left" if name in ("run", "level") else "right")
+    for folder in args.folders:
+        for part in reasoning_shares(read_records(folder / RECORDS)):
+            shares = (part.looks, part.right_when_looking, part.offered, part.consistent)
+            cells = ("-" if share is None else f"{100 * share:.1f}" for share in shares)
+            table.add_row(folder.name, part.level, str(part.answers), *cells)
+    Console().print(table)
+
+
 SUBVERBS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "build": (build, "draw the miniature benchmark into a folder"),
     "pretrain": (pretrain, "train the miniature's base model from scratch"),
+    "reasoning": (reasoning, "do models look at the video, and do they choose the action they name?"),
     "preview": (preview, "draw one picture that shows the miniature world"),
 }
