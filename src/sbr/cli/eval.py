@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import tyro
 
-from sbr.config import EvalRecipe, load_recipe, validate
+from sbr.config import EvalRecipe, GrpoRecipe, load_recipe, read_resolved, validate
 from sbr.errors import ConfigError
 
 
@@ -19,6 +19,7 @@ class Args:
 
     Examples:
       sbr eval --model sbr:mini --data runs/mini --out runs/eval_base
+      sbr eval --run runs/mini/grpo                     its final model, on its data, with its frames and prompt
       sbr eval --model runs/grpo/final --data runs/mini --out runs/eval_grpo --levels L3 --limit 100
       sbr eval --recipe recipes/mini/eval.toml --model runs/grpo/final --out runs/eval_grpo
       sbr eval --model Qwen/Qwen2-VL-7B-Instruct --data SEED-Bench-R1 --out runs/paper --protocol paper --samples 4
@@ -31,6 +32,9 @@ class Args:
     """Folder that holds annotations/, videos/ and images/."""
     out: Path | None = None
     """Folder for records.jsonl, summary.json, table.md and recipe.json."""
+    run: Path | None = None
+    """Folder of a finished training run: its final/ model, data root, frames, prompt and answer length are the defaults;
+    --out is RUN/eval unless given."""
     recipe: Path | None = None
     """A recipe in TOML to start from; the other flags win over it."""
     levels: str | None = None
@@ -84,17 +88,39 @@ def parse(arguments: list[str]) -> EvalRecipe:
 
 def resolve_recipe(args: Args) -> EvalRecipe:
     """The recipe file, or the official defaults, with the flags laid over it.  Raises ConfigError."""
-    if args.recipe is not None:
+    if args.run is not None and args.recipe is not None:
+        raise ConfigError("sbr eval takes --run or --recipe, not both")
+    if args.run is not None:
+        values = values_of_run(args.run)
+    elif args.recipe is not None:
         values = load_recipe(EvalRecipe, args.recipe).model_dump(mode="json")
     else:
         needed = {"--model": args.model, "--data": args.data, "--out": args.out}
         if missing := [flag for flag, value in needed.items() if value is None]:
-            raise ConfigError(f"sbr eval needs {', '.join(missing)} (or --recipe FILE); see `sbr eval --help`")
+            raise ConfigError(
+                f"sbr eval needs {', '.join(missing)} (or --run FOLDER, or --recipe FILE); see `sbr eval --help`"
+            )
         values = {"model": {"dtype": args.dtype or default_dtype()}, "data": {}, "eval": {}}
     for key, value in _flags(args).items():
         section, _, name = key.rpartition(".")
         (values[section] if section else values)[name] = value
     return validate(EvalRecipe, values, source="sbr eval")
+
+
+def values_of_run(run: Path) -> dict[str, Any]:
+    """What an evaluation takes over from the recipe.json of a training run.  Raises ConfigError."""
+    file, model = run / "recipe.json", run / "final"
+    if not file.is_file() or not model.is_dir():
+        raise ConfigError(f"--run {run} is not a finished training run: it lacks recipe.json or final/")
+    trained = read_resolved(GrpoRecipe, file).model_dump(mode="json")
+    return {
+        "model": {"path": str(model), "dtype": trained["model"]["dtype"]},
+        "data": {"root": trained["data"]["root"]},
+        "output_dir": str(run / "eval"),
+        "frames": trained["frames"],
+        "prompt": trained["prompt"],
+        "eval": {"max_new_tokens": trained["rollout"]["max_new_tokens"], "rule": trained["reward"]["rule"]},
+    }
 
 
 def default_dtype() -> str:

@@ -114,5 +114,5 @@ def closing_text(recipe: GrpoRecipe) -> str:
         f"Done.  The trained model lies in {folder / run_folder.FINAL}.\n"
         f"  {folder / run_folder.METRICS}      one line a step\n"
         f"  {folder / run_folder.COMPLETIONS}  answers to read\n"
-        f"Next: sbr eval --model {folder / run_folder.FINAL} --data {recipe.data.root} --out {folder / 'eval'}"
+        f"Next: sbr eval --run {folder}"
     )

@@ -86,3 +86,36 @@ def test_a_recipe_and_its_keys_as_in_sbr_grpo(recipe_file):
 def test_wrong_use_is_one_clear_error(words, message):
     with pytest.raises(ConfigError, match=message):
         cli_eval.parse(words)
+
+
+def test_run_takes_over_the_settings_it_was_trained_with(tmp_path):
+    from sbr.cli.eval import parse
+    from sbr.config import GrpoRecipe, write_resolved
+
+    trained = GrpoRecipe.model_validate(
+        {
+            "model": {"path": "sbr:mini", "dtype": "float32"},
+            "data": {"root": str(tmp_path / "data"), "limit": 3},
+            "output_dir": str(tmp_path / "run"),
+            "frames": {"height": 84, "width": 84},
+            "prompt": {"max_tokens": 500},
+            "rollout": {"max_new_tokens": 32},
+            "reward": {"rule": "strict"},
+        }
+    )
+    run = tmp_path / "run"
+    write_resolved(trained, run / "recipe.json")
+    with pytest.raises(ConfigError, match="not a finished training run"):
+        parse(["--run", str(run)])
+    (run / "final").mkdir()
+    recipe = parse(["--run", str(run), "--limit", "7"])
+    assert recipe.model.path == str(run / "final")
+    assert recipe.model.dtype == "float32"
+    assert (recipe.frames, recipe.prompt) == (trained.frames, trained.prompt)
+    assert (recipe.eval.max_new_tokens, recipe.eval.rule, recipe.eval.limit) == (32, "strict", 7)
+    assert recipe.data.root == tmp_path / "data"
+    assert recipe.data.limit is None
+    assert recipe.output_dir == run / "eval"
+    assert parse(["--run", str(run), "--out", "elsewhere"]).output_dir.name == "elsewhere"
+    with pytest.raises(ConfigError, match="not both"):
+        parse(["--run", str(run), "--recipe", "x.toml"])
