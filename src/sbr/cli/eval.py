@@ -33,8 +33,8 @@ class Args:
     out: Path | None = None
     """Folder for records.jsonl, summary.json, table.md and recipe.json."""
     run: Path | None = None
-    """Folder of a finished training run: its final/ model, data root, frames, prompt and answer length are the defaults;
-    --out is RUN/eval unless given."""
+    """Folder of a finished training run: its final/ model, data root, frames, prompt and answer length become the
+    defaults, and --out becomes RUN/eval."""
     recipe: Path | None = None
     """A recipe in TOML to start from; the other flags win over it."""
     levels: str | None = None

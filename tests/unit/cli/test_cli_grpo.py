@@ -62,7 +62,7 @@ def test_missing_recipe_is_a_clear_error(tmp_path):
 
 def test_closing_text_names_the_next_command(recipe_file):
     recipe, _ = parse([str(recipe_file)])
-    assert "sbr eval --model runs/a/final --data d --out runs/a/eval" in closing_text(recipe)
+    assert "sbr eval --run runs/a" in closing_text(recipe)
 
 
 def test_the_papers_recipe_is_the_official_setting():
