@@ -148,7 +148,7 @@ class GrpoRecipe(Section):
 
 
 class EvalRecipe(Section):
-    """`sbr eval`"""
+    """`sbr eval RECIPE`"""
 
     model: ModelConfig
     data: DataConfig
@@ -200,7 +200,9 @@ def override(recipe: RecipeT, words: Sequence[str], prog: str) -> RecipeT:
 def write_resolved(recipe: Section, file: Path) -> None:
     """Write the recipe as used, defaults included, as JSON; `read_resolved` reads it."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    draft = file.with_name(f".{file.name}.tmp")
+    draft.write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    draft.replace(file)
 
 
 def read_resolved(kind: type[RecipeT], file: Path) -> RecipeT:
@@ -218,8 +220,8 @@ def known_keys(kind: type[Section], prefix: str = "") -> list[str]:
 
 
 def verb(kind: type[Section]) -> str:
-    """The command a recipe belongs to, e.g. "sbr grpo"."""
-    return f"sbr {kind.__name__.removesuffix('Recipe').lower()}"
+    """The command a recipe belongs to, e.g. "sbr mini pretrain": its docstring is "`sbr mini pretrain RECIPE`"."""
+    return (kind.__doc__ or "").strip().strip("`").removesuffix(" RECIPE")
 
 
 def _explain(kind: type[Section], problem: Any) -> str:

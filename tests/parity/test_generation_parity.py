@@ -58,6 +58,9 @@ def test_logprobs_are_those_of_the_training_pass(early, tokenizer, prompts, sett
     with torch.no_grad():
         again = completion_logprobs(ours, prompts, ids(groups))
     completions = [completion for group in groups for completion in group]
+    flat = torch.tensor([value for completion in completions for value in completion.logprobs])
+    difference = (flat - again.logprobs_BL[again.mask_BL]).abs().max()
+    print(f"sampled log-probabilities against the training pass: largest difference {difference:.1e}")
     for row_L, mask_L, completion in zip(again.logprobs_BL, again.mask_BL, completions, strict=True):
         torch.testing.assert_close(torch.tensor(completion.logprobs), row_L[mask_L], rtol=0, atol=1e-4)
 
@@ -104,6 +107,15 @@ def test_media_and_special_tokens_are_never_drawn(ours, tokenizer, prompts, sett
     flat = torch.tensor([value for group in groups for completion in group for value in completion.logprobs])
     assert flat.max() < -5
     torch.testing.assert_close(flat, again.logprobs_BL[again.mask_BL], rtol=0, atol=1e-4)
+
+
+def test_media_tokens_beyond_the_vocabulary_need_no_ban(ours, tokenizer, prompts) -> None:
+    expected = banned_tokens(ours, tokenizer)
+    ours.config.vision_start_token_id = ours.config.text_config.vocab_size + 5
+    found = banned_tokens(ours, tokenizer)
+    assert max(found) < ours.config.text_config.vocab_size
+    assert found == expected  # the tokenizer still names the real one
+    assert generate(ours, tokenizer, prompts[:1], 1, GREEDY, SEEDS[:1])
 
 
 def test_padding_is_banned_unless_it_ends_a_turn(ours, tokenizer) -> None:

@@ -65,10 +65,14 @@ def largest_relative_error(found: dict[str, torch.Tensor], expected: dict[str, t
 def test_logprobs_entropy_and_every_gradient(ours, plain, prompts) -> None:
     completions_PG = draw(LENGTHS_PG)
     found, expected = completion_logprobs(ours, prompts, completions_PG), reference(plain, prompts, completions_PG)
-    assert largest_error(found, expected) <= 1e-5
+    error = largest_error(found, expected)
+    print(f"log-probabilities and entropy, float32: largest difference {error:.1e}")
+    assert error <= 1e-5
     expected_gradients = gradients(plain, weighted([row for row, _ in expected]))
     assert any(name.startswith("model.visual.") for name in expected_gradients)
-    assert largest_relative_error(gradients(ours, our_loss(found)), expected_gradients) <= 1e-4
+    error = largest_relative_error(gradients(ours, our_loss(found)), expected_gradients)
+    print(f"{len(expected_gradients)} gradient tensors: largest relative error {error:.1e}")
+    assert error <= 1e-4
 
 
 @pytest.mark.parametrize("train_vision", [True, False])
@@ -141,7 +145,9 @@ def test_float64_over_lengths_group_sizes_and_orders(models_float64, prompts, le
             for completion in group
         ]
     assert found.logprobs_BL.dtype == torch.float64
-    assert largest_error(found, expected) <= 1e-10
+    error = largest_error(found, expected)
+    print(f"log-probabilities and entropy, float64: largest difference {error:.1e}")
+    assert error <= 1e-10
 
 
 @pytest.fixture(scope="module")

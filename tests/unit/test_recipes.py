@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import EvalRecipe, GrpoRecipe, known_keys, load_recipe, read_resolved, write_resolved
+from sbr.config import EvalRecipe, GrpoRecipe, Section, known_keys, load_recipe, read_resolved, verb, write_resolved
 from sbr.errors import ConfigError
+from sbr.mini.pretrain import PretrainRecipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -50,6 +51,13 @@ def test_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
     file = written(tmp_path, MINIMAL + "[train]\nlerning_rate = 1e-4\n")
     with pytest.raises(ConfigError, match=r"unknown key 'train.lerning_rate'; did you mean 'train.learning_rate'\?"):
         load_recipe(GrpoRecipe, file)
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"), [(GrpoRecipe, "sbr grpo"), (EvalRecipe, "sbr eval"), (PretrainRecipe, "sbr mini pretrain")]
+)
+def test_every_recipe_knows_its_command(kind: type[Section], command: str) -> None:
+    assert verb(kind) == command
 
 
 def test_unknown_override_is_refused_with_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ class Args:
     """Evaluate a model on the levels of SEED-Bench-R1.  An interrupted run continues where it was: repeat the command.
 
     Examples:
-      sbr eval --model sbr:mini --data runs/mini --out runs/eval_base
+      sbr eval recipes/mini/eval.toml --data.root runs/demo/data     the base model of the package, with its frames
       sbr eval --run runs/mini/grpo                     its final model, on its data, with its frames and prompt
       sbr eval --model runs/grpo/final --data runs/mini --out runs/eval_grpo --levels L3 --limit 100
       sbr eval --recipe recipes/mini/eval.toml --model runs/grpo/final --out runs/eval_grpo

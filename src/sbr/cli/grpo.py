@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sbr.cli.progress import steps_progress
 from sbr.config import GrpoRecipe, load_recipe
 from sbr.train import run_folder
 
@@ -79,16 +79,7 @@ class TrainingBar:
     """A progress bar over the steps with the last reward and length; a `sbr.train.loop.Watcher`."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self._progress = steps_progress(console)
         self._task: TaskID | None = None
 
     def __enter__(self) -> TrainingBar:

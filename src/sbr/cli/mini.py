@@ -137,15 +137,8 @@ def pretrain(arguments: list[str]) -> None:
 
     import transformers
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
+    from sbr.cli.progress import steps_progress
     from sbr.config import load_recipe
     from sbr.mini.pretrain import PretrainMetrics, PretrainRecipe
     from sbr.mini.pretrain import pretrain as pretrain_base
@@ -153,17 +146,8 @@ def pretrain(arguments: list[str]) -> None:
     transformers.utils.logging.disable_progress_bar()
     recipe = load_recipe(PretrainRecipe, Path(arguments[0]), arguments[1:])
     console = Console()
-    columns = (
-        TextColumn("pretraining"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=recipe.steps, figures="")
+    with steps_progress(console) as bar:
+        task = bar.add_task("pretraining", total=recipe.steps, figures="")
 
         def show(metrics: PretrainMetrics) -> None:
             losses = (("caption", metrics.caption), ("drill", metrics.drill), ("question", metrics.question))

@@ -77,7 +77,9 @@ def banned_tokens(model: Qwen2VLForConditionalGeneration, tokenizer: Any) -> lis
     special |= set(tokenizer.all_special_ids)
     special |= {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special}
     unused = set(range(config.text_config.vocab_size)) - set(tokenizer.get_vocab().values())
-    return sorted((special | unused) - set(end_tokens(model)))
+    # A config may name media tokens beyond its vocabulary (library defaults do): there is nothing to ban then.
+    possible = {token_id for token_id in special if token_id < config.text_config.vocab_size}
+    return sorted((possible | unused) - set(end_tokens(model)))
 
 
 def _decode(

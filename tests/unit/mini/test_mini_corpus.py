@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from sbr.config import FramesConfig
-from sbr.mini.corpus import LessonMaker, actions_seen, draw_options, habit, reasoning
+from sbr.config import FramesConfig, Rule
+from sbr.mini.corpus import LessonMaker, Style, actions_seen, draw_options, habit, reasoning
 from sbr.mini.world import ALL_TASKS, TRAIN_TASKS, Action
 from sbr.reward.answer import extract_answer
 from sbr.reward.format import format_reward
@@ -24,14 +24,14 @@ def maker() -> LessonMaker:
 
 @pytest.mark.parametrize("style", ["grounded", "hallucinated", "guess"])
 @pytest.mark.parametrize("rule", ["official", "care", "strict"])
-def test_letter_belongs_to_the_named_action(style: str, rule: str) -> None:
+def test_letter_belongs_to_the_named_action(style: Style, rule: Rule) -> None:
     rng = random.Random(0)
     for task in ALL_TASKS:
         done = rng.randrange(len(task.steps))
         options = draw_options(task, done, rng)
-        text = reasoning(task, done, options, style, rng)  # type: ignore[arg-type]
+        text = reasoning(task, done, options, style, rng)
         assert format_reward(text) == 1.0
-        letter = extract_answer(text, options, rule).letter  # type: ignore[arg-type]
+        letter = extract_answer(text, options, rule).letter
         named = re.search(r"(?:next is|maybe) (.+)</think>", text)
         assert letter is not None
         assert named is not None
