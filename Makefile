@@ -26,7 +26,8 @@ check: $(STAMP)
 	$(BIN)/pyright
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/shared_prefix.py
+	$(BIN)/python benchmarks/grpo_step.py --runs 1 --sizes 30M --tokens 64 --out runs/grpo_step.json \
+		--sections check steps trl evaluation growth gemm memory
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -1,9 +1,10 @@
-"""Shared fixtures: a complete, tiny, random Qwen2-VL checkpoint and factories of samples and frames."""
+"""Shared fixtures: complete, tiny, random checkpoints of every family and factories of samples and frames."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,20 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GenerationConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessor,
     Qwen2VLProcessor,
     Qwen2VLVideoProcessor,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
 )
 
 from sbr.types import LETTERS, Frames, Sample
@@ -75,19 +84,73 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def build_processor() -> Qwen2VLProcessor:
-    return Qwen2VLProcessor(
-        image_processor=Qwen2VLImageProcessor(),
+# Family -> classes of config, model, processor and video processor; patch size; what its text and vision configs add.
+# Qwen2.5-VL: windows of 2 x 2 visual tokens in layers 0 and 2, full attention in layer 1.  Qwen3-VL: vision layers 0
+# and 1 feed text layers 0 and 1; heads are wider than hidden_size / num_attention_heads; 4 x 4 learned positions.
+FAMILIES: dict[str, tuple[Any, Any, Any, Any, int, dict[str, Any], dict[str, Any]]] = {
+    "qwen2_vl": (
+        Qwen2VLConfig,
+        Qwen2VLForConditionalGeneration,
+        Qwen2VLProcessor,
+        Qwen2VLVideoProcessor,
+        14,
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}},
+        {"depth": 2, "embed_dim": 32, "mlp_ratio": 2, "hidden_size": 64},
+    ),
+    "qwen2_5_vl": (
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLProcessor,
+        Qwen2VLVideoProcessor,
+        14,
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}},
+        {
+            "depth": 3,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "out_hidden_size": 64,
+            "window_size": 56,
+            "fullatt_block_indexes": [1],
+            "tokens_per_second": 2,
+        },
+    ),
+    "qwen3_vl": (
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        Qwen3VLProcessor,
+        Qwen3VLVideoProcessor,
+        16,
+        {
+            "head_dim": 32,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [6, 5, 5]},
+        },
+        {
+            "depth": 3,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "out_hidden_size": 64,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0, 1],
+        },
+    ),
+}
+
+
+def build_processor(family: str = "qwen2_vl") -> Any:
+    _, _, processor, video_processor, patch_size, _, _ = FAMILIES[family]
+    return processor(
+        image_processor=Qwen2VLImageProcessor(patch_size=patch_size),
         tokenizer=build_tokenizer(),
-        video_processor=Qwen2VLVideoProcessor(),
+        video_processor=video_processor(),
         chat_template=CHAT_TEMPLATE,
     )
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2VLForConditionalGeneration:
-    """Three text layers with 4 query and 2 key/value heads, two vision layers, large random weights."""
+def build_model(tokenizer: PreTrainedTokenizerFast, family: str = "qwen2_vl", seed: int = 0) -> PreTrainedModel:
+    """Three text layers with 4 query and 2 key/value heads, a vision tower of 2 heads, large random weights."""
     ids = dict(zip(SPECIAL_TOKENS, tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)), strict=True))
-    config = Qwen2VLConfig(
+    config_class, model_class, _, _, _, text, vision = FAMILIES[family]
+    config = config_class(
         text_config={
             "vocab_size": len(tokenizer) + 5,  # like the real checkpoints: some rows belong to no token
             "hidden_size": 64,
@@ -97,25 +160,18 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2VLFor
             "num_key_value_heads": 2,
             "max_position_embeddings": 4096,
             "initializer_range": 0.15,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
             "bos_token_id": None,
             "eos_token_id": ids["<|im_end|>"],
+            **text,
         },
-        vision_config={
-            "depth": 2,
-            "embed_dim": 32,
-            "num_heads": 2,
-            "mlp_ratio": 2,
-            "hidden_size": 64,
-            "initializer_range": 0.1,
-        },
+        vision_config={"num_heads": 2, "initializer_range": 0.1, **vision},
         image_token_id=ids["<|image_pad|>"],
         video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"],
     )
     torch.manual_seed(seed)
-    model = Qwen2VLForConditionalGeneration(config)
+    model = model_class(config)
     for parameter in model.parameters():  # biases and norms start at constants, which would hide mistakes
         parameter.data += 0.05 * torch.randn_like(parameter)
     model.generation_config = GenerationConfig(
@@ -125,13 +181,20 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2VLFor
 
 
 @pytest.fixture(scope="session")
-def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete Hugging Face folder: random float32 weights, processor, chat template, generation config."""
-    folder = tmp_path_factory.mktemp("tiny_qwen2_vl")
-    processor = build_processor()
-    processor.save_pretrained(folder)
-    build_model(processor.tokenizer).save_pretrained(folder)
-    return folder
+def tiny_model_dirs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Family -> complete Hugging Face folder: random float32 weights, processor, chat template, generation config."""
+    folders = {family: tmp_path_factory.mktemp(f"tiny_{family}") for family in FAMILIES}
+    for family, folder in folders.items():
+        processor = build_processor(family)
+        processor.save_pretrained(folder)
+        build_model(processor.tokenizer, family).save_pretrained(folder)
+    return folders
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tiny_model_dirs: dict[str, Path]) -> Path:
+    """The folder of the Qwen2-VL; tests of what differs between families take `tiny_model_dirs`."""
+    return tiny_model_dirs["qwen2_vl"]
 
 
 @pytest.fixture(scope="session")
@@ -159,12 +222,20 @@ def sbr_sample() -> Callable[..., Sample]:
 
 @pytest.fixture(scope="session")
 def sbr_frames() -> Callable[..., Frames]:
-    """sbr_frames(seed=0, count=4, height=56, width=56): random pictures; count=0 means no video."""
+    """sbr_frames(seed=0, count=4, height=56, width=56): random pictures; count=0 means no video.
 
-    def make(seed: int = 0, count: int = 4, height: int = 56, width: int = 56) -> Frames:
+    total=100, fps=30.0: taken from a file of 100 frames at 30 frames a second (default: all frames of one at 2).
+    """
+
+    def make(
+        seed: int = 0, count: int = 4, height: int = 56, width: int = 56, total: int | None = None, fps: float = 2.0
+    ) -> Frames:
         generator = np.random.default_rng(seed)
         pixels = generator.integers(0, 256, (count + 1, height, width, 3), dtype=np.uint8)
-        video = pixels[:count] if count else None
-        return Frames(video, pixels[count], tuple(range(count)), 2.0 if count else None, count)
+        if count == 0:
+            return Frames(None, pixels[0], (), None, 0)
+        total = count if total is None else total
+        indices = tuple(round(index) for index in np.linspace(0, total - 1, count).tolist())
+        return Frames(pixels[:count], pixels[count], indices, fps, total)
 
     return make

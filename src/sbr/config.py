@@ -12,7 +12,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import tyro
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -37,6 +37,20 @@ class ModelConfig(Section):
     train_vision: bool = True
     """False freezes the vision tower."""
     gradient_checkpointing: bool = False
+
+
+class LoraConfig(Section):
+    """Train low-rank adapters only (LoRA, arXiv 2106.09685).  Without this section all weights are trained."""
+
+    rank: int = Field(default=64, ge=1)
+    alpha: int = Field(default=128, ge=1)
+    """The product of the two matrices is scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Above 0 the policy that learns differs from the one that sampled."""
+    target_modules: tuple[str, ...] | None = None
+    """Last parts of the names of linear layers, such as q_proj (None: all linear layers)."""
+    vision: bool = False
+    """Adapters in the vision tower too; needs model.train_vision."""
 
 
 class DataConfig(Section):
@@ -71,6 +85,8 @@ class RolloutConfig(Section):
     top_k: int = Field(default=0, ge=0)
     """0 keeps the whole vocabulary."""
     max_new_tokens: int = Field(default=256, ge=1)
+    compile: bool = False
+    """Run the decoding steps through torch.compile with static shapes: for GPUs; the first step takes a minute more."""
 
 
 class RewardConfig(Section):
@@ -98,6 +114,11 @@ class TrainConfig(Section):
     epochs: int = Field(default=1, ge=1)
     max_steps: int | None = Field(default=None, ge=1)
     """Take so many steps, over as many epochs as needed (None: `epochs` decides).  The schedule spans these steps."""
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    """adamw_8bit keeps both moments in 8 bits (torchao): 10 instead of 16 bytes a trained parameter."""
+    weights: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 trains the weights in 16 bits: 6 bytes a parameter.  Needs adamw_8bit, which then rounds stochastically,
+    so that steps below the resolution of a weight are kept on average."""
     learning_rate: float = Field(default=1e-6, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
@@ -127,6 +148,8 @@ class EvalConfig(Section):
     rule: Rule = "official"
     batch_size: int = Field(default=8, ge=1)
     """Questions answered at once."""
+    compile: bool = False
+    """Run the decoding steps through torch.compile with static shapes: for GPUs; the start takes a minute more."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many questions a level."""
     seed: int = 0
@@ -143,6 +166,7 @@ class GrpoRecipe(Section):
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
     algo: AlgoConfig = AlgoConfig()
+    lora: LoraConfig | None = None
     train: TrainConfig = TrainConfig()
     log: LogConfig = LogConfig()
 
@@ -189,9 +213,13 @@ def validate(kind: type[RecipeT], values: Mapping[str, Any], source: str) -> Rec
 
 
 def override(recipe: RecipeT, words: Sequence[str], prog: str) -> RecipeT:
-    """Apply command-line words to a valid recipe."""
+    """Apply command-line words to a valid recipe.  A word of an optional section (--lora.rank 8) switches it on."""
+    config = (tyro.conf.AvoidSubcommands,)  # an optional section is no choice between commands
     try:
-        return tyro.cli(type(recipe), default=recipe, args=list(words), prog=prog, description=recipe.__doc__)
+        default = _with_sections(recipe, words)
+        return tyro.cli(
+            type(recipe), default=default, args=list(words), prog=prog, description=recipe.__doc__, config=config
+        )
     except ValidationError as error:
         lines = [_explain(type(recipe), problem) for problem in error.errors()]
         raise ConfigError(f"{prog}: " + "\n  ".join(lines)) from None
@@ -214,14 +242,31 @@ def known_keys(kind: type[Section], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in kind.model_fields.items():
         keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            keys += known_keys(field.annotation, f"{prefix}{name}.")
+        if section := _section(field.annotation):
+            keys += known_keys(section, f"{prefix}{name}.")
     return keys
 
 
 def verb(kind: type[Section]) -> str:
     """The command a recipe belongs to, e.g. "sbr mini pretrain": its docstring is "`sbr mini pretrain RECIPE`"."""
     return (kind.__doc__ or "").strip().strip("`").removesuffix(" RECIPE")
+
+
+def _with_sections(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
+    """`recipe` with the defaults of every absent section that `words` name; --help shows them all."""
+    named = {
+        name: section()
+        for name, field in type(recipe).model_fields.items()
+        if getattr(recipe, name) is None and (section := _section(field.annotation))
+        if any(word.startswith(f"--{name}.") or word in ("-h", "--help") for word in words)
+    }
+    return recipe.model_copy(update=named)
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    """The section class in a field's type: `DataConfig`, or `LoraConfig | None`."""
+    parts = (annotation, *get_args(annotation))
+    return next((part for part in parts if isinstance(part, type) and issubclass(part, Section)), None)
 
 
 def _explain(kind: type[Section], problem: Any) -> str:

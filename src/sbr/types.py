@@ -99,6 +99,8 @@ class Prompt:
     image_grid_thw: torch.Tensor | None
     pixel_values_videos: torch.Tensor | None
     video_grid_thw: torch.Tensor | None
+    second_per_grid_ts: torch.Tensor | None = None
+    """(1,): seconds from one temporal patch of the video to the next; Qwen2.5-VL only, whose positions need it."""
 
     def __len__(self) -> int:
         return int(self.input_ids_S.shape[0])

@@ -1,4 +1,4 @@
-"""evaluate() on real mp4 and png files with a tiny random Qwen2-VL: records, resuming, kill -9, refusals."""
+"""evaluate() on real mp4 and png files with tiny random models: records, resuming, kill -9, refusals."""
 
 import json
 import random
@@ -13,14 +13,18 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from sbr.cli import eval as cli_eval
 from sbr.config import DataConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig, read_resolved
+from sbr.data.benchmark import load_level
 from sbr.errors import ConfigError, DataError, MediaError
 from sbr.eval.compare import compare_files
 from sbr.eval.records import RecordKey, read_records, record_key, record_line
 from sbr.eval.runner import evaluate, question_seed
 from sbr.eval.summary import read_summary
+from sbr.frames.load import load_frames
+from sbr.prompt.template import question_text
 from sbr.reward.answer import extract_answer
 from sbr.types import EvalRecord
 
@@ -125,6 +129,37 @@ def test_greedy_run_writes_records_summary_and_recipe(tiny_model_dir, data_root,
     levels = [(level.level, level.overall.questions, [part.name for part in level.domains]) for level in summary.levels]
     assert levels == [("L1", 7, ["Daily life"]), ("L3", 4, ["Hobbies", "Work"])]
     assert summary.levels[0].overall.correct == sum(record.correct for record in records[:7])
+
+
+@pytest.mark.parametrize(("family", "side"), [("qwen2_vl", 56), ("qwen2_5_vl", 56), ("qwen3_vl", 64)])
+def test_every_family_answers_as_plain_transformers_does(tiny_model_dirs, data_root, tmp_path, family, side):
+    """From files to greedy answers; the sizes of the frames follow the patches of the checkpoint."""
+    folder = tiny_model_dirs[family]
+    evaluate(recipe(folder, data_root, tmp_path / "out", levels=("L1",), max_new_tokens=12))
+    found = {record.sample_id: record.response for record in read_records(tmp_path / "out" / "records.jsonl")}
+
+    processor = AutoProcessor.from_pretrained(folder)
+    plain = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32", attn_implementation="eager")
+    # What the tiny tokenizer does not name, and special tokens but the two ends of a turn.
+    banned = {*processor.tokenizer.all_special_ids, *range(408, 413)} - set(plain.generation_config.eos_token_id)
+    for sample in load_level(data_root, "L1", limit=4):
+        frames = load_frames(sample, FramesConfig(height=side, width=side), factor=side // 2)
+        assert frames.image_HWC.shape == (side, side, 3)
+        media = [] if sample.video is None else [{"type": "video", "video": frames.video_THWC}]
+        known = {"total_num_frames": 8, "fps": 4.0, "frames_indices": list(frames.indices)}
+        media += [{"type": "image", "image": Image.fromarray(frames.image_HWC)}]
+        inputs = processor.apply_chat_template(
+            [{"role": "user", "content": [*media, {"type": "text", "text": question_text(sample)}]}],
+            tokenize=True,
+            add_generation_prompt=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"do_resize": False, "do_sample_frames": False, "video_metadata": [known]},
+        )
+        tokens = plain.generate(**inputs, do_sample=False, max_new_tokens=12, suppress_tokens=sorted(banned))
+        answer = processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert found[sample.sample_id] == answer
+    assert len(set(found.values())) > 1
 
 
 def test_a_finished_run_is_not_asked_again(tiny_model_dir, data_root, finished, monkeypatch):

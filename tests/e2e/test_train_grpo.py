@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -10,7 +11,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from sbr.algo.advantages import group_advantages
 from sbr.algo.select import select
 from sbr.config import GrpoRecipe, ModelConfig, PromptConfig, validate
 from sbr.data.annotations import TrainingRow, write_rows
@@ -50,12 +54,18 @@ def model_dir(
     sbr_sample: Callable[..., Sample],
     sbr_frames: Callable[..., Frames],
 ) -> Path:
-    """The tiny model after a few steps on "<answer>(random letter)</answer>": rewards are neither all 0 nor all 1."""
     folder = tmp_path_factory.mktemp("answering") / "model"
-    shutil.copytree(tiny_model_dir, folder)
+    return answering_model(tiny_model_dir, folder, sbr_sample, sbr_frames)
+
+
+def answering_model(source: Path, folder: Path, sbr_sample, sbr_frames) -> Path:
+    """The tiny model after a few steps on "<answer>(random letter)</answer>": rewards are neither all 0 nor all 1."""
+    shutil.copytree(source, folder)
     model = load_model(ModelConfig(path=str(folder), dtype="float32"), CPU)
     processor = load_processor(str(folder))
-    prompt = PromptEncoder(processor, PromptConfig()).encode(sbr_sample(video=False), sbr_frames(count=0))
+    encoder = PromptEncoder(processor, PromptConfig())
+    side = 2 * encoder.size_factor
+    prompt = encoder.encode(sbr_sample(video=False), sbr_frames(count=0, height=side, width=side))
     answers = [
         processor.tokenizer(f"<answer>{letter}</answer><|im_end|>", add_special_tokens=False).input_ids
         for letter in "ABCD"
@@ -198,6 +208,27 @@ def test_run_leaves_metrics_checkpoints_and_a_model_that_changed(finished, model
     moved = {name: (after[name] - before[name]).abs().max().item() for name in before}
     assert min(moved.values()) > 0  # the vision tower learns too
     assert max(moved.values()) < 5e-3  # at most the sum of the learning rates, up to Adam's overshoot
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_other_families_train_and_resume(tiny_model_dirs, make_recipe, sbr_sample, sbr_frames, tmp_path, family):
+    start = answering_model(tiny_model_dirs[family], tmp_path / "model", sbr_sample, sbr_frames)
+    changes = {"model.path": str(start), "model.gradient_checkpointing": True, "train.max_steps": 3}
+    recipe = make_recipe(tmp_path / "run", changes)
+    train_grpo(recipe, resume=False)
+    lines = repeatable(recipe.output_dir)
+    assert len(lines) == 3
+    assert max(line["rollout_mismatch"] for line in lines) < 1e-4
+    whole, before = (load_file(folder / "model.safetensors") for folder in (recipe.output_dir / "final", start))
+    moved = {name for name, weight in whole.items() if not torch.equal(weight, before[name])}
+    assert moved == whole.keys()
+    shutil.rmtree(recipe.output_dir / "final")
+    shutil.rmtree(recipe.output_dir / "checkpoint-3")
+    train_grpo(recipe, resume=True)
+    again = load_file(recipe.output_dir / "final" / "model.safetensors")
+    assert all(torch.equal(weight, again[name]) for name, weight in whole.items())
+    loaded = AutoModelForImageTextToText.from_pretrained(recipe.output_dir / "final")
+    assert loaded.config.model_type == family
 
 
 def test_completions_say_what_was_rewarded(finished):
@@ -361,14 +392,16 @@ def make_trainer(model_dir: Path) -> Trainer:
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     policy, prepared = accelerator.prepare(Policy(model), optimizer)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
-    return Trainer(accelerator, policy, model, reference, load_processor(str(model_dir)), prepared, schedule)
+    fixed = partial(nullcontext, reference)
+    return Trainer(accelerator, policy, model, fixed, load_processor(str(model_dir)), prepared, schedule)
 
 
 def gradients(trainer: Trainer, groups: list[RolloutGroup], advantages_PG: torch.Tensor, size: int, recipe: GrpoRecipe):
     """The accumulated gradient of one update, and its figures."""
     start = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
-    batches = make_microbatches(trainer, groups, advantages_PG, size, updates=1)
-    figures, norm = update(trainer, select(recipe.algo), batches, max_grad_norm=1e9, step=1)
+    algorithm = select(recipe.algo)
+    batches = make_microbatches(trainer, algorithm, groups, advantages_PG, size, updates=1)
+    figures, norm = update(trainer, algorithm, batches, max_grad_norm=1e9, step=1)
     found = {name: start[name] - weight.detach() for name, weight in trainer.model.named_parameters()}
     with torch.no_grad():
         for name, weight in trainer.model.named_parameters():
@@ -376,14 +409,53 @@ def gradients(trainer: Trainer, groups: list[RolloutGroup], advantages_PG: torch
     return found, figures, norm
 
 
-def test_accumulation_equals_the_full_batch(model_dir, make_recipe, sbr_sample, sbr_frames, tmp_path):
-    trainer = make_trainer(model_dir)
+def three_groups(trainer: Trainer, sbr_sample, sbr_frames) -> list[RolloutGroup]:
+    """Three prompts, one without video, with three completions of different lengths each."""
     encoder = PromptEncoder(trainer.processor, PromptConfig())
     samples = [sbr_sample(str(i), video=i != 1) for i in range(3)]
     prompts = [encoder.encode(s, sbr_frames(seed=i, count=4 if s.video else 0)) for i, s in enumerate(samples)]
     completions = generate(trainer.model, encoder.tokenizer, prompts, 3, Sampling(max_new_tokens=12), [1, 2, 3])
     assert len({len(c.token_ids) for group in completions for c in group}) > 1
-    groups = [RolloutGroup(*parts) for parts in zip(samples, prompts, completions, strict=True)]
+    return [RolloutGroup(*parts) for parts in zip(samples, prompts, completions, strict=True)]
+
+
+def test_groups_without_signal_cost_no_pass_and_change_nothing(
+    model_dir, make_recipe, sbr_sample, sbr_frames, tmp_path
+):
+    trainer = make_trainer(model_dir)
+    trainer = dataclasses.replace(trainer, reference=None)
+    groups = three_groups(trainer, sbr_sample, sbr_frames)
+    advantages_PG = group_advantages(torch.tensor([[0.1, 0.1, 0.1], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), eps=1e-4)
+    no_kl = select(make_recipe(tmp_path, {"algo.beta": 0.0}).algo)
+    rows = {}
+    for kept, algorithm in (("all", dataclasses.replace(no_kl, silent_groups_teach=True)), ("signal", no_kl)):
+        for size in (1, 3):
+            batches = make_microbatches(trainer, algorithm, groups, advantages_PG, size, updates=1)
+            start = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+            figures, norm = update(trainer, algorithm, batches, max_grad_norm=1e9, step=1)
+            change = {name: start[name] - weight.detach() for name, weight in trainer.model.named_parameters()}
+            trainer.model.load_state_dict(start, strict=False)
+            rows[kept, size] = ([figure.loss.rows for figure in figures], change, norm)
+    assert [rows["all", size][0] for size in (1, 3)] == [[3, 3, 3], [9]]
+    assert [rows["signal", size][0] for size in (1, 3)] == [[3], [3]]
+    scale = max(gradient.abs().max().item() for gradient in rows["all", 3][1].values())
+    assert scale > 0
+    for key, (_, change, norm) in rows.items():
+        assert norm == pytest.approx(rows["all", 3][2], rel=1e-5), key
+        for name, gradient in rows["all", 3][1].items():
+            torch.testing.assert_close(change[name], gradient, atol=1e-5 * scale, rtol=0, msg=f"{key} {name}")
+    # No signal at all: one group stays, because every process of a data-parallel run has to run a backward pass.
+    (batch,) = make_microbatches(trainer, no_kl, groups, torch.zeros(3, 3), 1, updates=1)
+    (figure,), norm = update(trainer, no_kl, (batch,), max_grad_norm=1e9, step=1)
+    assert (figure.loss.rows, norm) == (3, 0.0)
+    # With a KL term a silent group does have a gradient.
+    with_kl = select(make_recipe(tmp_path, {"algo.beta": 0.1}).algo)
+    assert len(make_microbatches(trainer, with_kl, groups, torch.zeros(3, 3), 1, updates=1)) == 3
+
+
+def test_accumulation_equals_the_full_batch(model_dir, make_recipe, sbr_sample, sbr_frames, tmp_path):
+    trainer = make_trainer(model_dir)
+    groups = three_groups(trainer, sbr_sample, sbr_frames)
     advantages_PG = torch.tensor([[1.0, -0.5, -0.5], [0.2, 0.3, -0.5], [-1.0, 2.0, -1.0]])
     recipe = make_recipe(tmp_path, {"algo.beta": 0.1})
     whole, (figure,), norm = gradients(trainer, groups, advantages_PG, 3, recipe)
@@ -455,3 +527,29 @@ def test_weights_are_trained_in_float32_and_saved_in_the_asked_dtype(make_recipe
         assert torch.equal(weight.to(torch.bfloat16), final[name])
     # Both passes ran in bfloat16: close to each other, not as close as in float32.
     assert 1e-5 < repeatable(recipe.output_dir)[-1]["rollout_mismatch"] < 0.1
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_weights_in_16_bits_compiled_decoding_and_resume(make_recipe, tmp_path):
+    changes = {
+        "train.max_steps": 4,
+        "train.save_every": 2,
+        "model.dtype": "bfloat16",
+        "train.weights": "bfloat16",
+        "train.optimizer": "adamw_8bit",
+        "rollout.compile": True,
+    }
+    recipe = make_recipe(tmp_path / "run", changes)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    train_grpo(recipe, resume=False)
+    whole = load_file(recipe.output_dir / "final" / "model.safetensors")
+    shutil.rmtree(recipe.output_dir / "final")
+    shutil.rmtree(recipe.output_dir / "checkpoint-4")
+    train_grpo(recipe, resume=True)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    again = load_file(recipe.output_dir / "final" / "model.safetensors")
+    assert {weight.dtype for weight in whole.values()} == {torch.bfloat16}
+    start = load_file(Path(recipe.model.path) / "model.safetensors")
+    assert any(not torch.equal(whole[name], weight.bfloat16()) for name, weight in start.items())
+    for name, weight in whole.items():  # stochastic rounding goes on with the random state that was saved
+        assert torch.equal(weight, again[name]), name

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import Qwen2VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from sbr.types import Prompt
 
 
-def plain_model(folder: Path, attention: str = "eager") -> Qwen2VLForConditionalGeneration:
-    return Qwen2VLForConditionalGeneration.from_pretrained(folder, dtype="float32", attn_implementation=attention)
+def plain_model(folder: Path, attention: str = "eager") -> PreTrainedModel:
+    return AutoModelForImageTextToText.from_pretrained(folder, dtype="float32", attn_implementation=attention)
 
 
 def as_dtype(prompt: Prompt, dtype: torch.dtype) -> Prompt:
@@ -39,6 +39,7 @@ def inputs(prompt: Prompt, completion: Sequence[int] = ()) -> dict[str, Any]:
         "image_grid_thw": prompt.image_grid_thw,
         "pixel_values_videos": prompt.pixel_values_videos,
         "video_grid_thw": prompt.video_grid_thw,
+        "second_per_grid_ts": prompt.second_per_grid_ts,
     }
     return {name: value for name, value in named.items() if value is not None}
 

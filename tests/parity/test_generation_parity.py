@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
-from plain_transformers import inputs, sample
+from plain_transformers import inputs, logprobs, sample
 
+from sbr.config import PromptConfig
 from sbr.errors import CheckpointError
+from sbr.model.load import load_processor
 from sbr.model.logprobs import completion_logprobs
+from sbr.model.shared_prefix import prompt_positions
+from sbr.prompt.encode import PromptEncoder
 from sbr.rollout import native
 from sbr.rollout.native import banned_tokens, generate
 from sbr.rollout.sampling import Sampling, uniforms
@@ -38,6 +44,24 @@ def test_greedy_is_transformers_generate_token_for_token(early, tokenizer, promp
             expected = model.generate(**inputs(prompt), **options)[0, len(prompt) :].tolist()
             assert [list(completion.token_ids) for completion in group] == [expected, expected]
     assert len({len(group[0].token_ids) for group in found}) > 1  # rows really ended at different steps
+
+
+def test_a_clip_whose_seconds_reach_behind_the_question(ours, plain, tokenizer, tiny_model_dir, sbr_sample, sbr_frames):
+    """Qwen2.5-VL counts positions in seconds: here the last frame lies behind the last word."""
+    encoder = PromptEncoder(load_processor(str(tiny_model_dir)), PromptConfig())
+    side = 2 * encoder.size_factor
+    prompt = encoder.encode(sbr_sample(), sbr_frames(0, 6, side, side, total=3000, fps=3.0))
+    positions, following = prompt_positions(ours, prompt)
+    if prompt.second_per_grid_ts is not None:
+        assert positions.max() > following + 1000
+    options = {"do_sample": False, "max_new_tokens": 24, "suppress_tokens": banned_tokens(ours, tokenizer)}
+    expected = plain.generate(**inputs(prompt), **options)[0, len(prompt) :].tolist()
+    ((found,),) = generate(ours, tokenizer, [prompt], 1, GREEDY, [0])
+    assert list(found.token_ids) == expected
+    with torch.no_grad():
+        again, (reference, _) = completion_logprobs(ours, [prompt], [[expected]]), logprobs(plain, prompt, expected)
+    torch.testing.assert_close(again.logprobs_BL, reference[None], rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.tensor(found.logprobs), reference, rtol=0, atol=1e-4)
 
 
 def test_sampled_tokens_are_those_of_a_loop_without_cache(early, tokenizer, prompts) -> None:
@@ -75,6 +99,33 @@ def test_when_rows_leave_the_batch_changes_nothing(early, tokenizer, prompts, mo
     found = generate(ours, tokenizer, prompts, 6, SAMPLED, SEEDS)
     assert ids(found) == ids(expected)
     assert (min(widths[1:]) < 18) == (threshold == 1.0)
+
+
+def test_static_shapes_compile_to_one_graph_and_change_nothing(early, tokenizer, prompts, monkeypatch) -> None:
+    ours, _ = early
+    expected = generate(ours, tokenizer, prompts, 3, SAMPLED, SEEDS)
+    graphs = []
+
+    def backend(graph, example_inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    compiled = torch.compile(native._next_logits, backend=backend, fullgraph=True)
+    monkeypatch.setattr(native, "_compiled_next_logits", compiled)
+    found = generate(ours, tokenizer, prompts, 3, SAMPLED, SEEDS, compiled=True)
+    assert len(graphs) == 1  # 23 steps, one shape, no break
+    assert ids(found) == ids(expected)
+    for before, after in zip(sum(expected, ()), sum(found, ()), strict=True):
+        assert after.logprobs == pytest.approx(before.logprobs, abs=1e-5)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_compiled_decoding_draws_the_same_tokens(early, tokenizer, prompts) -> None:
+    ours, _ = early
+    torch.compiler.reset()
+    expected = generate(ours, tokenizer, prompts[:2], 2, SAMPLED, SEEDS[:2])
+    assert ids(generate(ours, tokenizer, prompts[:2], 2, SAMPLED, SEEDS[:2], compiled=True)) == ids(expected)
 
 
 def test_a_completion_does_not_depend_on_the_batch(early, tokenizer, prompts) -> None:
@@ -129,11 +180,12 @@ def test_padding_is_banned_unless_it_ends_a_turn(ours, tokenizer) -> None:
 def test_ends_text_and_truncation(early, tokenizer, prompts) -> None:
     ours, _ = early
     ends = set(ours.generation_config.eos_token_id)
-    completions = [c for group in generate(ours, tokenizer, prompts, 6, SAMPLED, SEEDS) for c in group]
+    short = Sampling(temperature=1.3, max_new_tokens=6)
+    completions = [c for group in generate(ours, tokenizer, prompts, 6, short, SEEDS) for c in group]
     assert {completion.truncated for completion in completions} == {True, False}
     for completion in completions:
         assert completion.truncated == (completion.token_ids[-1] not in ends)
-        assert completion.truncated <= (len(completion.token_ids) == SAMPLED.max_new_tokens)
+        assert completion.truncated <= (len(completion.token_ids) == short.max_new_tokens)
         assert not ends & set(completion.token_ids[:-1])
         assert len(completion.logprobs) == len(completion.token_ids)
         assert completion.text == tokenizer.decode(completion.token_ids, skip_special_tokens=True)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plain_transformers import as_dtype, inputs, logprobs, plain_model
+from transformers import AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
 
 from sbr.config import ModelConfig
 from sbr.model import logprobs as logprobs_module
 from sbr.model.load import load_model
 from sbr.model.logprobs import CompletionLogprobs, completion_logprobs
+from sbr.model.shared_prefix import ATTENTION
+from sbr.rollout.native import generate
+from sbr.rollout.sampling import Sampling
 
 VOCABULARY = 400  # ordinary tokens of the tiny tokenizer
 LENGTHS_PG = [[5, 1, 9, 3], [2, 7], [4, 4, 4]]  # groups may differ in size
@@ -115,6 +121,23 @@ def test_a_prompt_of_text_alone(ours, plain, prompts) -> None:
         assert largest_error(found, expected) <= 1e-5
 
 
+def test_no_mask_is_ever_built(ours, tokenizer, prompts, request) -> None:
+    """A dense mask of a packed row would be far larger than the rest; the layout says who attends to whom."""
+    built = []
+
+    def recorded(**arguments: Any) -> torch.Tensor | None:
+        built.append(arguments["q_length"])
+        return sdpa_mask(**arguments)
+
+    request.addfinalizer(lambda: AttentionMaskInterface.register(ATTENTION, sdpa_mask))
+    AttentionMaskInterface.register(ATTENTION, recorded)
+    completion_logprobs(ours, prompts, draw(LENGTHS_PG))
+    generate(ours, tokenizer, prompts, 2, Sampling(max_new_tokens=3), [0, 1, 2])
+    assert built == []
+    ours(**inputs(prompts[0]))
+    assert built == [len(prompts[0])]  # an ordinary forward asks for one
+
+
 def test_media_are_encoded_once_in_one_call(ours, prompts) -> None:
     calls = []
     ours.model.visual.register_forward_pre_hook(lambda module, args: calls.append(args[0].shape[0]))
@@ -175,7 +198,8 @@ def test_without_a_layout_the_model_is_the_ordinary_one(ours, plain, prompts) ->
     rows = [inputs(prompts[0], [1, 2, 3]), inputs(prompts[0])]
     ids = torch.full((2, len(prompts[0]) + 3), ours.generation_config.pad_token_id)
     batch = {key: torch.cat([row[key] for row in rows]) for key in ("pixel_values", "image_grid_thw")}
-    batch |= {key: torch.cat([row[key] for row in rows]) for key in ("pixel_values_videos", "video_grid_thw")}
+    videos = {"pixel_values_videos", "video_grid_thw", "second_per_grid_ts"} & rows[0].keys()
+    batch |= {key: torch.cat([row[key] for row in rows]) for key in videos}
     batch |= {"input_ids": ids, "mm_token_type_ids": torch.zeros_like(ids), "attention_mask": torch.zeros_like(ids)}
     for b, row in enumerate(rows):  # padded at the left: the mask matters
         for key in ("input_ids", "mm_token_type_ids", "attention_mask"):

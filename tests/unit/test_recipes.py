@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import EvalRecipe, GrpoRecipe, Section, known_keys, load_recipe, read_resolved, verb, write_resolved
+from sbr.config import (
+    EvalRecipe,
+    GrpoRecipe,
+    LoraConfig,
+    Section,
+    known_keys,
+    load_recipe,
+    read_resolved,
+    verb,
+    write_resolved,
+)
 from sbr.errors import ConfigError
 from sbr.mini.pretrain import PretrainRecipe
 
@@ -37,6 +47,50 @@ def test_the_papers_recipe_is_the_default_setting() -> None:
     minimal = GrpoRecipe.model_validate({"model": {"path": "x"}, "data": {"root": "y"}, "output_dir": "z"})
     for section in ("frames", "rollout", "reward", "algo"):
         assert getattr(recipe, section) == getattr(minimal, section), section
+
+
+def test_the_lora_recipe_differs_from_the_papers_where_it_says_so() -> None:
+    whole = load_recipe(GrpoRecipe, RECIPES / "qwen2vl_7b" / "grpo.toml")
+    adapters = load_recipe(GrpoRecipe, RECIPES / "qwen2vl_7b" / "grpo_lora.toml")
+    assert adapters.lora == LoraConfig(rank=64, alpha=128)
+    for section in ("data", "frames", "prompt", "rollout", "reward", "algo"):
+        assert getattr(adapters, section) == getattr(whole, section), section
+    assert adapters.train == whole.train.model_copy(update={"learning_rate": 1e-5})
+    assert adapters.model == whole.model.model_copy(update={"train_vision": False})
+
+
+def test_the_one_gpu_recipe_differs_from_the_papers_in_memory_and_speed_only() -> None:
+    whole = load_recipe(GrpoRecipe, RECIPES / "qwen2vl_7b" / "grpo.toml")
+    lean = load_recipe(GrpoRecipe, RECIPES / "qwen2vl_7b" / "grpo_1gpu.toml")
+    for section in ("data", "frames", "prompt", "reward", "algo", "lora"):
+        assert getattr(lean, section) == getattr(whole, section), section
+    assert lean.train == whole.train.model_copy(update={"optimizer": "adamw_8bit", "weights": "bfloat16"})
+    assert lean.rollout == whole.rollout.model_copy(update={"compile": True})
+    assert lean.model == whole.model.model_copy(update={"gradient_checkpointing": False})
+
+
+def test_an_optional_section_is_absent_until_it_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, MINIMAL)
+    assert load_recipe(GrpoRecipe, file).lora is None
+    assert load_recipe(GrpoRecipe, file, ["--train.seed", "3"]).lora is None
+    assert load_recipe(GrpoRecipe, file, ["--lora.rank", "8"]).lora == LoraConfig(rank=8)
+    assert load_recipe(GrpoRecipe, file, ["--lora.rank=8"]).lora == LoraConfig(rank=8)
+    with_section = written(tmp_path, MINIMAL + '[lora]\nrank = 16\ntarget_modules = ["q_proj", "v_proj"]\n')
+    assert load_recipe(GrpoRecipe, with_section).lora == LoraConfig(rank=16, target_modules=("q_proj", "v_proj"))
+    changed = load_recipe(GrpoRecipe, with_section, ["--lora.alpha", "32", "--lora.target_modules", "o_proj"])
+    assert changed.lora == LoraConfig(rank=16, alpha=32, target_modules=("o_proj",))
+    assert load_recipe(GrpoRecipe, written(tmp_path, MINIMAL + "[lora]\n")).lora == LoraConfig()
+    write_resolved(changed, tmp_path / "recipe.json")
+    assert read_resolved(GrpoRecipe, tmp_path / "recipe.json") == changed
+    for words in (["--lora.rnk", "8"], ["--help"]):
+        with pytest.raises(SystemExit):
+            load_recipe(GrpoRecipe, file, words)
+        found = capsys.readouterr()
+        assert "--lora.rank" in found.out + found.err
+    with pytest.raises(ConfigError, match=r"unknown key 'lora.rnk'; did you mean 'lora.rank'\?"):
+        load_recipe(GrpoRecipe, written(tmp_path, MINIMAL + "[lora]\nrnk = 8\n"))
+    with pytest.raises(ConfigError, match=r"lora.rank is 0"):
+        load_recipe(GrpoRecipe, written(tmp_path, MINIMAL + "[lora]\nrank = 0\n"))
 
 
 def test_overrides_win(tmp_path: Path) -> None:
@@ -94,4 +148,4 @@ def test_resolved_recipe_reads_back_equal(tmp_path: Path) -> None:
 
 def test_known_keys_hold_sections_and_leaves() -> None:
     keys = known_keys(GrpoRecipe)
-    assert {"model", "model.path", "train.learning_rate", "output_dir"} <= set(keys)
+    assert {"model", "model.path", "train.learning_rate", "output_dir", "lora", "lora.rank"} <= set(keys)

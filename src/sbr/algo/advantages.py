@@ -23,6 +23,8 @@ def group_advantages(rewards_PG: Tensor, eps: float) -> Tensor:
             "has no signal; set rollout.group_size to 2 or more (the paper uses 8)"
         )
     centred_PG = rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
+    # Exactly zero, because the mean of eight times 0.1 need not be 0.1: such groups are left out of the backward pass.
+    centred_PG = centred_PG.masked_fill(silent_groups(rewards_PG)[:, None], 0.0)
     return centred_PG / (rewards_PG.std(dim=1, correction=1, keepdim=True) + eps)
 
 

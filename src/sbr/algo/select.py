@@ -20,7 +20,9 @@ class Algorithm:
     loss: Callable[[GrpoInputs], tuple[Tensor, GrpoMetrics]]
     """Mean loss over the rows it is given, with gradient."""
     needs_reference: bool
-    """Whether a frozen copy of the starting model has to score every completion."""
+    """Whether the frozen starting model has to score every completion."""
+    silent_groups_teach: bool
+    """Whether a group of advantage 0 still has a gradient (that of a KL term).  If not, it needs no backward pass."""
 
 
 def select(config: AlgoConfig) -> Algorithm:
@@ -29,4 +31,5 @@ def select(config: AlgoConfig) -> Algorithm:
         advantages=partial(group_advantages, eps=config.advantage_eps),
         loss=partial(grpo_loss, config=config),
         needs_reference=config.beta > 0,
+        silent_groups_teach=config.beta > 0,
     )

@@ -30,6 +30,7 @@ class Args:
       sbr grpo recipes/mini/grpo.toml --train.seed 3 --output_dir runs/seed3
       sbr grpo recipes/mini/grpo.toml --resume              continue after a crash or a kill, exactly
       sbr grpo recipes/mini/grpo.toml --help                every key of the recipe with its value
+      sbr grpo recipes/mini/grpo.toml --lora.rank 16        train adapters only (LoRA)
       accelerate launch --num_processes 8 -m sbr grpo recipes/qwen2vl_7b/grpo.toml
 
     Any key of the recipe can be set on the command line.  The run folder (output_dir) then holds recipe.json,

@@ -65,6 +65,8 @@ def run(arguments: list[str]) -> int:
         errors.print(f"[bold red]error:[/] unknown verb {escape(repr(name))}; one of: {', '.join(VERBS)}")
         return 2
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=errors)])
+    # torchao, if installed, is imported by transformers and there calls a function that torch is about to remove.
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     try:
         importlib.import_module(VERBS[name].module).run(rest)
     except SbrError as error:

@@ -36,7 +36,8 @@ from sbr.eval.folder import RECORDS, SUMMARY, fingerprint, open_folder, weight_f
 from sbr.eval.records import RecordFile, RecordKey
 from sbr.eval.summary import Summary, summarize, write_summary
 from sbr.frames.load import load_frames
-from sbr.model.load import load_model, load_processor, resolve_model_path
+from sbr.model.load import adapter_base, load_model, load_processor, resolve_model_path
+from sbr.model.lora import is_adapter
 from sbr.prompt.encode import PromptEncoder
 from sbr.reward.answer import extract_answer
 from sbr.rollout.native import Sampling, generate
@@ -106,7 +107,9 @@ def sampling_of(config: EvalConfig) -> Sampling:
     return Sampling(temperature=temperature, top_p=1.0, top_k=0, max_new_tokens=config.max_new_tokens)
 
 
-def frames_ahead(batches: Sequence[Batch], config: FramesConfig) -> Generator[tuple[Batch, list[Frames]], None, None]:
+def frames_ahead(
+    batches: Sequence[Batch], config: FramesConfig, factor: int
+) -> Generator[tuple[Batch, list[Frames]], None, None]:
     """Every batch with its frames, decoded by a few threads up to two batches ahead.
 
     Frames are decoded in the order they are needed; an error of one sample is raised when its batch is due.
@@ -117,7 +120,7 @@ def frames_ahead(batches: Sequence[Batch], config: FramesConfig) -> Generator[tu
     try:
         while True:
             while len(pending) <= _BATCHES_AHEAD and (batch := next(upcoming, None)) is not None:
-                pending.append((batch, [pool.submit(load_frames, sample, config) for sample in batch.samples]))
+                pending.append((batch, [pool.submit(load_frames, sample, config, factor) for sample in batch.samples]))
             if not pending:
                 return
             batch, futures = pending.popleft()
@@ -132,14 +135,22 @@ def _answer(batches: Sequence[Batch], recipe: EvalRecipe, records: RecordFile, t
     model = load_model(recipe.model, device).eval()
     encoder = PromptEncoder(processor, recipe.prompt)
     sampling = sampling_of(recipe.eval)
-    with _progress() as progress, closing(frames_ahead(batches, recipe.frames)) as decoded:
+    with _progress() as progress, closing(frames_ahead(batches, recipe.frames, encoder.size_factor)) as decoded:
         task = progress.add_task("", total=total, completed=len(records.done), accuracy="")
         for batch, frames in decoded:
             _show(progress, task, batch.level, records)
             started = time.perf_counter()
             prompts = [encoder.encode(sample, frame) for sample, frame in zip(batch.samples, frames, strict=True)]
             seeds = [question_seed(recipe.eval.seed, batch.level, sample.sample_id) for sample in batch.samples]
-            groups = generate(model, encoder.tokenizer, prompts, recipe.eval.samples, sampling, seeds)
+            groups = generate(
+                model,
+                encoder.tokenizer,
+                prompts,
+                recipe.eval.samples,
+                sampling,
+                seeds,
+                compiled=recipe.eval.compile,
+            )
             seconds = (time.perf_counter() - started) / (len(batch.samples) * recipe.eval.samples)
             new = [
                 _record(batch.level, sample, prompt, index, completion, recipe.eval, seconds)
@@ -185,9 +196,11 @@ def _check(config: EvalConfig) -> None:
 
 
 def _inputs(recipe: EvalRecipe) -> dict[str, str]:
-    """Fingerprints of the model folder (a hub name has none) and of the annotation files."""
-    folder = Path(resolve_model_path(recipe.model.path))
-    weights = weight_files(folder) if folder.is_dir() else []
+    """Fingerprints of the model folder (a hub name has none), of an adapter's base, and of the annotation files."""
+    folders = [Path(resolve_model_path(recipe.model.path))]
+    if is_adapter(folders[0]):
+        folders.append(Path(resolve_model_path(adapter_base(str(folders[0])))))
+    weights = [file for folder in folders if folder.is_dir() for file in weight_files(folder)]
     annotations = [recipe.data.root / "annotations" / f"validation_{level}.jsonl" for level in recipe.eval.levels]
     return {f"{file.parent.name}/{file.name}": fingerprint(file) for file in (*weights, *annotations)}
 

@@ -12,16 +12,16 @@ from torchvision.transforms import functional as vision
 
 from sbr.config import FramesConfig
 from sbr.frames.decode import decode_image, decode_video
-from sbr.frames.sampling import frame_indices, resized_size
+from sbr.frames.sampling import SIZE_FACTOR, frame_indices, resized_size
 from sbr.types import Frames, Sample
 
 
-def load_frames(sample: Sample, config: FramesConfig, threads: int = 1) -> Frames:
-    """The pictures of one sample, uint8 RGB at `resized_size(config)`; `threads` of the video decoder.
+def load_frames(sample: Sample, config: FramesConfig, factor: int = SIZE_FACTOR, threads: int = 1) -> Frames:
+    """The pictures of one sample, uint8 RGB at `resized_size(config, factor)`; `threads` of the video decoder.
 
     Raises MediaError, naming the file, for a medium that is missing, damaged or too short.
     """
-    size = resized_size(config)
+    size = resized_size(config, factor)
     image_HWC = resize_image(decode_image(sample.image), size)
     if sample.video is None:
         return Frames(video_THWC=None, image_HWC=image_HWC, indices=(), fps=None, total=0)

@@ -1,7 +1,7 @@
 """Which frames of a clip the model sees, and at what size: the official rule, as pure functions.
 
 Source: `smart_nframes` and `smart_resize` of qwen_vl_utils, with the constants of the copy in the official repository
-(2 frames a second, 4 to 16 frames, sizes in multiples of 28).
+(2 frames a second, 4 to 16 frames, sizes in multiples of 28; 32 for Qwen3-VL, whose patches are larger).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from sbr.config import FramesConfig
 from sbr.errors import MediaError
 
 FRAME_FACTOR = 2
-"""Frames of one temporal patch of Qwen2-VL: the number of frames is a multiple."""
+"""Frames of one temporal patch in every model family: the number of frames is a multiple."""
 
 SIZE_FACTOR = 28
-"""Pixels of one visual token in each direction (patch 14, merged 2 x 2)."""
+"""Pixels of one visual token of Qwen2-VL in each direction (patch 14, merged 2 x 2)."""
 
 
 def frame_count(total: int, fps: float, config: FramesConfig) -> int:
@@ -51,14 +51,16 @@ def frame_indices(total: int, fps: float, config: FramesConfig) -> tuple[int, ..
     return tuple((2 * i * (total - 1) + steps) // (2 * steps) for i in range(steps + 1))
 
 
-def resized_size(config: FramesConfig) -> tuple[int, int]:
-    """(height, width) of every frame and of the image: the nearest multiples of 28, at least 28.
+def resized_size(config: FramesConfig, factor: int = SIZE_FACTOR) -> tuple[int, int]:
+    """(height, width) of every frame and of the image: the nearest multiples of `factor`, at least `factor`.
+
+    `factor` is that of the checkpoint, `PromptEncoder.size_factor`.
 
     >>> resized_size(FramesConfig(height=256, width=256))
     (252, 252)
     """
-    return _to_factor(config.height), _to_factor(config.width)
+    return _to_factor(config.height, factor), _to_factor(config.width, factor)
 
 
-def _to_factor(pixels: int) -> int:
-    return max(SIZE_FACTOR, round(pixels / SIZE_FACTOR) * SIZE_FACTOR)
+def _to_factor(pixels: int, factor: int) -> int:
+    return max(factor, round(pixels / factor) * factor)

@@ -157,7 +157,8 @@ class LessonMaker:
         if ("caption", picture) not in self._shown:
             video = self._clip(episode, actions)
             # A caption shows no current observation; only the clip is used.
-            self._shown["caption", picture] = Frames(video, video[-1], (), float(FPS), count * FRAMES_PER_ACTION)
+            total = count * FRAMES_PER_ACTION
+            self._shown["caption", picture] = Frames(video, video[-1], self._indices(total), float(FPS), total)
         everything = "done " + " , ".join(str(action) for action in actions)
         return Lesson(CAPTION_REQUEST, self._shown["caption", picture], (everything, actions_seen(actions)))
 
@@ -191,8 +192,10 @@ class LessonMaker:
         if ("question", picture) not in self._shown:
             image_HWC = resize_image(Image.fromarray(render_observation(episode, done)), resized_size(self.frames))
             video_THWC = self._clip(episode, task.steps[:done]) if done else None
+            total = done * FRAMES_PER_ACTION
+            indices = self._indices(total) if done else ()
             self._shown["question", picture] = Frames(
-                video_THWC, image_HWC, (), float(FPS) if done else None, done * FRAMES_PER_ACTION
+                video_THWC, image_HWC, indices, float(FPS) if done else None, total
             )
         options = draw_options(task, done, rng)
         shown = habit(task, looks)
@@ -217,9 +220,11 @@ class LessonMaker:
 
     def _clip(self, episode: Episode, actions: Sequence[Action]) -> np.ndarray:
         """Only the frames that the official sampling takes are drawn."""
-        total = len(actions) * FRAMES_PER_ACTION
         drawn = [
             render_action(episode, actions[index // FRAMES_PER_ACTION], [index % FRAMES_PER_ACTION])
-            for index in frame_indices(total, float(FPS), self.frames)
+            for index in self._indices(len(actions) * FRAMES_PER_ACTION)
         ]
         return resize_video(np.concatenate(drawn), resized_size(self.frames))
+
+    def _indices(self, total: int) -> tuple[int, ...]:
+        return frame_indices(total, float(FPS), self.frames)

@@ -133,10 +133,9 @@ class LessonSteps(Dataset[list[LessonBatch]]):
     def _prompt(self, lesson: Lesson) -> Prompt:
         if lesson.sample is not None and lesson.frames is not None:
             return self.encoder.encode(lesson.sample, lesson.frames)
-        video_THWC = None if lesson.frames is None else lesson.frames.video_THWC
-        media = [] if video_THWC is None else [{"type": "video"}]
+        media = [] if lesson.frames is None else [{"type": "video"}]
         messages = [{"role": "user", "content": [*media, {"type": "text", "text": lesson.text}]}]
-        return encode_chat(self.processor, messages, video_THWC, None)
+        return encode_chat(self.processor, messages, lesson.frames, None)
 
 
 def pretrain(recipe: PretrainRecipe, on_step: Callable[[PretrainMetrics], None]) -> Path:

@@ -37,10 +37,20 @@ class DecodeCache:
     """(B, K, capacity, D): completion tokens, the first `length` are filled."""
     values: list[torch.Tensor]
     length: int = 0
+    slot: torch.Tensor | None = None
+    """(1,): `length` as a tensor, in a cache of static shape; None otherwise."""
+    own_bias: torch.Tensor | None = None
+    """(capacity,): -inf on slots that are not filled yet, in a cache of static shape."""
 
     @classmethod
-    def after_prefill(cls, cache: DynamicCache, row: PackedRow, group_size: int, capacity: int) -> DecodeCache:
-        """Take over the keys and values of a packed row of P prompts without completions."""
+    def after_prefill(
+        cls, cache: DynamicCache, row: PackedRow, group_size: int, capacity: int, static: bool = False
+    ) -> DecodeCache:
+        """Take over the keys and values of a packed row of P prompts without completions.
+
+        A `static` cache gives every step the same shapes and no Python number that changes, as torch.compile and
+        CUDA graphs want it: all `capacity` slots are read in every step, and `keep` must not be called.
+        """
         layers: list[Any] = cache.layers
         lengths = [group.prompt_length for group in row.groups_P]
         prompt_keys = [_per_prompt(layer.keys, lengths) for layer in layers]
@@ -58,8 +68,11 @@ class DecodeCache:
             prompt_keys=prompt_keys,
             prompt_values=prompt_values,
             prompt_bias=bias[:, None, None] if len(set(lengths)) > 1 else None,
-            keys=[key.new_empty(shape) for key in prompt_keys],
-            values=[value.new_empty(shape) for value in prompt_values],
+            # Zeros, because a slot of weight 0 must not hold a NaN by chance.
+            keys=[key.new_zeros(shape) for key in prompt_keys],
+            values=[value.new_zeros(shape) for value in prompt_values],
+            slot=torch.zeros(1, dtype=torch.long, device=lengths_P.device) if static else None,
+            own_bias=torch.full((capacity,), float("-inf"), device=lengths_P.device) if static else None,
         )
 
     def attend(
@@ -67,20 +80,36 @@ class DecodeCache:
     ) -> torch.Tensor:
         """One new token a row: query (B, heads, 1, D), key and value (B, K, 1, D) -> (B, 1, heads, D).  No dropout."""
         B, K, _, D = key.shape
-        end = self.length + 1
-        self.keys[layer][:, :, self.length] = key[:, :, 0]
-        self.values[layer][:, :, self.length] = value[:, :, 0]
+        keys, values = self._store(layer, key, value)
         query = query.view(B, K, -1, D) * scaling
-        own_scores = query @ self.keys[layer][:, :, :end].mT
+        own_scores = query @ keys.mT
+        if self.own_bias is not None:
+            own_scores = own_scores + self.own_bias
         prompt_scores = self._by_prompt(query) @ self.prompt_keys[layer].mT
         if self.prompt_bias is not None:
             prompt_scores = prompt_scores + self.prompt_bias
         scores = torch.cat([prompt_scores, self._by_prompt(own_scores)], -1)
         weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
-        prompt_weights, own_weights = weights.split([prompt_scores.shape[-1], end], -1)
+        prompt_weights, own_weights = weights.split([prompt_scores.shape[-1], keys.shape[2]], -1)
         prompt_out = prompt_weights @ self.prompt_values[layer]
-        own_out = self._by_row(own_weights) @ self.values[layer][:, :, :end]
+        own_out = self._by_row(own_weights) @ values
         return (self._by_row(prompt_out) + own_out).reshape(B, 1, -1, D)
+
+    def begin_step(self) -> None:
+        """Make room for one more token a row; before the forward pass of every step."""
+        self.length += 1
+        if self.slot is not None and self.own_bias is not None:
+            self.slot.fill_(self.length - 1)
+            self.own_bias[self.length - 1] = 0.0
+
+    def _store(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put the new token in its slot; return the keys and values to look at."""
+        keys, values = self.keys[layer], self.values[layer]
+        if self.slot is not None:
+            return keys.index_copy_(2, self.slot, key), values.index_copy_(2, self.slot, value)
+        keys[:, :, self.length - 1] = key[:, :, 0]
+        values[:, :, self.length - 1] = value[:, :, 0]
+        return keys[:, :, : self.length], values[:, :, : self.length]
 
     def keep(self, rows: torch.Tensor) -> None:
         """Drop all rows but the given ones (ascending indices), and the prompts that have none left."""

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoProcessor, Qwen2VLForConditionalGeneration, Qwen2VLProcessor
+from transformers import AutoConfig, AutoProcessor
 
 from sbr.config import ModelConfig
 from sbr.errors import CheckpointError
+from sbr.model import lora
+from sbr.model.families import MODEL_CLASSES, VisionLanguageModel, VisionLanguageProcessor
 from sbr.model.shared_prefix import ATTENTION
 
 BUILT_IN = {"sbr:mini": ("sbr.mini", "base")}
@@ -51,30 +53,37 @@ def resolve_model_path(path: str) -> str:
     raise CheckpointError(f"model folder {path} does not exist; give a folder, a hub name (owner/name) or sbr:mini")
 
 
-def load_processor(path: str) -> Qwen2VLProcessor:
+def load_processor(path: str) -> VisionLanguageProcessor:
     """The checkpoint's own processor: tokenizer, chat template, image and video processor.  `path` as in a recipe."""
     resolved = resolve_model_path(path)
     try:
         processor = AutoProcessor.from_pretrained(resolved)
     except (OSError, ValueError, HFValidationError) as error:
         raise CheckpointError(f"{path}: the processor cannot be loaded: {_first_line(error)}") from error
-    if not isinstance(processor, Qwen2VLProcessor):
-        raise CheckpointError(f"{path}: its processor is {type(processor).__name__}, not that of a Qwen2-VL checkpoint")
+    if not isinstance(processor, VisionLanguageProcessor):
+        raise CheckpointError(
+            f"{path}: its processor is {type(processor).__name__}, not that of a {', '.join(MODEL_CLASSES)} checkpoint"
+        )
     if processor.chat_template is None:
         raise CheckpointError(f"{path}: there is no chat template (chat_template.jinja); copy it from the base model")
     return processor
 
 
-def load_model(config: ModelConfig, device: torch.device) -> Qwen2VLForConditionalGeneration:
+def load_model(config: ModelConfig, device: torch.device) -> VisionLanguageModel:
     """The model on `device`, weights in `config.dtype`, ready for shared-prefix passes and ordinary use.
 
-    Raises CheckpointError when the folder is missing, is not a Qwen2-VL, or lacks weights (nothing is ever left at
+    Raises CheckpointError when the folder is missing, is of no known family, or lacks weights (nothing is ever left at
     its random initial value).
+
+    A folder with an adapter gives its base and the adapter: merged in float32, so that it decodes as fast as the base;
+    beside the frozen weights, in `config.dtype` too, in 16 bits (why: `lora.merge_adapter`).
     """
     resolved = resolve_model_path(config.path)
-    _check_config(config.path, resolved)
+    if lora.is_adapter(resolved):
+        return _load_adapted(config, resolved, device)
+    model_class = _model_class(config.path, resolved)
     try:
-        loaded: Any = Qwen2VLForConditionalGeneration.from_pretrained(
+        loaded: Any = model_class.from_pretrained(
             resolved,
             dtype=getattr(torch, config.dtype),
             attn_implementation={"text_config": ATTENTION, "vision_config": "sdpa"},
@@ -95,17 +104,45 @@ def load_model(config: ModelConfig, device: torch.device) -> Qwen2VLForCondition
     return model.to(device)
 
 
-def _check_config(path: str, resolved: str) -> None:
+def adapter_base(folder: str) -> str:
+    """The `model.path` of the base that the adapter in `folder` names.  Raises CheckpointError when it is not there."""
+    base = lora.read_config(folder).base_model_name_or_path
+    advice = f"write where it is into base_model_name_or_path of {Path(folder) / lora.CONFIG}"
+    if not base:
+        raise CheckpointError(f"{folder} holds an adapter that names no base model; {advice}")
+    try:
+        resolved = resolve_model_path(base)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder} holds an adapter of {base!r}, which is not here: {error}; {advice}") from None
+    if lora.is_adapter(resolved):
+        raise CheckpointError(f"{folder} holds an adapter of {base!r}, itself an adapter; merge that one first")
+    return base
+
+
+def _load_adapted(config: ModelConfig, folder: str, device: torch.device) -> VisionLanguageModel:
+    model = load_model(config.model_copy(update={"path": adapter_base(folder)}), device)
+    lora.load_adapter(model, folder)
+    if config.dtype == "float32":
+        lora.merge_adapter(model)
+        model.model.visual.requires_grad_(config.train_vision)
+        return model
+    return model.to(getattr(torch, config.dtype))
+
+
+def _model_class(path: str, resolved: str) -> type[VisionLanguageModel]:
     if not Path(resolved).is_dir():
         _log.info("%s is not a folder here; looking it up on the Hugging Face hub", resolved)
     try:
         found: Any = AutoConfig.from_pretrained(resolved)
     except (OSError, ValueError, HFValidationError) as error:
         raise CheckpointError(f"{path}: config.json cannot be loaded: {_first_line(error)}") from error
-    if found.model_type != "qwen2_vl":
-        raise CheckpointError(f"{path} is a {found.model_type} checkpoint; this version trains and evaluates qwen2_vl")
-    if "sliding_attention" in found.text_config.layer_types:
+    if found.model_type not in MODEL_CLASSES:
+        raise CheckpointError(
+            f"{path} is a {found.model_type} checkpoint; this version trains and evaluates {', '.join(MODEL_CLASSES)}"
+        )
+    if "sliding_attention" in getattr(found.text_config, "layer_types", ()):  # Qwen3-VL has no such layers
         raise CheckpointError(f"{path} uses sliding-window attention, which shared-prefix passes do not implement")
+    return MODEL_CLASSES[found.model_type]
 
 
 def _first_line(error: Exception) -> str:

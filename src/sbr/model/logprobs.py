@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch.utils.checkpoint import checkpoint
-from transformers import Qwen2VLForConditionalGeneration
 
+from sbr.model.families import VisionLanguageModel
 from sbr.model.shared_prefix import pack, packed_hidden_states
 from sbr.types import Prompt
 
@@ -29,7 +29,7 @@ class CompletionLogprobs:
 
 
 def completion_logprobs(
-    model: Qwen2VLForConditionalGeneration,
+    model: VisionLanguageModel,
     prompts: Sequence[Prompt],
     completions_PG: Sequence[Sequence[Sequence[int]]],
 ) -> CompletionLogprobs:
@@ -57,7 +57,7 @@ def completion_logprobs(
 def _chunked(
     lm_head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N, hidden width), (N,) -> (N,) log-probabilities and (N,) entropies; logits are recomputed in backward."""
+    """(N, hidden width), (N,) -> (N,) log-probabilities, (N,) entropies; several chunks are recomputed in backward."""
 
     def head(hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = lm_head(hidden)
@@ -66,9 +66,11 @@ def _chunked(
         # Last, because recomputation stops as soon as it has what the gradient needs.
         return picked, torch.special.entr(logprobs.detach().exp()).sum(-1)
 
+    # A single chunk is not worth recomputing: its logits live as long either way, from here to the start of backward.
+    recompute = torch.is_grad_enabled() and len(targets) > CHUNK
     outputs = [
         checkpoint(head, part, target, use_reentrant=False, preserve_rng_state=False)
-        if torch.is_grad_enabled()
+        if recompute
         else head(part, target)
         for part, target in zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
     ]

@@ -2,7 +2,7 @@
 
 A batch is ONE row without padding: [prompt 1 | its completions | prompt 2 | its completions | ...].  The linear layers
 see each token once.  Only attention knows the groups: a prompt attends causally to itself, a completion to its prompt
-and causally to itself.  Positions of every completion continue from the largest M-RoPE position of its prompt.
+and causally to itself.  Positions of every completion continue from the last M-RoPE position of its prompt.
 
 Everything goes through public interfaces of transformers: an attention function registered under `ATTENTION` finds
 the layout among the keyword arguments of the forward pass.  Without a layout it is ordinary SDPA with ordinary masks,
@@ -17,18 +17,23 @@ from typing import Any, Protocol
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface, Cache, Qwen2VLForConditionalGeneration
+from transformers import AttentionInterface, AttentionMaskInterface, Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from sbr.errors import CheckpointError
+from sbr.model.families import VisionLanguageModel
 from sbr.types import Prompt
 
 ATTENTION = "sbr_shared_prefix"
 """Name of the attention implementation; `sbr.model.load.load_model` selects it for the text model."""
 
-NO_MASK = {"full_attention": None}
-"""Given as attention_mask it keeps transformers from building a mask: the layout is the mask."""
+NO_MASK = torch.empty(0, 0, 0, 0)
+"""Given as attention_mask it keeps transformers from building a mask: the layout is the mask.
+
+transformers takes a mask of four axes as it is and hands it to the attention function, which does not look at it.
+"""
 
 
 Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -154,7 +159,7 @@ class PackedRow:
 
 
 def pack(
-    model: Qwen2VLForConditionalGeneration,
+    model: VisionLanguageModel,
     prompts: Sequence[Prompt],
     completions_PG: Sequence[Sequence[Sequence[int]]],
 ) -> PackedRow:
@@ -191,22 +196,30 @@ def pack(
     )
 
 
-def prompt_positions(model: Qwen2VLForConditionalGeneration, prompt: Prompt) -> tuple[torch.Tensor, int]:
-    """M-RoPE positions (3, S) of a prompt and the first position after it."""
+def prompt_positions(model: VisionLanguageModel, prompt: Prompt) -> tuple[torch.Tensor, int]:
+    """M-RoPE positions (3, S) of a prompt, which ends with text, and the position after it: that of its last word + 1.
+
+    This is not always the largest + 1.  Qwen2.5-VL spaces the frames of a video by their seconds, and in transformers
+    the text goes on after the height and width of the frames, so the last frames of a long clip lie behind the text.
+    """
     core: Any = model.model
-    positions, _ = core.get_rope_index(
-        prompt.input_ids_S[None], prompt.mm_token_type_ids_S[None], prompt.image_grid_thw, prompt.video_grid_thw
-    )
-    return positions[:, 0], int(positions.max()) + 1
+    grids: dict[str, Any] = {"image_grid_thw": prompt.image_grid_thw, "video_grid_thw": prompt.video_grid_thw}
+    if hasattr(core.config.vision_config, "tokens_per_second"):
+        if prompt.video_grid_thw is not None and prompt.second_per_grid_ts is None:
+            raise CheckpointError(
+                "the processor does not say how many seconds a frame stands for (second_per_grid_ts); take the "
+                "processor files of the Qwen2.5-VL checkpoint that the model started from"
+            )
+        grids["second_per_grid_ts"] = prompt.second_per_grid_ts
+    positions, _ = core.get_rope_index(prompt.input_ids_S[None], prompt.mm_token_type_ids_S[None], **grids)
+    return positions[:, 0], int(positions[0, 0, -1]) + 1
 
 
-def encode_media(
-    model: Qwen2VLForConditionalGeneration, prompts: Sequence[Prompt]
-) -> dict[str, BaseModelOutputWithPooling]:
+def encode_media(model: VisionLanguageModel, prompts: Sequence[Prompt]) -> dict[str, BaseModelOutputWithPooling]:
     """Features of all pictures of all prompts from ONE call of the vision tower.
 
     One call whatever the batch holds: under sharded training every process must make the same calls, and a row
-    without video must not change their number.
+    without video must not change their number.  Images and videos go through the same layers in every family.
     """
     images = [(p.pixel_values, p.image_grid_thw) for p in prompts if p.pixel_values is not None]
     videos = [(p.pixel_values_videos, p.video_grid_thw) for p in prompts if p.pixel_values_videos is not None]
@@ -216,14 +229,22 @@ def encode_media(
     pixels = torch.cat([patches for patches, _ in media]).to(model.device)
     grids = torch.cat([grid for _, grid in media]).to(model.device)
     core: Any = model.model
-    features = core.get_image_features(pixels, grids, return_dict=True).pooler_output
+    found = core.get_image_features(pixels, grids, return_dict=True)
     image_count = sum(len(grid) for _, grid in images if grid is not None)
-    split = {"image": features[:image_count], "video": features[image_count:]}
-    return {kind: BaseModelOutputWithPooling(pooler_output=part) for kind, part in split.items() if part}
+    split = {"image": slice(image_count), "video": slice(image_count, None)}
+    return {kind: _part(found, pictures) for kind, pictures in split.items() if found.pooler_output[pictures]}
+
+
+def _part(found: Any, pictures: slice) -> BaseModelOutputWithPooling:
+    """The features of some pictures; Qwen3-VL has more of them, one set for each of its first text layers."""
+    part = type(found)(pooler_output=found.pooler_output[pictures])
+    if "deepstack_features" in found:
+        part.deepstack_features = [level[pictures] for level in found.deepstack_features]
+    return part
 
 
 def packed_hidden_states(
-    model: Qwen2VLForConditionalGeneration, prompts: Sequence[Prompt], row: PackedRow, cache: Cache | None = None
+    model: VisionLanguageModel, prompts: Sequence[Prompt], row: PackedRow, cache: Cache | None = None
 ) -> torch.Tensor:
     """Last hidden states (S, hidden width) of a packed row; `cache` receives keys and values when given."""
     output = model.model(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.video_utils import VideoMetadata
 
 from sbr.config import PromptConfig
 from sbr.errors import DataError, PromptTooLongError
@@ -14,7 +15,7 @@ from sbr.types import Frames, Prompt, Sample
 
 
 class PromptEncoder:
-    """Turns questions into model inputs; `processor` is a Qwen2VLProcessor (`sbr.model.load.load_processor`).
+    """Turns questions into model inputs; `processor` is that of a checkpoint (`sbr.model.load.load_processor`).
 
     The frames are taken as they are: sampling and resizing belong to sbr.frames.
     """
@@ -27,6 +28,11 @@ class PromptEncoder:
     def tokenizer(self) -> Any:
         return self.processor.tokenizer
 
+    @property
+    def size_factor(self) -> int:
+        """Pixels of one visual token in each direction: heights and widths are multiples (28, or 32 for Qwen3-VL)."""
+        return self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
+
     def encode(self, sample: Sample, frames: Frames) -> Prompt:
         """Tokens, patches and grids of one question.
 
@@ -34,7 +40,7 @@ class PromptEncoder:
         when the frames do not fit the sample or the checkpoint, or when the question holds a special token.
         """
         self._check(sample, frames)
-        prompt = encode_chat(self.processor, chat_messages(sample), frames.video_THWC, frames.image_HWC)
+        prompt = encode_chat(self.processor, chat_messages(sample), frames, frames.image_HWC)
         self._check_sizes(sample, prompt)
         return prompt
 
@@ -42,12 +48,17 @@ class PromptEncoder:
         if (sample.video is None) != (frames.video_THWC is None):
             has = "no video" if sample.video is None else f"the video {sample.video}"
             raise DataError(f"sample {sample.sample_id} has {has}, but its frames say otherwise; load them again")
-        unit = self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
+        if frames.video_THWC is not None and (not frames.fps or len(frames.indices) != len(frames.video_THWC)):
+            raise DataError(
+                f"sample {sample.sample_id}: {len(frames.video_THWC)} frames with {len(frames.indices)} indices at "
+                f"{frames.fps} frames a second; the time of every frame must be known: load the frames again"
+            )
+        unit = self.size_factor
         for name, pixels in (("image", frames.image_HWC), ("video", frames.video_THWC)):
             if pixels is not None and (pixels.shape[-3] % unit or pixels.shape[-2] % unit):
                 raise DataError(
                     f"sample {sample.sample_id}: {name} frames are {pixels.shape[-3]}x{pixels.shape[-2]} pixels; "
-                    f"this checkpoint needs multiples of {unit}: set frames.height and frames.width"
+                    f"this checkpoint needs multiples of {unit}: load them with factor={unit}"
                 )
         text = question_text(sample)
         for token in self.tokenizer.all_special_tokens:
@@ -67,17 +78,32 @@ class PromptEncoder:
 
 
 def encode_chat(
-    processor: Any, messages: list[dict[str, Any]], video_THWC: np.ndarray | None, image_HWC: np.ndarray | None
+    processor: Any, messages: list[dict[str, Any]], clip: Frames | None, image_HWC: np.ndarray | None
 ) -> Prompt:
-    """A chat of at most one video and one image, through the checkpoint's own processor; pictures as they are."""
+    """A chat of at most one video (that of `clip`) and one image, through the checkpoint's own processor.
+
+    Pictures are taken as they are.  From what is known of the file the processors compute what qwen_vl_utils would
+    pass: the sampled frame rate, taken frames / all frames * frame rate (Qwen2.5-VL), and the time of every frame,
+    index / frame rate (Qwen3-VL).
+    """
+    videos: list[torch.Tensor] | None = None
+    metadata: list[VideoMetadata] | None = None
+    if clip is not None and clip.video_THWC is not None:
+        videos = [_channels_first(clip.video_THWC)]
+        metadata = [VideoMetadata(total_num_frames=clip.total, fps=clip.fps, frames_indices=list(clip.indices))]
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     inputs = processor(
         text=[text],
         images=None if image_HWC is None else [_channels_first(image_HWC)],
-        videos=None if video_THWC is None else [_channels_first(video_THWC)],
+        videos=videos,
         images_kwargs={"do_resize": False},
         # cap_pixels_per_frame concerns resizing only; naming it silences a warning about a future default.
-        videos_kwargs={"do_resize": False, "do_sample_frames": False, "cap_pixels_per_frame": False},
+        videos_kwargs={
+            "do_resize": False,
+            "do_sample_frames": False,
+            "cap_pixels_per_frame": False,
+            "video_metadata": metadata,
+        },
         return_tensors="pt",
     )
     return Prompt(
@@ -88,6 +114,7 @@ def encode_chat(
         image_grid_thw=inputs.get("image_grid_thw"),
         pixel_values_videos=inputs.get("pixel_values_videos"),
         video_grid_thw=inputs.get("video_grid_thw"),
+        second_per_grid_ts=inputs.get("second_per_grid_ts"),
     )
 
 

@@ -12,14 +12,16 @@ token was drawn from.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from transformers import DynamicCache, Qwen2VLForConditionalGeneration
+from transformers import DynamicCache
 
 from sbr.errors import CheckpointError
 from sbr.model.decode import DecodeCache
+from sbr.model.families import VisionLanguageModel
+from sbr.model.packed_weights import packed_weights, packing_helps
 from sbr.model.shared_prefix import NO_MASK, pack, packed_hidden_states
 from sbr.rollout.sampling import Sampling, next_tokens, uniforms
 from sbr.types import Completion, Prompt
@@ -30,14 +32,19 @@ COMPACT_BELOW = 0.75
 
 @torch.no_grad()
 def generate(
-    model: Qwen2VLForConditionalGeneration,
+    model: VisionLanguageModel,
     tokenizer: Any,
     prompts: Sequence[Prompt],
     group_size: int,
     sampling: Sampling,
     seeds: Sequence[int],
+    compiled: bool = False,
 ) -> list[tuple[Completion, ...]]:
     """G completions of each prompt; `seeds` are integers of at least 0, one a prompt.
+
+    `compiled` runs the decoding steps through torch.compile with static shapes: for GPUs, where the steps of a small
+    batch are limited by Python.  The first call then takes a minute or so, and finished rows stay in the batch.
+
 
     A completion depends on its prompt, the seed of its prompt and its place in the group only, up to floating-point
     rounding: not on the other prompts, the group size or when other rows end.
@@ -47,8 +54,14 @@ def generate(
         raise ValueError(f"{len(prompts)} prompts need as many seeds, got {len(seeds)}")
     if not prompts:
         return []
+    uniforms_BL = uniforms(seeds, group_size, sampling.max_new_tokens).flatten(0, 1).to(model.device)
     with _evaluating(model):
-        tokens_BL, logprobs_BL = _decode(model, tokenizer, prompts, group_size, sampling, seeds)
+        cache, logits_BV, positions_B = _prefill(model, prompts, group_size, sampling.max_new_tokens, compiled)
+        packs = packing_helps(model) and not compiled
+        with packed_weights(model.model.language_model, model.lm_head) if packs else nullcontext():
+            tokens_BL, logprobs_BL = _decode(
+                model, tokenizer, cache, logits_BV, positions_B, sampling, uniforms_BL, compiled
+            )
     if not logprobs_BL.isfinite().all():
         raise CheckpointError(
             "the model gives logits that are not finite: training diverged or its weights overflow in "
@@ -62,7 +75,7 @@ def generate(
     return [tuple(completions[p * group_size : (p + 1) * group_size]) for p in range(len(prompts))]
 
 
-def end_tokens(model: Qwen2VLForConditionalGeneration) -> list[int]:
+def end_tokens(model: VisionLanguageModel) -> list[int]:
     """Ids that end a completion, from the generation config (which may name one or several)."""
     ends = model.generation_config.eos_token_id if model.generation_config is not None else None
     if ends is None:
@@ -70,7 +83,7 @@ def end_tokens(model: Qwen2VLForConditionalGeneration) -> list[int]:
     return [ends] if isinstance(ends, int) else list(ends)
 
 
-def banned_tokens(model: Qwen2VLForConditionalGeneration, tokenizer: Any) -> list[int]:
+def banned_tokens(model: VisionLanguageModel, tokenizer: Any) -> list[int]:
     """Ids that are never drawn: special tokens except ends of turn, and vocabulary rows without a token."""
     config: Any = model.config
     special = {config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id}
@@ -82,31 +95,38 @@ def banned_tokens(model: Qwen2VLForConditionalGeneration, tokenizer: Any) -> lis
     return sorted((possible | unused) - set(end_tokens(model)))
 
 
-def _decode(
-    model: Qwen2VLForConditionalGeneration,
-    tokenizer: Any,
-    prompts: Sequence[Prompt],
-    group_size: int,
-    sampling: Sampling,
-    seeds: Sequence[int],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (B, steps), -1 after the end, and log-probabilities (B, steps), without meaning after the end."""
-    P, G, steps, device = len(prompts), group_size, sampling.max_new_tokens, model.device
-    row = pack(model, prompts, [()] * P)
+def _prefill(
+    model: VisionLanguageModel, prompts: Sequence[Prompt], group_size: int, steps: int, compiled: bool
+) -> tuple[DecodeCache, torch.Tensor, torch.Tensor]:
+    """The cache of B = P * G rows, logits of their first tokens (B, V) and the positions of these (B,)."""
+    row = pack(model, prompts, [()] * len(prompts))
     prefill = DynamicCache()
     hidden_P = packed_hidden_states(model, prompts, row, prefill)[row.prompt_ends_P]
-    cache = DecodeCache.after_prefill(prefill, row, G, steps - 1)
-    del prefill
+    cache = DecodeCache.after_prefill(prefill, row, group_size, steps - 1, static=compiled)
+    logits_BV = model.lm_head(hidden_P).repeat_interleave(group_size, 0)
+    return cache, logits_BV, row.next_position_P.repeat_interleave(group_size)
+
+
+def _decode(
+    model: VisionLanguageModel,
+    tokenizer: Any,
+    cache: DecodeCache,
+    logits: torch.Tensor,
+    positions: torch.Tensor,
+    sampling: Sampling,
+    uniforms_BL: torch.Tensor,
+    compiled: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids (B, steps), -1 after the end, and log-probabilities (B, steps), without meaning after the end."""
+    next_logits = _compiled_next_logits if compiled else _next_logits
+    device, (B, steps) = logits.device, uniforms_BL.shape
     banned = torch.tensor(banned_tokens(model, tokenizer), device=device)
     ends = torch.tensor(end_tokens(model), device=device)
-    uniforms_BL = uniforms(seeds, G, steps).flatten(0, 1).to(device)
-    tokens_BL = torch.full((P * G, steps), -1, device=device)
-    logprobs_BL = torch.zeros(P * G, steps, device=device)
+    tokens_BL = torch.full((B, steps), -1, device=device)
+    logprobs_BL = torch.zeros(B, steps, device=device)
 
-    rows = torch.arange(P * G, device=device)  # what the rows still in the batch were at the start
-    positions = row.next_position_P.repeat_interleave(G)
+    rows = torch.arange(B, device=device)  # what the rows still in the batch were at the start
     active = torch.ones_like(rows, dtype=torch.bool)
-    logits = model.lm_head(hidden_P).repeat_interleave(G, 0)
     for step in range(steps):
         tokens, logprobs = _draw(logits, uniforms_BL[rows, step], banned, sampling)
         tokens_BL[rows, step] = torch.where(active, tokens, -1)
@@ -115,20 +135,30 @@ def _decode(
         remaining = int(active.sum())
         if remaining == 0 or step == steps - 1:
             break
-        if remaining <= COMPACT_BELOW * len(rows):
+        if remaining <= COMPACT_BELOW * len(rows) and not compiled:
             keep = active.nonzero().squeeze(1)
             cache.keep(keep)
             rows, positions, active, tokens = rows[keep], positions[keep], active[keep], tokens[keep]
-        hidden = model.model(
-            input_ids=tokens[:, None],
-            position_ids=(positions + step).expand(3, -1)[..., None],
-            attention_mask=NO_MASK,
-            use_cache=False,
-            layout=cache,
-        ).last_hidden_state[:, 0]
-        cache.length += 1
-        logits = model.lm_head(hidden)
+        cache.begin_step()
+        logits = next_logits(model, cache, tokens, positions + step)
     return tokens_BL, logprobs_BL
+
+
+def _next_logits(
+    model: VisionLanguageModel, cache: DecodeCache, tokens_B: torch.Tensor, positions_B: torch.Tensor
+) -> torch.Tensor:
+    """One decoding step, (B, V)."""
+    hidden = model.model(
+        input_ids=tokens_B[:, None],
+        position_ids=positions_B.expand(3, -1)[..., None],
+        attention_mask=NO_MASK,
+        use_cache=False,
+        layout=cache,
+    ).last_hidden_state[:, 0]
+    return model.lm_head(hidden)
+
+
+_compiled_next_logits = torch.compile(_next_logits)
 
 
 def _draw(

@@ -6,6 +6,8 @@
         training_state/training.pt    optimizer and schedule
         training_state/rng_<n>.pt     random state of process n
 
+With LoRA the model files are adapter_config.json and adapter_model.safetensors, the adapter alone, as peft writes them.
+
 A checkpoint is written beside its place and renamed when complete, so a killed process leaves no half checkpoint.
 Its weights are float32, the precision they are trained in, because a resumed run has to continue exactly.
 """
@@ -20,10 +22,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from transformers import PreTrainedModel
 
 from sbr.config import GrpoRecipe
 from sbr.errors import CheckpointError
+from sbr.model.families import VisionLanguageModel
+from sbr.model.lora import save_adapter
 from sbr.train.run_folder import FINAL, STATE, checkpoints
 
 TRAINING = "training.pt"
@@ -33,7 +36,7 @@ def save_checkpoint(
     recipe: GrpoRecipe,
     step: int,
     accelerator: Accelerator,
-    model: PreTrainedModel,
+    model: VisionLanguageModel,
     processor: Any,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
@@ -47,7 +50,7 @@ def save_checkpoint(
     accelerator.wait_for_everyone()
     torch.save(_random_state(), state / f"rng_{accelerator.process_index}.pt")
     if accelerator.is_main_process:
-        _save_model(draft, model, processor)
+        _save_model(recipe, draft, model, processor)
         torch.save({"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, state / TRAINING)
         values = {
             "step": step,
@@ -91,22 +94,29 @@ def restore(
         torch.cuda.set_rng_state(random_state["cuda"])
 
 
-def save_final(recipe: GrpoRecipe, accelerator: Accelerator, model: PreTrainedModel, processor: Any) -> Path:
-    """Write final/ in the recipe's own dtype and return it.  Changes `model` to that dtype: training is over."""
+def save_final(recipe: GrpoRecipe, accelerator: Accelerator, model: VisionLanguageModel, processor: Any) -> Path:
+    """Write final/ in the recipe's own dtype and return it.  Changes `model` to that dtype: training is over.
+
+    Adapters stay float32: they are small.
+    """
     folder = recipe.output_dir / FINAL
     if accelerator.is_main_process:
         draft = recipe.output_dir / f".{FINAL}.tmp"
         draft.mkdir()
-        # torch's overloads of Module.to do not survive the transformers wrapper in type stubs.
-        model.to(getattr(torch, recipe.model.dtype))  # pyright: ignore[reportArgumentType, reportCallIssue]
-        _save_model(draft, model, processor)
+        if recipe.lora is None:
+            # torch's overloads of Module.to do not survive the transformers wrapper in type stubs.
+            model.to(getattr(torch, recipe.model.dtype))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        _save_model(recipe, draft, model, processor)
         draft.replace(folder)
     accelerator.wait_for_everyone()
     return folder
 
 
-def _save_model(folder: Path, model: PreTrainedModel, processor: Any) -> None:
-    model.save_pretrained(folder)
+def _save_model(recipe: GrpoRecipe, folder: Path, model: VisionLanguageModel, processor: Any) -> None:
+    if recipe.lora is None:
+        model.save_pretrained(folder)
+    else:
+        save_adapter(model, folder)
     processor.save_pretrained(folder)
 
 

@@ -97,7 +97,7 @@ def _run_steps(
         for step in range(done + 1, total + 1)
     }
     known: frozenset[str] = frozenset()
-    with FramePrefetcher(recipe.frames) as ahead:
+    with FramePrefetcher(recipe.frames, encoder.size_factor) as ahead:
         ahead.request([slot.sample for slot in schedule.get(done + 1, ())])
         for step, slots in schedule.items():
             clock = Stopwatch(accelerator.device)
@@ -143,7 +143,9 @@ def _step(
         advantages_PG = algorithm.advantages(rewards_PG)
     updates = recipe.algo.updates_per_rollout
     with clock("reference"):
-        batches = make_microbatches(trainer, groups, advantages_PG, recipe.train.prompts_per_microbatch, updates)
+        batches = make_microbatches(
+            trainer, algorithm, groups, advantages_PG, recipe.train.prompts_per_microbatch, updates
+        )
     figures: list[BatchFigures] = []
     norms: list[float] = []
     with clock("update"):

@@ -93,9 +93,11 @@ class StepMetrics:
     tokens_max: int
     truncated_share: float
     loss: float
+    """Mean over all completions; those of silent groups count as 0 where they were left out of the training pass."""
     kl: float | None
     """Mean over tokens of the k3 estimate; null without a reference."""
     entropy: float
+    """Of the policy, nats a token.  Like all below: over the completions that went through the training pass."""
     ratio_mean: float
     clip_fraction: float
     rollout_mismatch: float
@@ -136,7 +138,7 @@ def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[Proce
         tokens_mean=_mean(row.tokens for row in rows),
         tokens_max=max(row.tokens for row in rows),
         truncated_share=_mean(row.truncated for row in rows),
-        loss=_weighted([batch.loss.loss for batch in batches], [batch.loss.rows for batch in batches]),
+        loss=sum(batch.loss.loss * batch.loss.rows for batch in batches) / (len(rows) * len(parts[0].grad_norms)),
         kl=_weighted(kls, by_token) if kls else None,
         entropy=_weighted([batch.entropy for batch in batches], by_token),
         ratio_mean=_weighted([batch.loss.ratio_mean for batch in batches], by_token),

@@ -4,7 +4,7 @@
     metrics.jsonl        one line a step (`StepMetrics`)
     completions.jsonl    the completions of every n-th step (`CompletionRecord`)
     checkpoint-<step>/   ordinary Hugging Face folder and training_state/
-    final/               ordinary Hugging Face folder of the last step
+    final/               ordinary Hugging Face folder of the last step; with LoRA both hold the adapter alone
 
 Nothing here imports torch, so that the command line can refuse a wrong start at once.
 """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from torch import nn
-from transformers import Qwen2VLForConditionalGeneration, get_scheduler
+from transformers import get_scheduler
 
-from sbr.config import GrpoRecipe, TrainConfig
+from sbr.config import GrpoRecipe, LoraConfig, ModelConfig, TrainConfig
 from sbr.errors import ConfigError
-from sbr.model.load import load_model, load_processor
+from sbr.model import lora
+from sbr.model.families import VisionLanguageModel
+from sbr.model.load import load_model, load_processor, resolve_model_path
 from sbr.model.logprobs import CompletionLogprobs, completion_logprobs
 from sbr.train.checkpoint import restore
 from sbr.types import Prompt
@@ -25,7 +29,7 @@ from sbr.types import Prompt
 class Policy(nn.Module):
     """The trained model as data-parallel wrappers want it: one forward call that holds the whole computation."""
 
-    def __init__(self, model: Qwen2VLForConditionalGeneration) -> None:
+    def __init__(self, model: VisionLanguageModel) -> None:
         super().__init__()
         self.model = model
 
@@ -35,6 +39,10 @@ class Policy(nn.Module):
         return completion_logprobs(self.model, prompts, completions_PG)
 
 
+FixedModel = Callable[[], AbstractContextManager[VisionLanguageModel]]
+"""`with fixed() as model:` gives a model that is only asked, never trained.  It may be the policy in another state."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Trainer:
     """One process's share of everything that is trained."""
@@ -42,9 +50,10 @@ class Trainer:
     accelerator: Accelerator
     policy: nn.Module
     """`Policy`, wrapped by accelerate; call it for log-probabilities with gradient."""
-    model: Qwen2VLForConditionalGeneration
+    model: VisionLanguageModel
     """The same weights unwrapped, for generation and saving."""
-    reference: Qwen2VLForConditionalGeneration | None
+    reference: FixedModel | None
+    """Of the KL term: a frozen copy, or with LoRA the same model with its adapters off.  None without a KL term."""
     processor: Any
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
@@ -53,11 +62,14 @@ class Trainer:
 def make_accelerator(recipe: GrpoRecipe) -> Accelerator:
     """Start (or join) the process group.
 
-    Precision: weights, gradients and optimizer state are float32.  With `model.dtype = "bfloat16"` the forward and
+    Precision: weights, gradients and optimizer state are float32 (`train.optimizer` and `train.weights` can save
+    memory).  With `model.dtype = "bfloat16"` the forward and
     backward passes run under bfloat16 autocast.  The official run kept everything in bfloat16, where an update of
     1e-6 times the weight is below the resolution of the weight and is mostly lost; float32 weights keep it.
+    With LoRA this holds for the adapters; the frozen weights are in `model.dtype`.
 
-    Raises ConfigError for float16, a tracker that is not installed, or prompts that the processes cannot share evenly.
+    Raises ConfigError for float16, a tracker that is not installed, prompts that the processes cannot share evenly, or
+    adapters where they cannot be.
     """
     if recipe.model.dtype == "float16":
         raise ConfigError(
@@ -70,6 +82,10 @@ def make_accelerator(recipe: GrpoRecipe) -> Accelerator:
                 f"log.trackers: {name!r} is not installed or not known to accelerate (installed: "
                 f"{', '.join(available) or 'none'}); install it, or remove it: metrics.jsonl is always written"
             )
+    if recipe.lora is not None:
+        _check_lora(recipe.model, recipe.lora)
+    if recipe.train.weights == "bfloat16":
+        _check_bfloat16_weights(recipe)
     accelerator = Accelerator(
         mixed_precision="bf16" if recipe.model.dtype == "bfloat16" else "no",
         log_with=list(recipe.log.trackers) or None,
@@ -89,14 +105,10 @@ def make_trainer(recipe: GrpoRecipe, accelerator: Accelerator, steps: int, resum
     The reference always comes from `model.path`, in the same precision as the policy, so that the KL term of an
     untrained policy is exactly zero.  The schedule spans `steps` steps.
     """
-    start = recipe.model.model_copy(update={"dtype": "float32"})
-    source = start if resume_from is None else start.model_copy(update={"path": str(resume_from)})
-    model = load_model(source, accelerator.device)
-    reference = None
-    if recipe.algo.beta > 0:
-        reference = load_model(start, accelerator.device)
-        reference.requires_grad_(False)
-        reference.eval()
+    if recipe.lora is None:
+        model, reference = _load_whole(recipe, accelerator.device, resume_from)
+    else:
+        model, reference = _load_adapted(recipe, recipe.lora, accelerator.device, resume_from)
     optimizer = make_optimizer(model, recipe.train)
     schedule = get_scheduler(
         recipe.train.schedule,
@@ -110,11 +122,80 @@ def make_trainer(recipe: GrpoRecipe, accelerator: Accelerator, steps: int, resum
     return Trainer(accelerator, policy, model, reference, load_processor(recipe.model.path), prepared, schedule)
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over the parameters that are trained; weight decay acts on matrices only, not on biases and norms."""
+def _check_lora(model: ModelConfig, config: LoraConfig) -> None:
+    if config.vision and not model.train_vision:
+        raise ConfigError("lora.vision puts adapters into the vision tower, which model.train_vision = false freezes")
+    if lora.is_adapter(resolve_model_path(model.path)):
+        raise ConfigError(
+            f"model.path {model.path} is an adapter, and [lora] would put a second one on it; start from its base or "
+            "from a merged model, or continue its own run with --resume"
+        )
+
+
+def _check_bfloat16_weights(recipe: GrpoRecipe) -> None:
+    if lora.is_adapter(resolve_model_path(recipe.model.path)):
+        raise ConfigError(
+            f"model.path {recipe.model.path} is an adapter, which is merged into float32 weights only; set "
+            'train.weights to "float32", or start from a merged model'
+        )
+    if recipe.lora is not None:
+        raise ConfigError(
+            'train.weights "bfloat16" is for training all weights; adapters are always float32 and the frozen weights '
+            "beside them are in model.dtype: remove train.weights or [lora]"
+        )
+    if recipe.train.optimizer != "adamw_8bit" or recipe.model.dtype != "bfloat16":
+        raise ConfigError(
+            'train.weights "bfloat16" needs train.optimizer "adamw_8bit", which rounds stochastically (plain rounding '
+            'loses steps as small as these), and model.dtype "bfloat16"'
+        )
+
+
+def _load_whole(
+    recipe: GrpoRecipe, device: torch.device, resume_from: Path | None
+) -> tuple[VisionLanguageModel, FixedModel | None]:
+    """All weights are trained, in `train.weights`; the reference is a second copy."""
+    start = recipe.model.model_copy(update={"dtype": recipe.train.weights})
+    source = start if resume_from is None else start.model_copy(update={"path": str(resume_from)})
+    model = load_model(source, device)
+    if recipe.algo.beta == 0:
+        return model, None
+    reference = load_model(start, device)
+    reference.requires_grad_(False)
+    reference.eval()
+    return model, partial(nullcontext, reference)
+
+
+def _load_adapted(
+    recipe: GrpoRecipe, config: LoraConfig, device: torch.device, resume_from: Path | None
+) -> tuple[VisionLanguageModel, FixedModel | None]:
+    """Only adapters are trained; the reference is the same model without them."""
+    model = load_model(recipe.model, device)
+    if resume_from is None:
+        lora.add_adapter(model, config, recipe.model.path, recipe.train.seed)
+    else:
+        lora.load_adapter(model, resume_from)
+    return model, partial(lora.adapters_off, model) if recipe.algo.beta > 0 else None
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW over the parameters that are trained; weight decay acts on matrices only, not on biases and norms.
+
+    Raises ConfigError when the 8-bit optimizer is asked for and torchao is not installed.
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.adam_beta1, config.adam_beta2))
+    groups = [group for group in groups if group["params"]]
+    betas = (config.adam_beta1, config.adam_beta2)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas)
+    try:
+        from torchao.optim import AdamW8bit
+    except ImportError as error:
+        raise ConfigError(
+            'train.optimizer "adamw_8bit" needs torchao: pip install "seed-bench-r1[lean]", or set it to "adamw"'
+        ) from error
+    stochastic = config.weights == "bfloat16"
+    return AdamW8bit(groups, lr=config.learning_rate, betas=betas, bf16_stochastic_round=stochastic)

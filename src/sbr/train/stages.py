@@ -27,11 +27,13 @@ from sbr.types import Frames, Prompt, RolloutGroup, Sample, Score
 class FramePrefetcher:
     """Decodes the videos of the next step in threads while the current step computes.
 
-    At most two steps of frames are held in memory.  A video that cannot be read raises its MediaError from `take`.
+    Sizes are multiples of `factor` pixels (`PromptEncoder.size_factor`).  At most two steps of frames are held in
+    memory.  A video that cannot be read raises its MediaError from `take`.
     """
 
-    def __init__(self, config: FramesConfig) -> None:
+    def __init__(self, config: FramesConfig, factor: int) -> None:
         self._config = config
+        self._factor = factor
         self._threads = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="frames")
         self._waiting: list[Future[Frames]] = []
 
@@ -43,7 +45,7 @@ class FramePrefetcher:
 
     def request(self, samples: Sequence[Sample]) -> None:
         """Start decoding; the next `take` returns these frames."""
-        self._waiting = [self._threads.submit(load_frames, sample, self._config) for sample in samples]
+        self._waiting = [self._threads.submit(load_frames, sample, self._config, self._factor) for sample in samples]
 
     def take(self) -> list[Frames]:
         """Wait for the requested frames and return them in order."""
@@ -92,7 +94,15 @@ def roll_out(
         max_new_tokens=config.max_new_tokens,
     )
     with trainer.accelerator.autocast():
-        groups = generate(trainer.model, tokenizer, prompts, config.group_size, sampling, [slot.seed for slot in slots])
+        groups = generate(
+            trainer.model,
+            tokenizer,
+            prompts,
+            config.group_size,
+            sampling,
+            [slot.seed for slot in slots],
+            compiled=config.compile,
+        )
     return tuple(
         RolloutGroup(slot.sample, prompt, completions)
         for slot, prompt, completions in zip(slots, prompts, groups, strict=True)

@@ -11,18 +11,18 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Qwen2VLForConditionalGeneration
 
 from sbr.algo.grpo import GrpoInputs, token_mean
 from sbr.algo.select import Algorithm
 from sbr.errors import SbrError
 from sbr.model.logprobs import completion_logprobs
 from sbr.train.metrics import BatchFigures
-from sbr.train.setup import Trainer
+from sbr.train.setup import FixedModel, Trainer
 from sbr.types import Prompt, RolloutGroup
 
 
@@ -46,25 +46,35 @@ class Microbatch:
 
 
 def make_microbatches(
-    trainer: Trainer, groups: Sequence[RolloutGroup], advantages_PG: Tensor, size: int, updates: int
+    trainer: Trainer,
+    algorithm: Algorithm,
+    groups: Sequence[RolloutGroup],
+    advantages_PG: Tensor,
+    size: int,
+    updates: int,
 ) -> tuple[Microbatch, ...]:
     """Split the process's groups into microbatches of `size` groups and score them under the reference, if any.
+
+    Groups whose gradient is exactly zero are left out (`Algorithm.silent_groups_teach`); they still count in `share`.
+    When no other is left one stays, because under data parallelism every process has to run a backward pass.
 
     With several `updates` per rollout the old log-probabilities are computed here too, by the training pass; the
     sampler's own differ by rounding, which the ratio would take for a change of policy.  With one update the ratio is 1
     by definition and nothing has to be computed.
     """
-    old_policy = trainer.model if updates > 1 else None
+    old_policy = partial(nullcontext, trainer.model) if updates > 1 else None
+    taught = [p for p in range(len(groups)) if algorithm.silent_groups_teach or advantages_PG[p].any()] or [0]
     batches = []
-    for start in range(0, len(groups), size):
-        part = groups[start : start + size]
+    for start in range(0, len(taught), size):
+        chosen = taught[start : start + size]
+        part = [groups[p] for p in chosen]
         prompts = tuple(group.prompt for group in part)
         completions_PG = tuple(tuple(completion.token_ids for completion in group.completions) for group in part)
         batches.append(
             Microbatch(
                 prompts=prompts,
                 completions_PG=completions_PG,
-                advantages_B=advantages_PG[start : start + size].flatten().to(trainer.accelerator.device),
+                advantages_B=advantages_PG[chosen].flatten().to(trainer.accelerator.device),
                 rollout_logprobs_BL=padded_logprobs(part).to(trainer.accelerator.device),
                 share=len(part) / len(groups),
                 ref_logprobs_BL=_fixed_logprobs(trainer, trainer.reference, prompts, completions_PG),
@@ -123,12 +133,12 @@ def padded_logprobs(groups: Sequence[RolloutGroup]) -> Tensor:
 
 def _fixed_logprobs(
     trainer: Trainer,
-    model: Qwen2VLForConditionalGeneration | None,
+    fixed: FixedModel | None,
     prompts: Sequence[Prompt],
     completions_PG: Sequence[Sequence[Sequence[int]]],
 ) -> Tensor | None:
     """Log-probabilities without gradient; None without a model."""
-    if model is None:
+    if fixed is None:
         return None
-    with torch.no_grad(), trainer.accelerator.autocast():
+    with torch.no_grad(), trainer.accelerator.autocast(), fixed() as model:
         return completion_logprobs(model, prompts, completions_PG).logprobs_BL

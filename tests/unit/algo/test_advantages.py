@@ -42,6 +42,12 @@ def test_groups_do_not_mix_and_equal_rewards_give_zero():
     assert silent_groups(rewards_PG).tolist() == [True, False, True]
 
 
+def test_equal_rewards_give_exactly_zero_although_their_mean_is_rounded():
+    rewards_PG = torch.full((1, 8), 0.1)
+    assert (rewards_PG - rewards_PG.mean(dim=1, keepdim=True)).any()  # why the exact zero needs care
+    assert not group_advantages(rewards_PG, eps=1e-4).any()
+
+
 def test_a_group_of_one_is_refused_with_the_reason():
     with pytest.raises(ConfigError, match=r"rollout\.group_size is 1.*no signal.*2 or more"):
         group_advantages(torch.zeros(4, 1), eps=1e-4)

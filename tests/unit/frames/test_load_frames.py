@@ -57,6 +57,7 @@ def test_other_settings_and_a_size_that_is_not_square(write_video, image):
 
 
 def test_image_alone(image):
+    assert load_frames(sample_of(None, image), FramesConfig(), factor=32).image_HWC.shape == (256, 256, 3)
     frames = load_frames(sample_of(None, image), FramesConfig(height=84, width=84))
     assert frames.video_THWC is None and (frames.indices, frames.fps, frames.total) == ((), None, 0)
     with Image.open(image) as picture:

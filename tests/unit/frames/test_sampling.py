@@ -82,3 +82,9 @@ def test_sizes_are_multiples_of_28(asked, given):
     """Half-way cases go to the even multiple, as Python's round does in the official code: 9.5 -> 10, 10.5 -> 10."""
     assert resized_size(FramesConfig(height=asked, width=256)) == (given, 252)
     assert resized_size(FramesConfig(height=256, width=asked)) == (252, given)
+
+
+def test_sizes_are_multiples_of_32_for_larger_patches():
+    """qwen_vl_utils with image_patch_size=16: patches of 16 pixels, merged 2 x 2."""
+    assert resized_size(FramesConfig(height=256, width=300), factor=32) == (256, 288)
+    assert resized_size(FramesConfig(height=28, width=48), factor=32) == (32, 64)

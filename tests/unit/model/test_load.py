@@ -7,10 +7,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
-from sbr.config import ModelConfig
+from sbr.config import ModelConfig, PromptConfig
 from sbr.errors import CheckpointError
+from sbr.model.families import MODEL_CLASSES
 from sbr.model.load import load_model, load_processor, resolve_model_path
+from sbr.model.logprobs import completion_logprobs
 from sbr.model.shared_prefix import ATTENTION
+from sbr.prompt.encode import PromptEncoder
 
 CPU = torch.device("cpu")
 
@@ -39,26 +42,29 @@ def test_paths(tiny_model_dir, tmp_path, monkeypatch) -> None:
         resolve_model_path("sbr:maxi")
 
 
-def test_the_text_model_uses_our_attention_and_the_vision_tower_sdpa(tiny_model_dir) -> None:
-    model = load_model(ModelConfig(path=str(tiny_model_dir), dtype="bfloat16"), CPU)
-    assert model.config.text_config._attn_implementation == ATTENTION
-    assert model.config.vision_config._attn_implementation == "sdpa"
+@pytest.mark.parametrize("family", MODEL_CLASSES)
+def test_the_text_model_uses_our_attention_and_the_vision_tower_sdpa(tiny_model_dirs, family) -> None:
+    model = load_model(ModelConfig(path=str(tiny_model_dirs[family]), dtype="bfloat16"), CPU)
+    assert model.config.model_type == family
+    assert model.model.language_model.layers[0].self_attn.config._attn_implementation == ATTENTION
+    assert model.model.visual.blocks[0].attn.config._attn_implementation == "sdpa"
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
 
 
-def test_frozen_vision_and_gradient_checkpointing(tiny_model_dir) -> None:
-    path = str(tiny_model_dir)
+@pytest.mark.parametrize("family", MODEL_CLASSES)
+def test_frozen_vision_and_gradient_checkpointing(tiny_model_dirs, family) -> None:
+    path = str(tiny_model_dirs[family])
     model = load_model(ModelConfig(path=path, dtype="float32", train_vision=False, gradient_checkpointing=True), CPU)
     assert not any(parameter.requires_grad for parameter in model.model.visual.parameters())
     assert all(parameter.requires_grad for parameter in model.model.language_model.parameters())
     assert model.is_gradient_checkpointing
 
 
-def test_a_saved_model_is_an_ordinary_folder(tiny_model_dir, tmp_path) -> None:
-    load_model(ModelConfig(path=str(tiny_model_dir), dtype="float32"), CPU).save_pretrained(tmp_path)
+@pytest.mark.parametrize("family", MODEL_CLASSES)
+def test_a_saved_model_is_an_ordinary_folder(tiny_model_dirs, tmp_path, family) -> None:
+    load_model(ModelConfig(path=str(tiny_model_dirs[family]), dtype="float32"), CPU).save_pretrained(tmp_path)
     assert ATTENTION not in (tmp_path / "config.json").read_text()
-    plain = AutoModelForImageTextToText.from_pretrained(tmp_path)
-    assert type(plain).__name__ == "Qwen2VLForConditionalGeneration"
+    assert type(AutoModelForImageTextToText.from_pretrained(tmp_path)) is MODEL_CLASSES[family]
 
 
 def test_missing_weights_are_an_error_not_random_values(copy) -> None:
@@ -95,15 +101,39 @@ def test_configs_that_do_not_fit(copy) -> None:
     edit_json(copy / "config.json", text_config=saved["text_config"] | {"layer_types": ["sliding_attention"] * 3})
     with pytest.raises(CheckpointError, match="sliding-window"):
         load_model(config, CPU)
-    (copy / "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}))
-    with pytest.raises(CheckpointError, match="is a llama checkpoint"):
-        load_model(config, CPU)
+    for unknown in ("llama", "qwen3_vl_moe"):
+        (copy / "config.json").write_text(json.dumps({"model_type": unknown}))
+        known = "qwen2_vl, qwen2_5_vl, qwen3_vl"
+        with pytest.raises(
+            CheckpointError, match=f"is a {unknown} checkpoint; this version trains and evaluates {known}"
+        ):
+            load_model(config, CPU)
     (copy / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"config\.json cannot be loaded"):
         load_model(config, CPU)
     (copy / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"config\.json cannot be loaded"):
         load_model(config, CPU)
+
+
+@pytest.mark.parametrize("family", MODEL_CLASSES)
+def test_every_family_has_its_own_processor(tiny_model_dirs, family) -> None:
+    names = {"qwen2_vl": "Qwen2VLProcessor", "qwen2_5_vl": "Qwen2_5_VLProcessor", "qwen3_vl": "Qwen3VLProcessor"}
+    assert type(load_processor(str(tiny_model_dirs[family]))).__name__ == names[family]
+
+
+def test_a_processor_of_another_family(copy, tiny_model_dirs, sbr_sample, sbr_frames) -> None:
+    model = load_model(ModelConfig(path=str(tiny_model_dirs["qwen2_5_vl"]), dtype="float32"), CPU)
+    encoder = PromptEncoder(load_processor(str(tiny_model_dirs["qwen2_vl"])), PromptConfig())
+    with pytest.raises(CheckpointError, match="how many seconds a frame stands for"):
+        completion_logprobs(model, [encoder.encode(sbr_sample(), sbr_frames())], [[[1, 2]]])
+    (copy / "config.json").write_text(json.dumps({"model_type": "llama"}))  # a text model: a tokenizer and no processor
+    (copy / "processor_config.json").unlink()
+    tokenizer = json.loads((copy / "tokenizer_config.json").read_text())
+    tokenizer.pop("processor_class")
+    (copy / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(CheckpointError, match=r"its processor is \w+, not that of a qwen2_vl, qwen2_5_vl, qwen3_vl"):
+        load_processor(str(copy))
 
 
 def test_processors(copy, tmp_path) -> None:

@@ -1,0 +1,106 @@
+"""The memory-lean optimizer against torch's own AdamW."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from sbr.config import GrpoRecipe, TrainConfig, validate
+from sbr.errors import ConfigError
+from sbr.train.setup import make_accelerator, make_optimizer
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torchao compiles its step: needs a C++ compiler"
+)
+
+
+def layer(dtype: torch.dtype = torch.float32) -> torch.nn.Linear:
+    torch.manual_seed(0)
+    return torch.nn.Linear(256, 64).to(dtype)
+
+
+def trained(config: TrainConfig, steps: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """The weights of a small regression after some steps."""
+    model = layer(dtype)
+    optimizer = make_optimizer(model, config)
+    inputs = torch.randn(32, 256, generator=torch.Generator().manual_seed(1)).to(dtype)
+    for _ in range(steps):
+        (model(inputs) - inputs[:, :64]).pow(2).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.weight.detach()
+
+
+@needs_compiler
+def test_moments_in_8_bits_follow_adamw():
+    settings = {"learning_rate": 1e-3, "weight_decay": 0.1}
+    start = layer().weight.detach()
+    expected = trained(TrainConfig(optimizer="adamw", **settings), 20) - start
+    found = trained(TrainConfig(optimizer="adamw_8bit", **settings), 20) - start
+    assert (found - expected).norm() / expected.norm() < 0.05
+    assert not torch.equal(found, expected)  # it is another optimizer
+
+
+@needs_compiler
+def test_stochastic_rounding_keeps_steps_below_the_resolution_of_bfloat16():
+    # A step of 1e-5 on weights of 1 is far below their resolution of 2^-8.
+    def mean_change(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter) -> float:
+        for _ in range(40):
+            weight.grad = torch.ones_like(weight)
+            optimizer.step()
+        return float((weight.detach().float() - 1).mean())
+
+    torch.manual_seed(0)
+    config = TrainConfig(optimizer="adamw_8bit", weights="bfloat16", learning_rate=1e-5)
+    lean, plain = (torch.nn.Linear(512, 1024, bias=False).bfloat16() for _ in range(2))
+    for model in (lean, plain):
+        torch.nn.init.ones_(model.weight)
+    assert mean_change(make_optimizer(lean, config), lean.weight) == pytest.approx(-40e-5, rel=0.1)
+    assert mean_change(torch.optim.AdamW(plain.parameters(), lr=1e-5, weight_decay=0), plain.weight) == 0
+
+
+@needs_compiler
+def test_schedule_and_state_of_the_lean_optimizer_survive_saving(tmp_path):
+    config = TrainConfig(optimizer="adamw_8bit", learning_rate=1e-3)
+
+    def run(steps: int, resume: Path | None, save: Path | None) -> torch.Tensor:
+        model = layer()
+        optimizer = make_optimizer(model, config)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=6)
+        if resume is not None:
+            state = torch.load(resume, weights_only=True)
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+        for _ in range(steps):
+            (model(torch.ones(4, 256)) - 1).pow(2).mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+        if save is not None:
+            parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+            torch.save({name: part.state_dict() for name, part in parts.items()}, save)
+        assert float(schedule.get_last_lr()[0]) < 1e-3
+        return model.weight.detach()
+
+    whole = run(6, None, None)
+    run(3, None, tmp_path / "state.pt")
+    assert torch.equal(run(3, tmp_path / "state.pt", None), whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": {"weights": "bfloat16"}}, "needs train.optimizer"),
+        ({"train": {"weights": "bfloat16", "optimizer": "adamw_8bit"}, "lora": {}}, "adapters are always float32"),
+        ({"model": {"dtype": "float32"}, "train": {"weights": "bfloat16", "optimizer": "adamw_8bit"}}, "model.dtype"),
+    ],
+)
+def test_bfloat16_weights_are_refused_where_steps_would_be_lost(tmp_path, changes, message):
+    values = {"model": {"path": "sbr:mini"} | changes.get("model", {}), "data": {"root": str(tmp_path)}}
+    values |= {"output_dir": str(tmp_path)} | {name: part for name, part in changes.items() if name != "model"}
+    with pytest.raises(ConfigError, match=message):
+        make_accelerator(validate(GrpoRecipe, values, "test"))
