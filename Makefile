@@ -26,7 +26,7 @@ check: $(STAMP)
 	$(BIN)/pyright
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/grpo_step.py --runs 1 --sizes 30M --tokens 64 --out runs/grpo_step.json \
+	$(BIN)/python benchmarks/grpo_step.py --runs 1 --sizes 30M --tokens 64 --eval-tokens 150 --out runs/grpo_step.json \
 		--sections check steps trl evaluation growth gemm memory
 
 clean:

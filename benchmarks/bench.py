@@ -30,6 +30,8 @@ Section = Literal["check", "steps", "trl", "evaluation", "growth", "gemm", "memo
 class Args:
     runs: int = 3
     """Alternating runs of every figure."""
+    large_runs: int = 2
+    """The same for the steps of every size but the first, which take minutes each."""
     sizes: tuple[str, ...] = ("30M", "100M")
     """Models of the steps; the first is the one of all other sections and of the headline ratios."""
     tokens: tuple[int, ...] = (64, 150)
@@ -42,7 +44,9 @@ class Args:
     side: int = 252
     """Pixels a side of frames and image."""
     questions: int = 16
-    """Evaluation questions, asked in batches of 16."""
+    """Evaluation questions; ours answers them in one batch."""
+    eval_tokens: tuple[int, ...] = (64, 150, 256)
+    """Tokens of their answers; the official loop stops at 256.  150 is the one of the headline ratio."""
     curve_groups: tuple[int, ...] = (2, 4, 8, 16, 32)
     curve_frames: tuple[int, ...] = (4, 8, 16, 32)
     curve_tokens: tuple[int, ...] = (32, 64, 128, 256, 512)

@@ -34,7 +34,7 @@ SAMPLE = Sample(
     video=Path("random"),
     image=Path("random"),
     task_goal="tidy up",
-    question="what is next? " * 10,  # about as many words as a real question
+    question="what is next? " * 20 + "take cup now",  # 893 prompt tokens at the paper's geometry, as in the real one
     options=("take cup", "wash cup", "open box", "close box"),
     gold="A",
 )
@@ -42,7 +42,7 @@ SAMPLE = Sample(
 
 @dataclass(frozen=True)
 class Size:
-    """Widths and depths; heads are 64 wide as in small Qwen2 models, the rest is the architecture's default."""
+    """Widths and depths; the rest is the architecture's default."""
 
     vocabulary: int
     hidden: int
@@ -53,14 +53,18 @@ class Size:
     vision_hidden: int
     vision_layers: int
     vision_heads: int
+    tied: bool = True
+    """One matrix for the embedding and the head, as in the models below 7B."""
 
 
 SIZES = {
     "tiny": Size(1024, 64, 96, 2, 4, 2, 32, 2, 2),
     "30M": Size(8192, 512, 1536, 8, 8, 2, 256, 4, 4),
     "100M": Size(16384, 768, 2048, 12, 12, 2, 384, 8, 6),
+    "2B": Size(151936, 1536, 8960, 28, 12, 2, 1280, 32, 16),
+    "7B": Size(152064, 3584, 18944, 28, 28, 4, 1280, 32, 16, tied=False),
 }
-"""tiny is for tests.  The names of the others are their number of parameters, about."""
+"""tiny is for tests; 30M and 100M have heads 64 wide; 2B and 7B are the released Qwen2-VL's own sizes."""
 
 
 def make_processor() -> Qwen2VLProcessor:
@@ -74,7 +78,7 @@ def make_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Qwen2VLForConditionalGeneration:
-    """The same random weights at every call (drawn in float32 on the CPU), tied embeddings as in Qwen2-VL-2B."""
+    """The same random weights at every call, drawn on `device` in `dtype`."""
     token = processor.tokenizer.get_vocab()
     half = size.hidden // size.heads // 2
     text = {
@@ -92,7 +96,7 @@ def make_model(
         "bos_token_id": None,
         "eos_token_id": token["<|im_end|>"],
         "pad_token_id": token["<|endoftext|>"],
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": size.tied,
     }
     vision = {
         "depth": size.vision_layers,
@@ -102,13 +106,13 @@ def make_model(
     }
     names = ("image_pad", "video_pad", "vision_start", "vision_end")
     media = {f"{name.removesuffix('_pad')}_token_id": token[f"<|{name}|>"] for name in names}
+    config = Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=size.tied, **media)
     torch.manual_seed(0)
-    model = Qwen2VLForConditionalGeneration(
-        Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **media)
-    )
+    with torch.device(device):
+        model = Qwen2VLForConditionalGeneration._from_config(config, dtype=dtype)
     model.generation_config = GenerationConfig(eos_token_id=token["<|im_end|>"], pad_token_id=token["<|endoftext|>"])
     model.set_attn_implementation(attention)
-    return model.to(device, dtype)
+    return model
 
 
 def forbid_special_tokens(model: Qwen2VLForConditionalGeneration, processor: Qwen2VLProcessor) -> None:

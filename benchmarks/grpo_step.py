@@ -36,7 +36,7 @@ def main(args: Args) -> int:
         bench = Bench(args)
         result = bench.result
         try:
-            for name in args.sections:
+            for name in (name for name in SECTIONS if name in args.sections):  # check needs untrained weights
                 result[name] = SECTIONS[name](bench)
                 bench.save()
         except KeyboardInterrupt:

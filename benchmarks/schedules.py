@@ -28,6 +28,7 @@ from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor
 from sbr.algo.advantages import group_advantages
 from sbr.algo.grpo import GrpoInputs, grpo_loss
 from sbr.config import AlgoConfig, TrainConfig
+from sbr.model.load import PatchProjection
 from sbr.model.logprobs import completion_logprobs
 from sbr.model.shared_prefix import ATTENTION
 from sbr.rollout.native import generate
@@ -65,8 +66,10 @@ def make_learner(
 ) -> Learner:
     schedule = SCHEDULES[name]
     policy, reference = (make_model(size, processor, schedule.attention, device, dtype) for _ in range(2))
-    forbid_special_tokens(policy, processor)
-    forbid_special_tokens(reference, processor)
+    for model in (policy, reference):
+        forbid_special_tokens(model, processor)
+        if name == "ours":
+            model.model.visual.patch_embed.proj.__class__ = PatchProjection  # as `load_model` does
     optimizer = make_optimizer(policy.train(), TrainConfig())
     return Learner(schedule, policy, reference.requires_grad_(False).eval(), optimizer, processor.tokenizer)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import report
@@ -49,8 +50,9 @@ def check(bench: Bench) -> dict[str, Any]:
 def steps(bench: Bench) -> list[dict[str, Any]]:
     args, prompt, found = bench.args, bench.prompt(), []
     for size in args.sizes:
+        runs = args.runs if size == args.sizes[0] else args.large_runs
         for tokens in args.tokens:
-            seconds = bench.steps(SCHEDULES, size, prompt, args.group_size, tokens, args.runs)
+            seconds = bench.steps(SCHEDULES, size, prompt, args.group_size, tokens, runs)
             found.append(
                 bench.about(size, prompt, tokens) | {"seconds": seconds, "ratios": report.step_ratios(seconds)}
             )
@@ -82,16 +84,19 @@ def trl(bench: Bench) -> list[dict[str, Any]]:
     return found
 
 
-def evaluation(bench: Bench) -> dict[str, Any]:
-    args, learners = bench.args, bench.learners(bench.args.sizes[0])
+def evaluation(bench: Bench) -> list[dict[str, Any]]:
+    """Questions of one sampled answer each: ours in one batch, the official loop one by one."""
+    args, learners, found = bench.args, bench.learners(bench.args.sizes[0]), []
     prompts = [bench.prompt(seed=seed) for seed in range(args.questions)]
-    tokens, batch = args.tokens[0], 16
-    seconds: dict[str, list[float]] = {"ours": [], "official": []}
-    for _ in range(args.runs):
-        seconds["ours"].append(_seconds(lambda: answer_ours(learners["ours"], prompts, tokens, batch)))
-        seconds["official"].append(_seconds(lambda: answer_official(learners["official"], prompts, tokens)))
-        bench.log(f"{args.questions} questions: " + ", ".join(f"{name} {s[-1]:.2f} s" for name, s in seconds.items()))
-    return {"questions": args.questions, "batch": batch, "tokens": tokens, "seconds": seconds}
+    for tokens in args.eval_tokens:
+        seconds: dict[str, list[float]] = {"ours": [], "official": []}
+        for _ in range(args.runs):
+            seconds["ours"].append(_seconds(partial(answer_ours, learners["ours"], prompts, tokens, args.questions)))
+            seconds["official"].append(_seconds(partial(answer_official, learners["official"], prompts, tokens)))
+            last = ", ".join(f"{name} {values[-1]:.2f} s" for name, values in seconds.items())
+            bench.log(f"{args.questions} questions, {tokens} tokens each: {last}")
+        found.append({"questions": args.questions, "tokens": tokens, "seconds": seconds})
+    return found
 
 
 def growth(bench: Bench) -> dict[str, Any]:

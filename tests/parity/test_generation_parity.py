@@ -202,11 +202,19 @@ def test_the_mode_of_every_module_is_restored_and_nothing_needs_a_gradient(ours,
     assert [module.training for module in ours.modules()] == modes
 
 
-def test_media_are_encoded_once_in_one_call(ours, tokenizer, prompts) -> None:
+@pytest.mark.parametrize(("size", "passes"), [(1, 3), (2, 2), (3, 1)])
+def test_media_are_encoded_once_whatever_the_size_of_a_prefill_pass(
+    early, tokenizer, prompts, monkeypatch, size, passes
+) -> None:
+    ours, _ = early
+    expected = ids(generate(ours, tokenizer, prompts, 4, SAMPLED, SEEDS))
     calls = []
-    ours.model.visual.register_forward_pre_hook(lambda module, args: calls.append(args[1:]))
-    generate(ours, tokenizer, prompts, 4, Sampling(max_new_tokens=5), SEEDS)
-    assert len(calls) == 1
+    ours.model.visual.register_forward_pre_hook(lambda module, args: calls.append(len(args[0])))
+    monkeypatch.setitem(native.PREFILL_PROMPTS, "cpu", size)
+    assert ids(generate(ours, tokenizer, prompts, 4, SAMPLED, SEEDS)) == expected
+    pixels = [part for prompt in prompts for part in (prompt.pixel_values, prompt.pixel_values_videos)]
+    assert len(calls) == passes
+    assert sum(calls) == sum(len(part) for part in pixels if part is not None)
 
 
 @pytest.mark.parametrize("setting", [GREEDY, SAMPLED])

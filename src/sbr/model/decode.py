@@ -44,17 +44,17 @@ class DecodeCache:
 
     @classmethod
     def after_prefill(
-        cls, cache: DynamicCache, row: PackedRow, group_size: int, capacity: int, static: bool = False
+        cls, prefilled: Sequence[tuple[DynamicCache, PackedRow]], group_size: int, capacity: int, static: bool = False
     ) -> DecodeCache:
-        """Take over the keys and values of a packed row of P prompts without completions.
+        """Take over the keys and values of packed rows of prompts without completions, P prompts in all.
 
         A `static` cache gives every step the same shapes and no Python number that changes, as torch.compile and
         CUDA graphs want it: all `capacity` slots are read in every step, and `keep` must not be called.
         """
-        layers: list[Any] = cache.layers
-        lengths = [group.prompt_length for group in row.groups_P]
-        prompt_keys = [_per_prompt(layer.keys, lengths) for layer in layers]
-        prompt_values = [_per_prompt(layer.values, lengths) for layer in layers]
+        lengths = [group.prompt_length for _, row in prefilled for group in row.groups_P]
+        layers: list[Any] = list(zip(*(cache.layers for cache, _ in prefilled), strict=True))
+        prompt_keys = [_per_prompt([part.keys for part in layer], lengths) for layer in layers]
+        prompt_values = [_per_prompt([part.values for part in layer], lengths) for layer in layers]
         P, K, longest, D = prompt_keys[0].shape
         lengths_P = torch.tensor(lengths, device=prompt_keys[0].device)
         padding = torch.arange(longest, device=lengths_P.device) >= lengths_P[:, None]
@@ -141,7 +141,7 @@ class DecodeCache:
         return rows if self.slots_B is None else rows.index_select(0, self.slots_B)
 
 
-def _per_prompt(packed: torch.Tensor, lengths_P: Sequence[int]) -> torch.Tensor:
-    """(1, K, sum of lengths, D) -> (P, K, longest, D), contiguous, zeros at the right."""
-    split = packed[0].transpose(0, 1).split(list(lengths_P))
+def _per_prompt(packed: Sequence[torch.Tensor], lengths_P: Sequence[int]) -> torch.Tensor:
+    """Parts (1, K, tokens, D), together the sum of lengths -> (P, K, longest, D), contiguous, zeros at the right."""
+    split = torch.cat(list(packed), 2)[0].transpose(0, 1).split(list(lengths_P))
     return pad_sequence(list(split), batch_first=True).transpose(1, 2).contiguous()

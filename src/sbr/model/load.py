@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoConfig, AutoProcessor
 
 from sbr.config import ModelConfig
@@ -25,6 +26,18 @@ BUILT_IN = {"sbr:mini": ("sbr.mini", "base")}
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 _log = logging.getLogger(__name__)
+
+
+class PatchProjection(nn.Conv3d):
+    """The vision tower's first layer as the matrix product it is: its windows do not overlap.
+
+    The same weights and result as the convolution, whose general kernels are several times slower at this.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(patches, channels, frames, height, width) -> (patches, width of the tower, 1, 1, 1)"""
+        flat = nn.functional.linear(input.flatten(1), self.weight.flatten(1), self.bias)
+        return flat[..., None, None, None]
 
 
 def resolve_model_path(path: str) -> str:
@@ -98,6 +111,7 @@ def load_model(config: ModelConfig, device: torch.device) -> VisionLanguageModel
             f"{config.path}: {len(absent)} weights are missing, the first is {absent[0]}; "
             "the checkpoint is incomplete: copy or download it again"
         )
+    model.model.visual.patch_embed.proj.__class__ = PatchProjection
     model.model.visual.requires_grad_(config.train_vision)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})

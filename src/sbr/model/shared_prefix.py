@@ -11,7 +11,8 @@ so `model(...)` and `model.generate(...)` keep their meaning.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -147,6 +148,8 @@ class PackedRow:
     """First position after each prompt, the same on all three axes."""
     predicts: torch.Tensor
     """Row index that predicts each completion token; completions in order, all their tokens."""
+    read: torch.Tensor
+    """Row indices whose last hidden state is of use, ascending: ends of prompts and completion tokens."""
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, dropout: float
@@ -170,7 +173,7 @@ def pack(
     config: Any = model.config.text_config
     device = model.device
     query_groups = config.num_attention_heads // config.num_key_value_heads
-    ids, positions, groups, prompt_ends, next_positions, predicts, start = [], [], [], [], [], [], 0
+    ids, positions, groups, prompt_ends, next_positions, predicts, read, start = [], [], [], [], [], [], [], 0
     for prompt, completions_G in zip(prompts, completions_PG, strict=True):
         position_ids, next_position = prompt_positions(model, prompt)
         inputs_G = [torch.tensor(completion[:-1], dtype=torch.long) for completion in completions_G]
@@ -181,6 +184,7 @@ def pack(
         prompt_ends.append(start + len(prompt) - 1)
         next_positions.append(next_position)
         start += len(prompt)
+        read.append(torch.arange(start - 1, start + sum(lengths_G)))
         for completion, length in zip(completions_G, lengths_G, strict=True):
             if len(completion):
                 predicts += [prompt_ends[-1], *range(start, start + length)]
@@ -193,6 +197,7 @@ def pack(
         prompt_ends_P=torch.tensor(prompt_ends, device=device),
         next_position_P=torch.tensor(next_positions, device=device),
         predicts=torch.tensor(predicts, dtype=torch.long, device=device),
+        read=torch.cat(read).to(device),
     )
 
 
@@ -246,14 +251,42 @@ def _part(found: Any, pictures: slice) -> BaseModelOutputWithPooling:
 def packed_hidden_states(
     model: VisionLanguageModel, prompts: Sequence[Prompt], row: PackedRow, cache: Cache | None = None
 ) -> torch.Tensor:
-    """Last hidden states (S, hidden width) of a packed row; `cache` receives keys and values when given."""
-    output = model.model(
-        input_ids=row.input_ids_1S,
-        position_ids=row.position_ids_31S,
-        attention_mask=NO_MASK,
-        mm_encoder_outputs=encode_media(model, prompts),
-        past_key_values=cache,
-        use_cache=cache is not None,
-        layout=row,
-    )
+    """Last hidden states (S, hidden width) of a packed row; `cache` receives keys and values when given.
+
+    Only the rows `row.read` have a meaning.
+    """
+    with _last_mlp_on(model, row):
+        output = model.model(
+            input_ids=row.input_ids_1S,
+            position_ids=row.position_ids_31S,
+            attention_mask=NO_MASK,
+            mm_encoder_outputs=encode_media(model, prompts),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            layout=row,
+        )
     return output.last_hidden_state[0]
+
+
+@contextmanager
+def _last_mlp_on(model: VisionLanguageModel, row: PackedRow) -> Iterator[None]:
+    """Inside, the MLP of the last layer computes the rows `row.read` only; nothing depends on the others, set to 0.
+
+    With gradient checkpointing it computes all rows: the layer runs a second time in backward, outside of here.
+    """
+    if model.is_gradient_checkpointing and model.training:
+        yield
+        return
+    read, tokens = row.read, row.input_ids_1S.shape[1]
+    mlp: Any = model.model.language_model.layers[-1].mlp
+    handles = [
+        mlp.register_forward_pre_hook(lambda _, inputs: (inputs[0].index_select(1, read),)),
+        mlp.register_forward_hook(
+            lambda _, inputs, found: found.new_zeros(1, tokens, found.shape[2]).index_copy(1, read, found)
+        ),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -22,12 +22,16 @@ from sbr.errors import CheckpointError
 from sbr.model.decode import DecodeCache
 from sbr.model.families import VisionLanguageModel
 from sbr.model.packed_weights import packed_weights, packing_helps
-from sbr.model.shared_prefix import NO_MASK, pack, packed_hidden_states
+from sbr.model.shared_prefix import NO_MASK, PackedRow, pack, packed_hidden_states
 from sbr.rollout.sampling import Sampling, next_tokens, uniforms
 from sbr.types import Completion, Prompt
 
 COMPACT_BELOW = 0.75
 """Finished rows leave the batch when at most this share of it is left: dropping each at once would copy too often."""
+
+PREFILL_PROMPTS = {"cpu": 1, "cuda": 16}
+"""Prompts of one prefill pass: what fits the caches of a CPU, what bounds the activations on a GPU.  A number of
+prompts, not of tokens, so that all processes of a sharded model make the same calls."""
 
 
 @torch.no_grad()
@@ -55,13 +59,12 @@ def generate(
     if not prompts:
         return []
     uniforms_BL = uniforms(seeds, group_size, sampling.max_new_tokens).flatten(0, 1).to(model.device)
-    with _evaluating(model):
+    packs = packing_helps(model) and not compiled
+    with _evaluating(model), packed_weights(model) if packs else nullcontext():
         cache, logits_BV, positions_B = _prefill(model, prompts, group_size, sampling.max_new_tokens, compiled)
-        packs = packing_helps(model) and not compiled
-        with packed_weights(model.model.language_model, model.lm_head) if packs else nullcontext():
-            tokens_BL, logprobs_BL = _decode(
-                model, tokenizer, cache, logits_BV, positions_B, sampling, uniforms_BL, compiled
-            )
+        tokens_BL, logprobs_BL = _decode(
+            model, tokenizer, cache, logits_BV, positions_B, sampling, uniforms_BL, compiled
+        )
     if not logprobs_BL.isfinite().all():
         raise CheckpointError(
             "the model gives logits that are not finite: training diverged or its weights overflow in "
@@ -99,12 +102,18 @@ def _prefill(
     model: VisionLanguageModel, prompts: Sequence[Prompt], group_size: int, steps: int, compiled: bool
 ) -> tuple[DecodeCache, torch.Tensor, torch.Tensor]:
     """The cache of B = P * G rows, logits of their first tokens (B, V) and the positions of these (B,)."""
-    row = pack(model, prompts, [()] * len(prompts))
-    prefill = DynamicCache()
-    hidden_P = packed_hidden_states(model, prompts, row, prefill)[row.prompt_ends_P]
-    cache = DecodeCache.after_prefill(prefill, row, group_size, steps - 1, static=compiled)
-    logits_BV = model.lm_head(hidden_P).repeat_interleave(group_size, 0)
-    return cache, logits_BV, row.next_position_P.repeat_interleave(group_size)
+    size = PREFILL_PROMPTS.get(model.device.type, len(prompts))
+    prefilled: list[tuple[DynamicCache, PackedRow]] = []
+    hidden: list[torch.Tensor] = []
+    for start in range(0, len(prompts), size):
+        part = prompts[start : start + size]
+        row = pack(model, part, [()] * len(part))
+        prefilled.append((DynamicCache(), row))
+        hidden.append(packed_hidden_states(model, part, row, prefilled[-1][0])[row.prompt_ends_P])
+    cache = DecodeCache.after_prefill(prefilled, group_size, steps - 1, static=compiled)
+    positions_P = torch.cat([row.next_position_P for _, row in prefilled])
+    logits_PV = model.lm_head(torch.cat(hidden))
+    return cache, logits_PV.repeat_interleave(group_size, 0), positions_P.repeat_interleave(group_size)
 
 
 def _decode(
