@@ -30,7 +30,7 @@ import torch
 import tyro
 from accelerate import Accelerator
 from geometry import SIZES, forbid_special_tokens, make_model, make_processor, make_prompt
-from rates import counted_flops
+from rates import FlopCount
 from rich.console import Console
 from rich.table import Table
 
@@ -152,7 +152,9 @@ def measure(
 ) -> Measured:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    flops = counted_flops(lambda: training_pass(args, trainer, prompts[:microbatch])) / microbatch
+    with FlopCount() as count:
+        training_pass(args, trainer, prompts[:microbatch])
+    flops = count.total / microbatch
     step(args, trainer, prompts, microbatch, compiled)  # warm
     raw = [step(args, trainer, prompts, microbatch, compiled) for _ in range(args.runs)]
     seconds = {stage: statistics.median(run[stage] for run in raw) / len(prompts) for stage in (*STAGES, "step")}

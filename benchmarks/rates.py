@@ -7,7 +7,7 @@ formulas below add it.  A causal call counts the triangle it needs, not the squa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from geometry import Size
@@ -42,16 +42,27 @@ def _rate(rows: int, inner: int, columns: int, device: torch.device) -> float:
     return 2 * rows * inner * columns * calls / (time.perf_counter() - start)
 
 
-def counted_flops(work: Callable[[], object]) -> int:
-    """Floating-point operations of the matrix products and attention that `work` executes."""
-    aten = torch.ops.aten
-    on_cpu = {
-        aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,
-        aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-    }
-    with FlopCounterMode(display=False, custom_mapping=on_cpu) as counter:
-        work()
-    return counter.get_total_flops()
+class FlopCount:
+    """`with FlopCount() as count: ...; count.total`: operations of matrix products and attention that were executed."""
+
+    def __init__(self) -> None:
+        aten = torch.ops.aten
+        on_cpu = {
+            aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,
+            aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+        }
+        self._counter = FlopCounterMode(display=False, custom_mapping=on_cpu)
+
+    def __enter__(self) -> FlopCount:
+        self._counter.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._counter.__exit__(*error)
+
+    @property
+    def total(self) -> int:
+        return self._counter.get_total_flops()
 
 
 def _attention_forward(query, key, value, dropout=0.0, is_causal=False, **_) -> int:

@@ -118,6 +118,11 @@ def markdown(result: Mapping[str, Any]) -> str:
         theirs, ours = (median(entry["seconds"][name]) for name in ("official", "ours"))
         title = f"{entry['questions']} evaluation questions, answers of {entry['tokens']} tokens, one at a time"
         more.append((title, f"{theirs:.2f} s / {ours:.2f} s = {theirs / ours:.1f}"))
+    if "check" in result:
+        flops = {name: count / 1e9 for name, count in result["check"]["training_pass_flops"].items()}
+        for name, title in (("repeated", "plain transformers"), ("official", "official schedule")):
+            figure = f"{flops[name]:.0f} / {flops['ours']:.0f} GFLOP = {flops[name] / flops['ours']:.1f}"
+            more.append((f"counted operations of the training pass, {title} ({_setting(steps[0])})", figure))
     if "memory" in result:
         for name, title in (("repeated", "plain transformers"), ("official", "official schedule")):
             ours, theirs = (result["memory"][key]["pass"] / 1e9 for key in ("ours", name))

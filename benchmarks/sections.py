@@ -12,7 +12,7 @@ import torch
 from bench import Bench
 from geometry import SIZES, make_image_prompt
 from memory import Pass, measured
-from rates import counted_flops, gemm_rate
+from rates import FlopCount, gemm_rate
 from schedules import SCHEDULES, answer_official, answer_ours, reference_pass, training_pass
 
 LARGEST_DIFFERENCE = 1e-4
@@ -20,20 +20,23 @@ LARGEST_DIFFERENCE = 1e-4
 
 
 def check(bench: Bench) -> dict[str, Any]:
-    """The three schedules compute the same log-probabilities and gradients."""
+    """The three schedules compute the same log-probabilities and gradients; what each training pass costs."""
     args, prompt = bench.args, bench.prompt()
     completions_GL = _completions(args.group_size, args.tokens[0])
     found: dict[str, torch.Tensor] = {}
     gradients: dict[str, torch.Tensor] = {}
+    flops: dict[str, int] = {}
     for name, learner in bench.learners(args.sizes[0]).items():
         reference_GL = reference_pass(learner, prompt, completions_GL)
-        found[name] = training_pass(learner, prompt, completions_GL, reference_GL)
+        with FlopCount() as count:
+            found[name] = training_pass(learner, prompt, completions_GL, reference_GL)
+        flops[name] = count.total
         trained = [parameter.grad for parameter in learner.policy.parameters() if parameter.grad is not None]
         gradients[name] = torch.cat([gradient.flatten() for gradient in trained])
         learner.optimizer.zero_grad(set_to_none=True)
     others = ("repeated", "official")
     norm = gradients["ours"].norm()
-    differences = {
+    differences: dict[str, dict[str, float]] = {
         "largest_logprob_difference": {name: float((found["ours"] - found[name]).abs().max()) for name in others},
         "relative_gradient_difference": {
             name: float((gradients["ours"] - gradients[name]).norm() / norm) for name in others
@@ -44,7 +47,7 @@ def check(bench: Bench) -> dict[str, Any]:
             if not difference < LARGEST_DIFFERENCE:
                 raise AssertionError(f"{kind} between ours and {name} is {difference}: not the same work")
     bench.log(f"largest differences: {differences}")
-    return differences
+    return differences | {"training_pass_flops": flops}
 
 
 def steps(bench: Bench) -> list[dict[str, Any]]:
@@ -124,7 +127,9 @@ def gemm(bench: Bench) -> dict[str, Any]:
     rows = len(prompt) + completions_GL.numel()
     media = (prompt.pixel_values, prompt.pixel_values_videos)
     patches = sum(len(pixels) for pixels in media if pixels is not None)
-    flops = counted_flops(work)
+    with FlopCount() as count:
+        work()
+    flops = count.total
     rates, seconds = [], []
     for _ in range(args.runs):
         rates.append(gemm_rate(size, rows, patches))

@@ -74,6 +74,12 @@ def test_ratios_follow_from_the_raw_times(result: dict) -> None:
     assert {name: result["ratios"][name] for name in expected} == pytest.approx(expected)
 
 
+def test_operations_of_the_training_pass_fall_with_the_repeated_prompt(result: dict) -> None:
+    flops = result["check"]["training_pass_flops"]
+    assert flops["ours"] < flops["repeated"] < flops["official"]
+    assert flops["ours"] > 0
+
+
 def test_every_raw_time_is_kept(result: dict) -> None:
     assert [(entry["size"], entry["tokens"]) for entry in result["steps"]] == [("tiny", 2), ("tiny", 3)]
     for entry in result["steps"]:
@@ -110,18 +116,19 @@ def test_docs_are_written_between_their_markers(folder: Path, result: dict) -> N
 
 def test_attention_is_counted_as_its_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    from rates import counted_flops
+    from rates import FlopCount
 
     query = torch.randn(2, 6, 10, 8, requires_grad=True)
     key = torch.randn(2, 6, 14, 8)
-    fused = counted_flops(lambda: scaled_dot_product_attention(query, key, key))
+    with FlopCount() as fused:
+        scaled_dot_product_attention(query, key, key)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as plain:
         scaled_dot_product_attention(query, key, key)
-    assert fused == plain.get_total_flops() > 0
+    assert fused.total == plain.get_total_flops() > 0
     square = torch.randn(1, 2, 10, 8, requires_grad=True)
-    full = counted_flops(lambda: scaled_dot_product_attention(square, square, square).sum().backward())
-    causal = counted_flops(
-        lambda: scaled_dot_product_attention(square, square, square, is_causal=True).sum().backward()
-    )
-    assert causal / full == pytest.approx(55 / 100)
-    assert full == 7 * 2 * 2 * 10 * 10 * 8  # two products forward; in backward the scores again and four more
+    with FlopCount() as full:
+        scaled_dot_product_attention(square, square, square).sum().backward()
+    with FlopCount() as causal:
+        scaled_dot_product_attention(square, square, square, is_causal=True).sum().backward()
+    assert causal.total / full.total == pytest.approx(55 / 100)
+    assert full.total == 7 * 2 * 2 * 10 * 10 * 8  # two products forward; in backward the scores again and four more
