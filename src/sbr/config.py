@@ -86,7 +86,8 @@ class RolloutConfig(Section):
     """0 keeps the whole vocabulary."""
     max_new_tokens: int = Field(default=256, ge=1)
     compile: bool = False
-    """Run the decoding steps through torch.compile with static shapes: for GPUs; the first step takes a minute more."""
+    """Run the decoding steps through torch.compile with static shapes: for GPUs and weights in 16 bits (float32 weights
+    would be converted in every step).  The first steps take a minute more."""
 
 
 class RewardConfig(Section):
@@ -115,10 +116,12 @@ class TrainConfig(Section):
     max_steps: int | None = Field(default=None, ge=1)
     """Take so many steps, over as many epochs as needed (None: `epochs` decides).  The schedule spans these steps."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
-    """adamw_8bit keeps both moments in 8 bits (torchao): 10 instead of 16 bytes a trained parameter."""
+    """adamw_8bit keeps the moments of matrices in 8 bits (torchao): 10 instead of 16 bytes a trained parameter.  It
+    compiles its step, so a CPU needs a C++ compiler."""
     weights: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 trains the weights in 16 bits: 6 bytes a parameter.  Needs adamw_8bit, which then rounds stochastically,
-    so that steps below the resolution of a weight are kept on average."""
+    so that steps below the resolution of a weight are kept on average.  Moments of biases and norms are bfloat16 then,
+    plainly rounded.  One process only."""
     learning_rate: float = Field(default=1e-6, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
@@ -235,6 +238,17 @@ def write_resolved(recipe: Section, file: Path) -> None:
 
 def read_resolved(kind: type[RecipeT], file: Path) -> RecipeT:
     return validate(kind, json.loads(file.read_text(encoding="utf-8")), source=str(file))
+
+
+def with_defaults(kind: type[Section], saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A resolved recipe as an earlier version wrote it, with the defaults of keys that are new since then.
+
+    What is no valid recipe any more is returned as it is; a comparison then names the keys.
+    """
+    try:
+        return kind.model_validate(saved).model_dump(mode="json")
+    except ValidationError:
+        return saved
 
 
 def known_keys(kind: type[Section], prefix: str = "") -> list[str]:

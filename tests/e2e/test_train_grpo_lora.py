@@ -242,7 +242,14 @@ def test_eval_of_the_run_answers_as_plain_peft(finished, data_root, tmp_path):
     assert record.response == encoder.tokenizer.decode(tokens, skip_special_tokens=True)
     # The base decides the answers too, so an evaluation is not continued when it has changed.
     inputs = json.loads((recipe.output_dir / "inputs.json").read_text(encoding="utf-8"))
-    assert {"final/adapter_model.safetensors", f"{Path(model_dir).name}/model.safetensors"} <= inputs.keys()
+    assert {"final/adapter_model.safetensors", f"base/{Path(model_dir).name}/model.safetensors"} <= inputs.keys()
+
+
+def test_a_start_that_fails_leaves_no_run_behind(make_lora_recipe, tmp_path):
+    recipe = make_lora_recipe(tmp_path / "run", {"lora.target_modules": ("q_porj",)})
+    with pytest.raises(ConfigError, match="no linear layer is called 'q_porj'"):
+        train_grpo(recipe, resume=False)
+    assert not recipe.output_dir.exists()
 
 
 def test_checkpoints_are_ordinary_peft_folders(finished, model_dir, sbr_sample, sbr_frames):

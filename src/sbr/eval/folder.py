@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sbr.config import EvalRecipe
+from sbr.config import EvalRecipe, with_defaults
 from sbr.errors import ConfigError
 from sbr.eval.summary import write_atomically
 
@@ -52,7 +52,12 @@ def open_folder(recipe: EvalRecipe, inputs: Mapping[str, str]) -> None:
         write_atomically(folder / RECIPE, recipe.model_dump_json(indent=2) + "\n")
         return
     differences = [
-        line for name in (RECIPE, INPUTS) for line in _differences(_read_flat(folder / name), now[name], name)
+        line
+        for name, then in (
+            (RECIPE, _flat(with_defaults(type(recipe), _read(folder / RECIPE)))),
+            (INPUTS, _read(folder / INPUTS)),
+        )
+        for line in _differences(then, now[name], name)
     ]
     if differences:
         raise ConfigError(
@@ -92,12 +97,11 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any], name: str) -> 
             yield f"{key}: {before!r} then, {after!r} now"
 
 
-def _read_flat(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> dict[str, Any]:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"{file} is damaged ({error}); choose another --out") from None
-    return _flat(values)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -197,12 +197,15 @@ def _check(config: EvalConfig) -> None:
 
 def _inputs(recipe: EvalRecipe) -> dict[str, str]:
     """Fingerprints of the model folder (a hub name has none), of an adapter's base, and of the annotation files."""
-    folders = [Path(resolve_model_path(recipe.model.path))]
-    if is_adapter(folders[0]):
-        folders.append(Path(resolve_model_path(adapter_base(str(folders[0])))))
-    weights = [file for folder in folders if folder.is_dir() for file in weight_files(folder)]
-    annotations = [recipe.data.root / "annotations" / f"validation_{level}.jsonl" for level in recipe.eval.levels]
-    return {f"{file.parent.name}/{file.name}": fingerprint(file) for file in (*weights, *annotations)}
+    folder = Path(resolve_model_path(recipe.model.path))
+    files = {f"{folder.name}/{file.name}": file for file in weight_files(folder)}
+    if is_adapter(folder):
+        base = Path(resolve_model_path(adapter_base(str(folder))))
+        files |= {f"base/{base.name}/{file.name}": file for file in weight_files(base)}
+    for level in recipe.eval.levels:
+        file = recipe.data.root / "annotations" / f"validation_{level}.jsonl"
+        files[f"{file.parent.name}/{file.name}"] = file
+    return {name: fingerprint(file) for name, file in files.items()}
 
 
 def _missing(batch: Batch, recipe: EvalRecipe, records: RecordFile) -> bool:

@@ -3,6 +3,9 @@
 In a step all G queries of a prompt are rows of one matrix product against the prompt's keys; the softmax runs over
 [prompt scores | completion scores] together, so the result is that of ordinary attention (cf. Hydragen, arXiv
 2402.05099).  Rows stand in the order p0g0, p0g1, ..., p1g0.
+
+Precision is that of SDPA in training and prefill: queries, keys and values in 16 bits where these passes are, scores
+and sums in float32.  Scores in 16 bits would not do: those of Qwen2 reach hundreds, where bfloat16 knows no fractions.
 """
 
 from __future__ import annotations
@@ -12,10 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from sbr.model.shared_prefix import PackedRow
+
+SIXTEEN_BITS = (torch.bfloat16, torch.float16)
+
+STATIC_PROMPT = 128
+"""Prompt lengths of caches of static shape are multiples of this: few shapes, so few compilations."""
 
 
 @dataclass(eq=False)
@@ -38,9 +45,7 @@ class DecodeCache:
     values: list[torch.Tensor]
     length: int = 0
     slot: torch.Tensor | None = None
-    """(1,): `length` as a tensor, in a cache of static shape; None otherwise."""
-    own_bias: torch.Tensor | None = None
-    """(capacity,): -inf on slots that are not filled yet, in a cache of static shape."""
+    """(1,): place of the newest token, in a cache of static shape; None otherwise."""
 
     @classmethod
     def after_prefill(
@@ -49,13 +54,17 @@ class DecodeCache:
         """Take over the keys and values of packed rows of prompts without completions, P prompts in all.
 
         A `static` cache gives every step the same shapes and no Python number that changes, as torch.compile and
-        CUDA graphs want it: all `capacity` slots are read in every step, and `keep` must not be called.
+        CUDA graphs want it: all `capacity` slots are read in every step, and `keep` must not be called.  Its prompt
+        axis is a multiple of `STATIC_PROMPT`, so that rollouts of other lengths find the same shapes.
         """
         lengths = [group.prompt_length for _, row in prefilled for group in row.groups_P]
+        longest = max(lengths)
+        if static:
+            longest += -longest % STATIC_PROMPT
         layers: list[Any] = list(zip(*(cache.layers for cache, _ in prefilled), strict=True))
-        prompt_keys = [_per_prompt([part.keys for part in layer], lengths) for layer in layers]
-        prompt_values = [_per_prompt([part.values for part in layer], lengths) for layer in layers]
-        P, K, longest, D = prompt_keys[0].shape
+        prompt_keys = [_per_prompt([part.keys for part in layer], lengths, longest) for layer in layers]
+        prompt_values = [_per_prompt([part.values for part in layer], lengths, longest) for layer in layers]
+        P, K, _, D = prompt_keys[0].shape
         lengths_P = torch.tensor(lengths, device=prompt_keys[0].device)
         padding = torch.arange(longest, device=lengths_P.device) >= lengths_P[:, None]
         bias = torch.zeros(padding.shape, device=lengths_P.device).masked_fill(padding, float("-inf"))
@@ -67,12 +76,11 @@ class DecodeCache:
             slots_B=None,
             prompt_keys=prompt_keys,
             prompt_values=prompt_values,
-            prompt_bias=bias[:, None, None] if len(set(lengths)) > 1 else None,
+            prompt_bias=bias[:, None, None] if static or len(set(lengths)) > 1 else None,
             # Zeros, because a slot of weight 0 must not hold a NaN by chance.
             keys=[key.new_zeros(shape) for key in prompt_keys],
             values=[value.new_zeros(shape) for value in prompt_values],
             slot=torch.zeros(1, dtype=torch.long, device=lengths_P.device) if static else None,
-            own_bias=torch.full((capacity,), float("-inf"), device=lengths_P.device) if static else None,
         )
 
     def attend(
@@ -80,27 +88,29 @@ class DecodeCache:
     ) -> torch.Tensor:
         """One new token a row: query (B, heads, 1, D), key and value (B, K, 1, D) -> (B, 1, heads, D).  No dropout."""
         B, K, _, D = key.shape
-        keys, values = self._store(layer, key, value)
-        query = query.view(B, K, -1, D) * scaling
-        own_scores = query @ keys.mT
-        if self.own_bias is not None:
-            own_scores = own_scores + self.own_bias
-        prompt_scores = self._by_prompt(query) @ self.prompt_keys[layer].mT
-        if self.prompt_bias is not None:
-            prompt_scores = prompt_scores + self.prompt_bias
-        scores = torch.cat([prompt_scores, self._by_prompt(own_scores)], -1)
-        weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
-        prompt_weights, own_weights = weights.split([prompt_scores.shape[-1], keys.shape[2]], -1)
-        prompt_out = prompt_weights @ self.prompt_values[layer]
-        own_out = self._by_row(own_weights) @ values
-        return (self._by_row(prompt_out) + own_out).reshape(B, 1, -1, D)
+        kind = self.keys[layer].dtype
+        with torch.autocast(query.device.type, enabled=False):
+            keys, values = self._store(layer, key.to(kind), value.to(kind))
+            query = query.to(kind).view(B, K, -1, D)
+            own_scores = _scores(query, keys, scaling)
+            if self.slot is not None:
+                empty = torch.arange(keys.shape[2], device=keys.device) > self.slot
+                own_scores = own_scores.masked_fill(empty, float("-inf"))
+            prompt_scores = _scores(self._by_prompt(query), self.prompt_keys[layer], scaling)
+            if self.prompt_bias is not None:
+                prompt_scores = prompt_scores + self.prompt_bias
+            scores = torch.cat([prompt_scores, self._by_prompt(own_scores)], -1)
+            weights = scores.softmax(-1).to(kind)
+            prompt_weights, own_weights = weights.split([prompt_scores.shape[-1], keys.shape[2]], -1)
+            prompt_out = _product(prompt_weights, self.prompt_values[layer])
+            own_out = _product(self._by_row(own_weights), values)
+            return (self._by_row(prompt_out) + own_out).to(kind).reshape(B, 1, -1, D)
 
     def begin_step(self) -> None:
         """Make room for one more token a row; before the forward pass of every step."""
         self.length += 1
-        if self.slot is not None and self.own_bias is not None:
+        if self.slot is not None:
             self.slot.fill_(self.length - 1)
-            self.own_bias[self.length - 1] = 0.0
 
     def _store(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Put the new token in its slot; return the keys and values to look at."""
@@ -141,7 +151,32 @@ class DecodeCache:
         return rows if self.slots_B is None else rows.index_select(0, self.slots_B)
 
 
-def _per_prompt(packed: Sequence[torch.Tensor], lengths_P: Sequence[int]) -> torch.Tensor:
-    """Parts (1, K, tokens, D), together the sum of lengths -> (P, K, longest, D), contiguous, zeros at the right."""
-    split = torch.cat(list(packed), 2)[0].transpose(0, 1).split(list(lengths_P))
-    return pad_sequence(list(split), batch_first=True).transpose(1, 2).contiguous()
+def _per_prompt(packed: Sequence[torch.Tensor], lengths_P: Sequence[int], longest: int) -> torch.Tensor:
+    """Parts (1, K, tokens, D), together the sum of lengths -> (P, K, longest, D), contiguous, zeros at the right.
+
+    Under autocast in its dtype, because that is what SDPA takes keys and values for.
+    """
+    rows = torch.cat(list(packed), 2)[0].transpose(0, 1)
+    if torch.is_autocast_enabled(rows.device.type):
+        rows = rows.to(torch.get_autocast_dtype(rows.device.type))
+    padded = rows.new_zeros(len(lengths_P), longest, *rows.shape[1:])
+    for place, part in zip(padded, rows.split(list(lengths_P)), strict=True):
+        place[: len(part)] = part
+    return padded.transpose(1, 2).contiguous()
+
+
+def _scores(query: torch.Tensor, keys: torch.Tensor, scaling: float) -> torch.Tensor:
+    """(X, K, M, D), (X, K, N, D) -> (X, K, M, N)"""
+    if query.dtype in SIXTEEN_BITS:
+        return _product(query, keys.mT) * scaling  # a scaled query would be rounded once more
+    return (query * scaling) @ keys.mT
+
+
+def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """(X, K, M, N) @ (X, K, N, O); of 16-bit factors the float32 result, not rounded to 16 bits."""
+    if left.dtype not in SIXTEEN_BITS:
+        return left @ right
+    if left.is_cuda:
+        product = torch.bmm(left.flatten(0, 1), right.flatten(0, 1), out_dtype=torch.float32)
+        return product.unflatten(0, left.shape[:2])
+    return left.float() @ right.float()

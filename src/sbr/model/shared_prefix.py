@@ -272,9 +272,10 @@ def packed_hidden_states(
 def _last_mlp_on(model: VisionLanguageModel, row: PackedRow) -> Iterator[None]:
     """Inside, the MLP of the last layer computes the rows `row.read` only; nothing depends on the others, set to 0.
 
-    With gradient checkpointing it computes all rows: the layer runs a second time in backward, outside of here.
+    With gradient checkpointing it computes all rows, in every mode so that policy and reference do the same: in
+    training the layer runs a second time in backward, outside of here.
     """
-    if model.is_gradient_checkpointing and model.training:
+    if model.is_gradient_checkpointing:
         yield
         return
     read, tokens = row.read, row.input_ids_1S.shape[1]

@@ -9,7 +9,8 @@
 With LoRA the model files are adapter_config.json and adapter_model.safetensors, the adapter alone, as peft writes them.
 
 A checkpoint is written beside its place and renamed when complete, so a killed process leaves no half checkpoint.
-Its weights are float32, the precision they are trained in, because a resumed run has to continue exactly.
+Its weights have the precision they are trained in, because a resumed run has to continue exactly: float32 unless
+`train.weights` says otherwise.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
     samples -> slots of a step -> frames -> prompts -> rollouts -> scores -> advantages -> update -> metrics, checkpoint
 
 One step is one rollout of `train.prompts_per_step` prompts and `algo.updates_per_rollout` optimizer updates on it (one
-in the paper); the learning rate, the metrics and the checkpoints count these steps.  Everything random is a pure
-function of the recipe and the step number, so a resumed run repeats the uninterrupted one exactly.
+in the paper); the learning rate, the metrics and the checkpoints count these steps.  Prompts and completions are a pure
+function of the recipe and the step number; what else is random (stochastic rounding, dropout) goes on from the random
+state that a checkpoint keeps.  So a resumed run repeats the uninterrupted one exactly.
 
 The loop runs on one process or, under `accelerate launch`, on several; each takes its share of the prompts.
 """
@@ -64,13 +65,6 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     samples = load_training_samples(recipe.data.root, recipe.data.train_file, recipe.data.seed, recipe.data.limit)
     total = total_steps(len(samples), recipe.train)
     accelerator = make_accelerator(recipe)
-    accelerator.wait_for_everyone()  # every process has checked the folder before one of them changes it
-    if accelerator.is_main_process:
-        run_folder.open_folder(recipe)
-        if unused := left_over(len(samples), recipe.train):
-            logger.warning("%d of %d prompts do not fill a last step and are not used", unused, len(samples))
-    accelerator.wait_for_everyone()
-
     newest = run_folder.newest_checkpoint(recipe.output_dir)
     done = run_folder.step_of(newest) if newest else 0
     if resume and accelerator.is_main_process:
@@ -78,6 +72,12 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     if done == total and (recipe.output_dir / run_folder.FINAL).exists():
         return
     trainer = make_trainer(recipe, accelerator, total, newest)
+    accelerator.wait_for_everyone()  # only when every process could start is the folder changed
+    if accelerator.is_main_process:
+        run_folder.open_folder(recipe)
+        if unused := left_over(len(samples), recipe.train):
+            logger.warning("%d of %d prompts do not fill a last step and are not used", unused, len(samples))
+    accelerator.wait_for_everyone()
     accelerator.init_trackers("sbr", config={"recipe": recipe.model_dump_json()})
     if watcher and accelerator.is_main_process:
         watcher.began(done, total)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sbr.config import GrpoRecipe
+from sbr.config import GrpoRecipe, with_defaults
 from sbr.errors import CheckpointError, ConfigError
 from sbr.train import journal
 
@@ -97,7 +97,7 @@ def step_of(checkpoint: Path) -> int:
 
 def check_recipe(saved: Mapping[str, Any], recipe: GrpoRecipe, source: Path) -> None:
     """Raise CheckpointError naming every key that differs from the saved recipe, apart from `MAY_CHANGE`."""
-    before, now = dict(_flat(saved)), dict(_flat(recipe.model_dump(mode="json")))
+    before, now = dict(_flat(with_defaults(type(recipe), saved))), dict(_flat(recipe.model_dump(mode="json")))
     lines = [
         f"{key}: {json.dumps(before.get(key))} then, {json.dumps(now.get(key))} now"
         for key in sorted(before.keys() | now.keys())

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from transformers import get_scheduler
 
@@ -63,13 +65,13 @@ def make_accelerator(recipe: GrpoRecipe) -> Accelerator:
     """Start (or join) the process group.
 
     Precision: weights, gradients and optimizer state are float32 (`train.optimizer` and `train.weights` can save
-    memory).  With `model.dtype = "bfloat16"` the forward and
-    backward passes run under bfloat16 autocast.  The official run kept everything in bfloat16, where an update of
-    1e-6 times the weight is below the resolution of the weight and is mostly lost; float32 weights keep it.
-    With LoRA this holds for the adapters; the frozen weights are in `model.dtype`.
+    memory).  With `model.dtype = "bfloat16"` the forward and backward passes run under bfloat16 autocast.  The official
+    run kept everything in bfloat16, where an update of 1e-6 times the weight is below the resolution of the weight and
+    is mostly lost; float32 weights keep it.  With LoRA this holds for the adapters; the frozen weights are in
+    `model.dtype`.
 
-    Raises ConfigError for float16, a tracker that is not installed, prompts that the processes cannot share evenly, or
-    adapters where they cannot be.
+    Raises ConfigError for what cannot be trained: float16, something that is not installed, adapters or 16-bit weights
+    where they cannot be, prompts that the processes cannot share evenly, sharded models.
     """
     if recipe.model.dtype == "float16":
         raise ConfigError(
@@ -82,6 +84,10 @@ def make_accelerator(recipe: GrpoRecipe) -> Accelerator:
                 f"log.trackers: {name!r} is not installed or not known to accelerate (installed: "
                 f"{', '.join(available) or 'none'}); install it, or remove it: metrics.jsonl is always written"
             )
+    if recipe.train.optimizer == "adamw_8bit" and find_spec("torchao") is None:
+        raise ConfigError(
+            'train.optimizer "adamw_8bit" needs torchao: pip install "seed-bench-r1[lean]", or set it to "adamw"'
+        )
     if recipe.lora is not None:
         _check_lora(recipe.model, recipe.lora)
     if recipe.train.weights == "bfloat16":
@@ -90,7 +96,20 @@ def make_accelerator(recipe: GrpoRecipe) -> Accelerator:
         mixed_precision="bf16" if recipe.model.dtype == "bfloat16" else "no",
         log_with=list(recipe.log.trackers) or None,
         project_dir=recipe.output_dir,
+        # Gradients lie in the buckets that are exchanged, instead of beside them: 4 bytes a parameter.
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
+    kind = accelerator.distributed_type.value
+    if kind != "NO" and not kind.startswith("MULTI_"):
+        raise ConfigError(
+            f"accelerate is configured for {kind}, which shards or changes the model; this version trains whole "
+            "copies: launch with plain data parallelism (accelerate launch --multi_gpu, or torchrun)"
+        )
+    if accelerator.num_processes > 1 and recipe.train.weights == "bfloat16":
+        raise ConfigError(
+            'train.weights "bfloat16" rounds by chance in every process, and nothing keeps the copies equal; use one '
+            'process, or train.weights "float32"'
+        )
     if recipe.train.prompts_per_step % accelerator.num_processes:
         raise ConfigError(
             f"train.prompts_per_step is {recipe.train.prompts_per_step}, which {accelerator.num_processes} processes "
@@ -103,8 +122,10 @@ def make_trainer(recipe: GrpoRecipe, accelerator: Accelerator, steps: int, resum
     """Load the model (from `resume_from` when given), the reference if the loss has a KL term, and the optimizer.
 
     The reference always comes from `model.path`, in the same precision as the policy, so that the KL term of an
-    untrained policy is exactly zero.  The schedule spans `steps` steps.
+    untrained policy is exactly zero.  The schedule spans `steps` steps.  Seeds torch with `train.seed`, for dropout and
+    stochastic rounding; on resume the saved random state follows.
     """
+    torch.manual_seed(recipe.train.seed)
     if recipe.lora is None:
         model, reference = _load_whole(recipe, accelerator.device, resume_from)
     else:
@@ -178,10 +199,7 @@ def _load_adapted(
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW over the parameters that are trained; weight decay acts on matrices only, not on biases and norms.
-
-    Raises ConfigError when the 8-bit optimizer is asked for and torchao is not installed.
-    """
+    """AdamW over the parameters that are trained; weight decay acts on matrices only, not on biases and norms."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -191,11 +209,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     betas = (config.adam_beta1, config.adam_beta2)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas)
-    try:
-        from torchao.optim import AdamW8bit
-    except ImportError as error:
-        raise ConfigError(
-            'train.optimizer "adamw_8bit" needs torchao: pip install "seed-bench-r1[lean]", or set it to "adamw"'
-        ) from error
+    from torchao.optim import AdamW8bit  # an extra; `make_accelerator` has looked for it
+
     stochastic = config.weights == "bfloat16"
     return AdamW8bit(groups, lr=config.learning_rate, betas=betas, bf16_stochastic_round=stochastic)

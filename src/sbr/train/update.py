@@ -56,7 +56,9 @@ def make_microbatches(
     """Split the process's groups into microbatches of `size` groups and score them under the reference, if any.
 
     Groups whose gradient is exactly zero are left out (`Algorithm.silent_groups_teach`); they still count in `share`.
-    When no other is left one stays, because under data parallelism every process has to run a backward pass.
+    When no other is left one stays: under data parallelism every process has to run a backward pass, and a gradient of
+    zero moves the weights (AdamW's momentum) where no gradient would not.  Processes may so differ in their number of
+    passes, which sharded training would not allow.
 
     With several `updates` per rollout the old log-probabilities are computed here too, by the training pass; the
     sampler's own differ by rounding, which the ratio would take for a change of policy.  With one update the ratio is 1

@@ -1,5 +1,6 @@
 """An output folder belongs to one evaluation."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def test_the_same_settings_continue_also_under_another_name_of_the_folder(tmp_pa
     open_folder(recipe(tmp_path / "a"), INPUTS)
     (tmp_path / "a").rename(tmp_path / "b")
     open_folder(recipe(tmp_path / "b"), dict(reversed(INPUTS.items())))
+
+
+def test_an_evaluation_begun_before_a_setting_existed_continues(tmp_path):
+    open_folder(recipe(tmp_path), INPUTS)
+    file = tmp_path / "recipe.json"
+    saved = json.loads(file.read_text())
+    del saved["eval"]["compile"]
+    file.write_text(json.dumps(saved))
+    open_folder(recipe(tmp_path), INPUTS)
+    saved["eval"]["gone"] = 1  # a key of another version is a difference
+    file.write_text(json.dumps(saved))
+    with pytest.raises(ConfigError, match=r"eval\.gone: 1 then, None now"):
+        open_folder(recipe(tmp_path), INPUTS)
 
 
 def test_other_settings_are_refused_with_every_differing_key(tmp_path):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import DistributedType
 
 from sbr.config import GrpoRecipe, TrainConfig, validate
 from sbr.errors import ConfigError
+from sbr.train import setup
 from sbr.train.setup import make_accelerator, make_optimizer
 
 needs_compiler = pytest.mark.skipif(
@@ -91,6 +94,36 @@ def test_schedule_and_state_of_the_lean_optimizer_survive_saving(tmp_path):
     assert torch.equal(run(3, tmp_path / "state.pt", None), whole)
 
 
+def recipe(folder: Path, **sections) -> GrpoRecipe:
+    values = {"model": {"path": "sbr:mini"}, "data": {"root": str(folder)}, "output_dir": str(folder)}
+    return validate(GrpoRecipe, values | sections, "test")
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes", "train", "message"),
+    [
+        (DistributedType.FSDP, 2, {}, "configured for FSDP"),
+        (DistributedType.DEEPSPEED, 2, {}, "configured for DEEPSPEED"),
+        (DistributedType.MULTI_CPU, 2, {"weights": "bfloat16", "optimizer": "adamw_8bit"}, "keeps the copies equal"),
+        (DistributedType.MULTI_GPU, 3, {}, "3 processes cannot share evenly"),
+    ],
+)
+def test_launches_that_would_train_something_else_are_refused(tmp_path, monkeypatch, kind, processes, train, message):
+    launched = SimpleNamespace(distributed_type=kind, num_processes=processes)
+    monkeypatch.setattr(setup, "Accelerator", lambda **_: launched)
+    with pytest.raises(ConfigError, match=message):
+        make_accelerator(recipe(tmp_path, train=train))
+    monkeypatch.setattr(launched, "num_processes", 2)
+    monkeypatch.setattr(launched, "distributed_type", DistributedType.MULTI_GPU)
+    assert make_accelerator(recipe(tmp_path)) is launched
+
+
+def test_a_missing_torchao_is_named_before_anything_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(setup, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install \"seed-bench-r1\[lean\]\""):
+        make_accelerator(recipe(tmp_path, train={"optimizer": "adamw_8bit"}))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -100,7 +133,6 @@ def test_schedule_and_state_of_the_lean_optimizer_survive_saving(tmp_path):
     ],
 )
 def test_bfloat16_weights_are_refused_where_steps_would_be_lost(tmp_path, changes, message):
-    values = {"model": {"path": "sbr:mini"} | changes.get("model", {}), "data": {"root": str(tmp_path)}}
-    values |= {"output_dir": str(tmp_path)} | {name: part for name, part in changes.items() if name != "model"}
+    changes = changes | {"model": {"path": "sbr:mini"} | changes.get("model", {})}
     with pytest.raises(ConfigError, match=message):
-        make_accelerator(validate(GrpoRecipe, values, "test"))
+        make_accelerator(recipe(tmp_path, **changes))

@@ -94,6 +94,19 @@ def test_resume_names_every_key_that_differs(tmp_path, has_checkpoint):
     run_folder.check_start(make_recipe(tmp_path, learning_rate=1e-6, max_steps=10, save_every=3), resume=True)
 
 
+def test_a_run_begun_before_a_setting_existed_continues(tmp_path):
+    recipe = make_recipe(tmp_path)
+    run_folder.open_folder(recipe)
+    for file in (tmp_path / "recipe.json", make_checkpoint(recipe, 2) / run_folder.STATE):
+        saved = json.loads(file.read_text())
+        values = saved.get("recipe", saved)
+        del values["train"]["optimizer"], values["lora"]
+        file.write_text(json.dumps(saved))
+    run_folder.check_start(recipe, resume=True)
+    with pytest.raises(CheckpointError, match=r'train\.optimizer: "adamw" then, "adamw_8bit" now'):
+        run_folder.check_start(make_recipe(tmp_path, optimizer="adamw_8bit"), resume=True)
+
+
 def test_a_damaged_state_file_is_named(tmp_path):
     recipe = make_recipe(tmp_path)
     folder = make_checkpoint(recipe, 2)
