@@ -61,6 +61,11 @@ class DataConfig(Section):
     """Use only the first rows of the file (None: all)."""
     seed: int = 0
     """Seed of drawing three negatives and shuffling the options of a training row."""
+    cache: Literal["off", "read", "on"] = "read"
+    """Frames kept by `sbr data cache`.  read: use what is there; on: also keep what had to be decoded.  The frames are
+    the same."""
+    cache_dir: Path | None = None
+    """Where they are kept (None: <root>/.cache/sbr_frames)."""
 
 
 class FramesConfig(Section):

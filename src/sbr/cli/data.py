@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from sbr.cli.data_cache import Cache, cache
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -37,7 +39,8 @@ class Check:
 
 def run(arguments: list[str]) -> None:
     """Entry of `sbr data`; raises SystemExit(1) when the data root has a problem."""
-    check(tyro.extras.subcommand_cli_from_dict({"check": Check}, args=arguments, prog="sbr data"))
+    args = tyro.extras.subcommand_cli_from_dict({"check": Check, "cache": Cache}, args=arguments, prog="sbr data")
+    cache(args) if isinstance(args, Cache) else check(args)
 
 
 def check(args: Check) -> None:

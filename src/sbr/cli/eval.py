@@ -115,7 +115,7 @@ def values_of_run(run: Path) -> dict[str, Any]:
     trained = read_resolved(GrpoRecipe, file).model_dump(mode="json")
     return {
         "model": {"path": str(model), "dtype": trained["model"]["dtype"]},
-        "data": {"root": trained["data"]["root"]},
+        "data": {key: trained["data"][key] for key in ("root", "cache", "cache_dir")},
         "output_dir": str(run / "eval"),
         "frames": trained["frames"],
         "prompt": trained["prompt"],

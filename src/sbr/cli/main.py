@@ -23,7 +23,7 @@ class Verb:
 
 VERBS = {
     "demo": Verb("sbr.cli.demo", "build the miniature, evaluate the base, run GRPO, evaluate again, print the table"),
-    "data": Verb("sbr.cli.data", "check a data root: rows, media, answer letters"),
+    "data": Verb("sbr.cli.data", "check a data root: rows, media, answer letters; decode its clips once"),
     "mini": Verb("sbr.cli.mini", "build the miniature benchmark, or pretrain its base model"),
     "grpo": Verb("sbr.cli.grpo", "post-train a model with GRPO from a recipe"),
     "eval": Verb("sbr.cli.eval", "answer the benchmark's questions and print accuracy per level and domain"),
@@ -40,6 +40,7 @@ usage: sbr VERB [arguments]      (sbr VERB --help explains a verb)
 examples:
   sbr demo                                               the whole path on the miniature, in minutes on a CPU
   sbr data check data/SEED-Bench-R1                      is everything there?
+  sbr data cache data/SEED-Bench-R1                      decode every clip once; later runs read the frames
   sbr grpo recipes/qwen2vl_7b/grpo.toml --train.seed 1   the paper's run
   sbr eval --model runs/grpo/final --data data/SEED-Bench-R1 --out runs/grpo/eval
 """

@@ -15,6 +15,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,6 +36,7 @@ from sbr.errors import ConfigError, DataError
 from sbr.eval.folder import RECORDS, SUMMARY, fingerprint, open_folder, weight_files
 from sbr.eval.records import RecordFile, RecordKey
 from sbr.eval.summary import Summary, summarize, write_summary
+from sbr.frames.cache import FrameCache, open_cache
 from sbr.frames.load import load_frames
 from sbr.model.load import adapter_base, load_model, load_processor, resolve_model_path
 from sbr.model.lora import is_adapter
@@ -108,19 +110,20 @@ def sampling_of(config: EvalConfig) -> Sampling:
 
 
 def frames_ahead(
-    batches: Sequence[Batch], config: FramesConfig, factor: int
+    batches: Sequence[Batch], config: FramesConfig, factor: int, cache: FrameCache | None = None
 ) -> Generator[tuple[Batch, list[Frames]], None, None]:
-    """Every batch with its frames, decoded by a few threads up to two batches ahead.
+    """Every batch with its frames, decoded or read from `cache` by a few threads up to two batches ahead.
 
     Frames are decoded in the order they are needed; an error of one sample is raised when its batch is due.
     """
+    load = partial(load_frames, config=config, factor=factor, cache=cache)
     pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="frames")
     pending: deque[tuple[Batch, list[Future[Frames]]]] = deque()
     upcoming = iter(batches)
     try:
         while True:
             while len(pending) <= _BATCHES_AHEAD and (batch := next(upcoming, None)) is not None:
-                pending.append((batch, [pool.submit(load_frames, sample, config, factor) for sample in batch.samples]))
+                pending.append((batch, [pool.submit(load, sample) for sample in batch.samples]))
             if not pending:
                 return
             batch, futures = pending.popleft()
@@ -130,12 +133,13 @@ def frames_ahead(
 
 
 def _answer(batches: Sequence[Batch], recipe: EvalRecipe, records: RecordFile, total: int) -> None:
+    cache = open_cache(recipe.data)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     processor = load_processor(recipe.model.path)
     model = load_model(recipe.model, device).eval()
     encoder = PromptEncoder(processor, recipe.prompt)
     sampling = sampling_of(recipe.eval)
-    with _progress() as progress, closing(frames_ahead(batches, recipe.frames, encoder.size_factor)) as decoded:
+    with _progress() as progress, closing(frames_ahead(batches, recipe.frames, encoder.size_factor, cache)) as decoded:
         task = progress.add_task("", total=total, completed=len(records.done), accuracy="")
         for batch, frames in decoded:
             _show(progress, task, batch.level, records)

@@ -1,8 +1,9 @@
-"""Sample -> Frames: decode, sample and resize as the official code does."""
+"""Sample -> Frames: decode, sample and resize as the official code does, or read what was made so before."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,23 +12,55 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as vision
 
 from sbr.config import FramesConfig
+from sbr.frames.cache import FrameCache
+from sbr.frames.cache_entry import Pictures
 from sbr.frames.decode import decode_image, decode_video
 from sbr.frames.sampling import SIZE_FACTOR, frame_indices, resized_size
 from sbr.types import Frames, Sample
 
 
-def load_frames(sample: Sample, config: FramesConfig, factor: int = SIZE_FACTOR, threads: int = 1) -> Frames:
+def load_frames(
+    sample: Sample,
+    config: FramesConfig,
+    factor: int = SIZE_FACTOR,
+    threads: int = 1,
+    cache: FrameCache | None = None,
+) -> Frames:
     """The pictures of one sample, uint8 RGB at `resized_size(config, factor)`; `threads` of the video decoder.
 
-    Raises MediaError, naming the file, for a medium that is missing, damaged or too short.
+    They are the same with and without a `cache`.  Raises MediaError, naming the file, for a medium that is missing,
+    damaged or too short.
     """
     size = resized_size(config, factor)
-    image_HWC = resize_image(decode_image(sample.image), size)
+    image = load_image(sample.image, size, cache)
     if sample.video is None:
-        return Frames(video_THWC=None, image_HWC=image_HWC, indices=(), fps=None, total=0)
-    clip = decode_video(sample.video, partial(frame_indices, config=config), threads)
-    video_THWC = resize_video(clip.frames_THWC, size)
-    return Frames(video_THWC=video_THWC, image_HWC=image_HWC, indices=clip.indices, fps=clip.fps, total=clip.total)
+        return Frames(video_THWC=None, image_HWC=image.pixels, indices=(), fps=None, total=0)
+    video = load_video(sample.video, config, size, threads, cache)
+    return Frames(video.pixels, image.pixels, video.indices, video.fps, video.total)
+
+
+def load_video(
+    file: Path, config: FramesConfig, size: tuple[int, int], threads: int = 1, cache: FrameCache | None = None
+) -> Pictures:
+    """Frames of a clip by the rule of `config`, uint8 (T, *size, 3).  MediaError as `load_frames`."""
+
+    def decode() -> Pictures:
+        clip = decode_video(file, partial(frame_indices, config=config), threads)
+        return Pictures(resize_video(clip.frames_THWC, size), clip.indices, clip.fps, clip.total)
+
+    if cache is None:
+        return decode()
+    sampling = config.model_dump(exclude={"height", "width"})  # of the size counts what it was rounded to
+    return cache.load(file, {"kind": "video", "size": list(size), **sampling}, decode)
+
+
+def load_image(file: Path, size: tuple[int, int], cache: FrameCache | None = None) -> Pictures:
+    """A picture, uint8 (*size, 3).  MediaError as `load_frames`."""
+
+    def decode() -> Pictures:
+        return Pictures(resize_image(decode_image(file), size))
+
+    return decode() if cache is None else cache.load(file, {"kind": "image", "size": list(size)}, decode)
 
 
 def resize_video(frames_THWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:

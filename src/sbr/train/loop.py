@@ -23,6 +23,7 @@ from sbr.algo.select import Algorithm, select
 from sbr.config import GrpoRecipe
 from sbr.data.benchmark import load_training_samples
 from sbr.errors import ConfigError
+from sbr.frames.cache import FrameCache, open_cache
 from sbr.prompt.encode import PromptEncoder
 from sbr.train import journal, run_folder
 from sbr.train.checkpoint import save_checkpoint, save_final
@@ -64,6 +65,7 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     run_folder.check_start(recipe, resume)
     samples = load_training_samples(recipe.data.root, recipe.data.train_file, recipe.data.seed, recipe.data.limit)
     total = total_steps(len(samples), recipe.train)
+    cache = open_cache(recipe.data)
     accelerator = make_accelerator(recipe)
     newest = run_folder.newest_checkpoint(recipe.output_dir)
     done = run_folder.step_of(newest) if newest else 0
@@ -81,13 +83,19 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     accelerator.init_trackers("sbr", config={"recipe": recipe.model_dump_json()})
     if watcher and accelerator.is_main_process:
         watcher.began(done, total)
-    _run_steps(recipe, trainer, samples, done, total, watcher)
+    _run_steps(recipe, trainer, samples, cache, done, total, watcher)
     save_final(recipe, accelerator, trainer.model, trainer.processor)
     accelerator.end_training()
 
 
 def _run_steps(
-    recipe: GrpoRecipe, trainer: Trainer, samples: Sequence[Sample], done: int, total: int, watcher: Watcher | None
+    recipe: GrpoRecipe,
+    trainer: Trainer,
+    samples: Sequence[Sample],
+    cache: FrameCache | None,
+    done: int,
+    total: int,
+    watcher: Watcher | None,
 ) -> None:
     accelerator = trainer.accelerator
     algorithm = select(recipe.algo)
@@ -97,7 +105,7 @@ def _run_steps(
         for step in range(done + 1, total + 1)
     }
     known: frozenset[str] = frozenset()
-    with FramePrefetcher(recipe.frames, encoder.size_factor) as ahead:
+    with FramePrefetcher(recipe.frames, encoder.size_factor, cache) as ahead:
         ahead.request([slot.sample for slot in schedule.get(done + 1, ())])
         for step, slots in schedule.items():
             clock = Stopwatch(accelerator.device)

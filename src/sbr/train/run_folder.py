@@ -28,7 +28,10 @@ FINAL = "final"
 STATE = Path("training_state") / "state.json"
 
 MAY_CHANGE = frozenset(
-    {"output_dir", "log.trackers", "log.completions_every", "train.save_every", "train.keep_checkpoints"}
+    {
+        *("output_dir", "log.trackers", "log.completions_every", "train.save_every", "train.keep_checkpoints"),
+        *("data.cache", "data.cache_dir"),
+    }
 )
 """Keys that may differ when a run is resumed: they change what is written, not what is learned."""
 

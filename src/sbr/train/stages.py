@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import torch
 
 from sbr.config import FramesConfig, RewardConfig, RolloutConfig
+from sbr.frames.cache import FrameCache
 from sbr.frames.load import load_frames
 from sbr.prompt.encode import PromptEncoder
 from sbr.reward.health import health
@@ -27,13 +29,12 @@ from sbr.types import Frames, Prompt, RolloutGroup, Sample, Score
 class FramePrefetcher:
     """Decodes the videos of the next step in threads while the current step computes.
 
-    Sizes are multiples of `factor` pixels (`PromptEncoder.size_factor`).  At most two steps of frames are held in
-    memory.  A video that cannot be read raises its MediaError from `take`.
+    Sizes are multiples of `factor` pixels (`PromptEncoder.size_factor`).  What lies in `cache` is read instead.  At
+    most two steps of frames are held in memory.  A video that cannot be read raises its MediaError from `take`.
     """
 
-    def __init__(self, config: FramesConfig, factor: int) -> None:
-        self._config = config
-        self._factor = factor
+    def __init__(self, config: FramesConfig, factor: int, cache: FrameCache | None = None) -> None:
+        self._load = partial(load_frames, config=config, factor=factor, cache=cache)
         self._threads = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="frames")
         self._waiting: list[Future[Frames]] = []
 
@@ -45,7 +46,7 @@ class FramePrefetcher:
 
     def request(self, samples: Sequence[Sample]) -> None:
         """Start decoding; the next `take` returns these frames."""
-        self._waiting = [self._threads.submit(load_frames, sample, self._config, self._factor) for sample in samples]
+        self._waiting = [self._threads.submit(self._load, sample) for sample in samples]
 
     def take(self) -> list[Frames]:
         """Wait for the requested frames and return them in order."""

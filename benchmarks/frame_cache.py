@@ -1,0 +1,165 @@
+"""Reading a sample from the frame cache against decoding it: a clip of 30 s at 720p and its image.
+
+    python benchmarks/frame_cache.py                                        # 2 minutes, most of them writing the clip
+    python benchmarks/frame_cache.py --seconds 2 --runs 1 --out /tmp/frame_cache.json
+
+The clip is written here by PyAV: a textured picture that pans and zooms, with noise, H.264 at crf 23.  Both sides are
+`load_frames` with the official settings (16 frames and an image of 252 x 252), alternating; medians of all runs.
+`cold`: the entries are dropped from the page cache before every reading (Linux; the disk may have caches of its own).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+import tyro
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from sbr.config import FramesConfig
+from sbr.frames.cache import FrameCache
+from sbr.frames.load import load_frames
+from sbr.types import Frames, Sample
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Args:
+    seconds: int = 30
+    width: int = 1280
+    height: int = 720
+    rate: int = 30
+    """Frames a second of the clip."""
+    runs: int = 7
+    out: Path = ROOT / "benchmarks" / "results" / "frame_cache.json"
+
+
+def main(args: Args) -> None:
+    torch.set_num_threads(1)  # as in the benchmark of training: the frames come from threads beside the model
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        sample = write_sample(root, args)
+        seconds, sizes = measure(root, sample, args.runs)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    ratios = {name: medians["decode"] / medians[name] for name in medians if name != "decode"}
+    result = {
+        "settings": {name: value for name, value in asdict(args).items() if name != "out"},
+        "versions": {name: version(name) for name in ("av", "pillow", "torch", "torchvision", "seed-bench-r1")},
+        "machine": {"system": platform.machine(), "cores": os.cpu_count()},
+        "bytes": sizes,
+        "seconds": seconds,
+        "median_seconds": medians,
+        "decode_over": ratios,
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    table = Table("", "median ms", "decoding, 1 thread / this")
+    for name, value in medians.items():
+        table.add_row(name, f"{1000 * value:.1f}", f"{medians['decode'] / value:.1f}")
+    console = Console()
+    console.print(table)
+    console.print(f"clip {sizes['clip'] / 1e6:.1f} MB, entries {sizes['entries'] / 1e6:.1f} MB; raw times: {args.out}")
+
+
+def measure(root: Path, sample: Sample, runs: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Seconds of every way to get the same frames; checks that they are the same."""
+    config, folder = FramesConfig(), root / "cache"
+    plain = load_frames(sample, config)
+    require_equal(load_frames(sample, config, cache=FrameCache(root, folder, writes=True)), plain)
+    cache = FrameCache(root, folder, writes=False)
+    entries = [file for file in folder.rglob("*.frames")]
+    ways: dict[str, Callable[[], Frames]] = {
+        "decode": lambda: load_frames(sample, config),
+        "decode, all cores": lambda: load_frames(sample, config, threads=0),
+        "cache": lambda: load_frames(sample, config, cache=cache),
+        "cache, cold": lambda: load_frames(sample, config, cache=cache),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(runs):
+        for name, load in ways.items():
+            if name == "cache, cold":
+                drop(entries)
+            start = time.perf_counter()
+            found = load()
+            seconds[name].append(time.perf_counter() - start)
+            require_equal(found, plain)
+    if cache.counts.hits != 4 * runs:
+        raise RuntimeError(f"{cache.counts.hits} hits, expected {4 * runs}: the frames were not read from the cache")
+    sizes = {"clip": sample.video.stat().st_size if sample.video else 0, "image": sample.image.stat().st_size}
+    return seconds, sizes | {"entries": sum(file.stat().st_size for file in entries)}
+
+
+def require_equal(found: Frames, plain: Frames) -> None:
+    same = np.array_equal(found.image_HWC, plain.image_HWC) and found.indices == plain.indices
+    if found.video_THWC is None or plain.video_THWC is None or not same:
+        raise RuntimeError("the frames differ")
+    if not np.array_equal(found.video_THWC, plain.video_THWC):
+        raise RuntimeError("the frames differ")
+
+
+def drop(files: list[Path]) -> None:
+    """Out of the page cache, so that the next reading goes to the disk."""
+    for file in files:
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def write_sample(root: Path, args: Args) -> Sample:
+    """A clip and the picture after it."""
+    draw = np.random.default_rng(0)
+    texture = Image.fromarray(draw.integers(0, 256, (args.height // 8, args.width // 8, 3), dtype=np.uint8))
+    scene = texture.resize((2 * args.width, 2 * args.height), Image.Resampling.BICUBIC)
+    noise = draw.normal(0, 4, (8, args.height, args.width, 3))
+    frames = args.seconds * args.rate
+    video, image = root / "clip.mp4", root / "now.png"
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(args.rate), options={"crf": "23", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = args.width, args.height, "yuv420p"
+        picture = np.empty(0)
+        for i in range(frames + 1):
+            zoom, turn = 1 + 0.5 * np.sin(i / 45), i / 60
+            size = (args.width / zoom, args.height / zoom)
+            left = (scene.width - size[0]) * (0.5 + 0.4 * np.sin(turn))
+            top = (scene.height - size[1]) * (0.5 + 0.4 * np.cos(0.7 * turn))
+            left, top = max(0.0, left), max(0.0, top)
+            box = (left, top, min(scene.width, left + size[0]), min(scene.height, top + size[1]))
+            view = scene.resize((args.width, args.height), Image.Resampling.BILINEAR, box=box)
+            picture = np.clip(np.asarray(view) + noise[i % len(noise)], 0, 255).astype(np.uint8)
+            if i < frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    Image.fromarray(picture).save(image)
+    return Sample(
+        sample_id="0",
+        split="train",
+        domain="Daily life",
+        scenario=None,
+        video_source="-",
+        video_id="-",
+        video=video,
+        image=image,
+        task_goal="-",
+        question="-",
+        options=("a", "b", "c", "d"),
+        gold="A",
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__))
