@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,8 +40,11 @@ class Check:
 
 def run(arguments: list[str]) -> None:
     """Entry of `sbr data`; raises SystemExit(1) when the data root has a problem."""
-    args = tyro.extras.subcommand_cli_from_dict({"check": Check, "cache": Cache}, args=arguments, prog="sbr data")
-    cache(args) if isinstance(args, Cache) else check(args)
+    if arguments[:1] == ["cache"]:  # by itself, since tyro drops the examples of subcommands
+        cache(tyro.cli(Cache, args=arguments[1:], prog="sbr data cache", description=inspect.getdoc(Cache)))
+        return
+    subcommands: dict[str, Any] = {"check": Check, "cache": Cache}
+    check(tyro.extras.subcommand_cli_from_dict(subcommands, args=arguments, prog="sbr data"))
 
 
 def check(args: Check) -> None:
