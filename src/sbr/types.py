@@ -176,3 +176,6 @@ class EvalRecord:
     completion_tokens: int
     truncated: bool
     seconds: float
+    video_id: str | None = None
+    """Name of the uncut video; comparisons resample whole videos.  None in records older than this field."""
+    scenario: str | None = None

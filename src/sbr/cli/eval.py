@@ -66,15 +66,15 @@ def run(arguments: list[str]) -> None:
 
     from sbr.eval.folder import RECORDS, SUMMARY, TABLE
     from sbr.eval.runner import evaluate
-    from sbr.report.tables import rich_table, run_table, write_markdown
+    from sbr.report.tables import rich_table, run_tables, write_markdown
 
     transformers.utils.logging.disable_progress_bar()
     summary = evaluate(recipe)
-    name = recipe.model.path
-    table = run_table(name, summary)
-    write_markdown([table], recipe.output_dir / TABLE)
+    tables = run_tables(recipe.model.path, summary)
+    write_markdown(tables, recipe.output_dir / TABLE)
     console = Console()
-    console.print(rich_table(table))
+    for table in tables:
+        console.print(rich_table(table))
     console.print(f"In {recipe.output_dir}: {RECORDS} (every answer), {SUMMARY}, {TABLE}, recipe.json", markup=False)
 
 

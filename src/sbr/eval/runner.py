@@ -182,6 +182,8 @@ def _record(
         completion_tokens=len(completion.token_ids),
         truncated=completion.truncated,
         seconds=seconds,
+        video_id=sample.video_id,
+        scenario=sample.scenario,
     )
 
 
