@@ -19,7 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sbr.errors import ConfigError
 
-Level = Literal["L1", "L2", "L3"]
+Source = Literal["seed_bench_r1", "egoplan", "egoplan2", "longvideobench"]
+Level = Literal["L1", "L2", "L3", "val"]
+"""Levels of all sources; which source has which: sbr.data.sources."""
 Rule = Literal["official", "care", "strict"]
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -55,8 +57,14 @@ class LoraConfig(Section):
 
 class DataConfig(Section):
     root: Path
-    """Folder that holds annotations/, videos/ and images/."""
+    """Folder of the data, laid out as its source asks for (docs/formats.md)."""
+    source: Source = "seed_bench_r1"
+    """Whose files lie in `root`: the SEED-Bench-R1 release (L1, L2, L3), EgoPlan-Bench (L1, L2), EgoPlan-Bench2 (L3) or
+    LongVideoBench (val)."""
     train_file: str = "training_6k.jsonl"
+    """Of EgoPlan-Bench: EgoPlan_IT.json."""
+    subtitles: bool = False
+    """LongVideoBench only: show the frames as single pictures, twice the tokens, with the subtitles between them."""
     limit: int | None = Field(default=None, ge=1)
     """Use only the first rows of the file (None: all)."""
     seed: int = 0
@@ -143,7 +151,8 @@ class LogConfig(Section):
 
 
 class EvalConfig(Section):
-    levels: tuple[Level, ...] = ("L1", "L2", "L3")
+    levels: tuple[Level, ...] = ()
+    """Which levels, in which order (none named: all of data.source)."""
     protocol: Literal["greedy", "paper"] = "greedy"
     """greedy: one answer by argmax.  paper: sampled at temperature 1 (official infer.py), `samples` times."""
     samples: int = Field(default=1, ge=1)

@@ -253,7 +253,7 @@ def test_records_of_other_questions_are_refused(tiny_model_dir, data_root, finis
     [
         ({"samples": 3}, "greedy protocol"),
         ({"levels": ("L1", "L1")}, "every level once"),
-        ({"levels": ()}, "at least one"),
+        ({"levels": ("val",)}, "names val, and seed_bench_r1 has L1, L2, L3"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(values, message, tiny_model_dir, data_root, tmp_path):

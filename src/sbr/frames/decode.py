@@ -28,6 +28,7 @@ from PIL import Image, ImageOps
 
 from sbr.errors import MediaError
 from sbr.frames.content import describe, remedy, require_file
+from sbr.types import VideoRange
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +44,19 @@ LATE = 0.5
 Image.init()  # registers the readers: Image.open(formats=...) knows only those registered before
 
 Choose = Callable[[int, float], tuple[int, ...]]
-"""(frames in the file, frame rate) -> ascending indices of the frames to keep."""
+"""(frames in the clip, frame rate) -> ascending indices of the frames to keep."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """Frames of a video file at its own size (uint8, RGB, upright)."""
+    """Frames of a clip at its own size (uint8, RGB, upright)."""
 
     frames_THWC: np.ndarray
     indices: tuple[int, ...]
+    """Counted from the first frame of the clip."""
     fps: float
     total: int
-    """Frames that can be decoded."""
+    """Frames of the clip; of a whole file, those that can be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,36 @@ def decode_video(file: Path, choose: Choose, threads: int = 1) -> Clip:
         logger.info("%s: %d frames expected from the container, %d decoded; reading again", file, expected, total)
         indices = _choose(file, choose, total, facts.fps)
         pictures, _ = _decode(file, indices, facts, threads)
+    return Clip(stack_frames(pictures, f"video {file}"), indices, facts.fps, total)
+
+
+def decode_range(clip: VideoRange, choose: Choose, threads: int = 1) -> Clip:
+    """As `decode_video` of the clip that `clip` would be if it had been cut out: `choose` gets its length.
+
+    Decodes from the first frame of the file to the last one that is wanted; what comes behind it is not looked at.
+    Raises MediaError as `decode_video`, and when the file ends before `clip.last` is reached.
+    """
+    require_file(clip.file, "video")
+    facts = _inspect(clip.file)
+    total = clip.last - clip.first + 1
+    indices = _choose(clip.file, choose, total, facts.fps)
+    wanted = tuple(clip.first + index for index in indices)
+    pictures, count = _decode(clip.file, wanted, facts, threads, stop=wanted[-1] + 1)
+    if len(pictures) < len(wanted):
+        raise MediaError(
+            f"video {clip.file} has {count} frames, and frames {clip.first} to {clip.last} are asked for (counted from "
+            "0). Compare it with the recording that the annotations speak of: another version has another frame rate "
+            "or length."
+        )
+    return Clip(stack_frames(pictures, f"video {clip.file}"), indices, facts.fps, total)
+
+
+def stack_frames(pictures: list[np.ndarray], name: str) -> np.ndarray:
+    """(T, H, W, 3); MediaError, beginning with `name`, if the pictures are not all of one size."""
     if len({picture.shape for picture in pictures}) > 1:
         sizes = ", ".join(sorted({f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures}))
-        raise MediaError(f"video {file}: the frame size changes ({sizes}); re-encode the clip at one size.")
-    return Clip(np.stack(pictures), indices, facts.fps, total)
+        raise MediaError(f"{name}: the frame size changes ({sizes}); re-encode the clip at one size.")
+    return np.stack(pictures)
 
 
 def decode_image(file: Path) -> Image.Image:
@@ -173,8 +201,10 @@ def _choose(file: Path, choose: Choose, total: int, fps: float) -> tuple[int, ..
         raise MediaError(f"video {file}: {error}.") from None
 
 
-def _decode(file: Path, wanted: tuple[int, ...], facts: _Facts, threads: int) -> tuple[list[np.ndarray], int]:
-    """The wanted frames and the number of all frames, in one pass from the first to the last."""
+def _decode(
+    file: Path, wanted: tuple[int, ...], facts: _Facts, threads: int, stop: int | None = None
+) -> tuple[list[np.ndarray], int]:
+    """The wanted frames and the number of frames seen, in one pass from the first to the last, or up to `stop`."""
     keep = set(wanted)
     pictures: list[np.ndarray] = []
     count = packets = 0
@@ -196,6 +226,8 @@ def _decode(file: Path, wanted: tuple[int, ...], facts: _Facts, threads: int) ->
                         pictures.append(_rgb(frame))
                     count += 1
                     last = frame.time
+                    if count == stop:
+                        return pictures, count
         except FFmpegError as error:
             raise _damaged(file, f"{error.strerror}, after frame {count} of {facts.frames}") from None
         if packets < facts.indexed:

@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as vision
 
 from sbr.config import FramesConfig
-from sbr.frames.decode import decode_image, decode_video
+from sbr.frames.clips import picture_of, read_clip
 from sbr.frames.sampling import SIZE_FACTOR, frame_indices, resized_size
 from sbr.types import Frames, Sample
 
@@ -22,10 +22,10 @@ def load_frames(sample: Sample, config: FramesConfig, factor: int = SIZE_FACTOR,
     Raises MediaError, naming the file, for a medium that is missing, damaged or too short.
     """
     size = resized_size(config, factor)
-    image_HWC = resize_image(decode_image(sample.image), size)
+    image_HWC = None if sample.image is None else resize_image(picture_of(sample.image, threads), size)
     if sample.video is None:
         return Frames(video_THWC=None, image_HWC=image_HWC, indices=(), fps=None, total=0)
-    clip = decode_video(sample.video, partial(frame_indices, config=config), threads)
+    clip = read_clip(sample.video, partial(frame_indices, config=config), threads)
     video_THWC = resize_video(clip.frames_THWC, size)
     return Frames(video_THWC=video_THWC, image_HWC=image_HWC, indices=clip.indices, fps=clip.fps, total=clip.total)
 

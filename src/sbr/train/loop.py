@@ -21,7 +21,7 @@ from accelerate.utils import gather_object
 
 from sbr.algo.select import Algorithm, select
 from sbr.config import GrpoRecipe
-from sbr.data.benchmark import load_training_samples
+from sbr.data.sources import load_training
 from sbr.errors import ConfigError
 from sbr.prompt.encode import PromptEncoder
 from sbr.train import journal, run_folder
@@ -62,7 +62,7 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
             "prompt, so a group of one has no signal; set it to 2 or more (the paper uses 8)"
         )
     run_folder.check_start(recipe, resume)
-    samples = load_training_samples(recipe.data.root, recipe.data.train_file, recipe.data.seed, recipe.data.limit)
+    samples = load_training(recipe.data)
     total = total_steps(len(samples), recipe.train)
     accelerator = make_accelerator(recipe)
     newest = run_folder.newest_checkpoint(recipe.output_dir)
