@@ -5,8 +5,8 @@ All intervals are two-sided and of 95 % unless told otherwise.  Sources:
 [N1] R. G. Newcombe 1998, Statist. Med. 17, 873-890, method 10: difference of two independent proportions.
 [N2] R. G. Newcombe 1998, Statist. Med. 17, 2635-2650, method 10: difference of two paired proportions.
 [M]  Q. McNemar 1947, Psychometrika 12, 153-157, in its exact form: binomial test on the discordant pairs.
-[D]  A. C. Davison, D. V. Hinkley 1997, Bootstrap Methods and their Application: clusters resampled whole (section 3.8),
-     p-value that counts the observed value (chapter 4).
+[D]  A. C. Davison, D. V. Hinkley 1997, Bootstrap Methods and their Application: clusters resampled whole,
+     p-value that counts the observed value.
 [K]  E. L. Korn, B. I. Graubard 1998, Survey Methodology 24, 193-201: binomial intervals with the effective sample size.
 """
 
