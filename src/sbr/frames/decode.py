@@ -60,6 +60,17 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """What can be said about a video without decoding all of it; `frames` is a first guess, see above."""
+
+    frames: int
+    fps: float
+    width: int
+    """Pixels of a stored frame, before any rotation flag."""
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Facts:
     """What a container says about its video before anything is decoded."""
 
@@ -118,6 +129,43 @@ def stack_frames(pictures: list[np.ndarray], name: str) -> np.ndarray:
         sizes = ", ".join(sorted({f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures}))
         raise MediaError(f"{name}: the frame size changes ({sizes}); re-encode the clip at one size.")
     return np.stack(pictures)
+
+
+def probe_video(file: Path) -> VideoFacts:
+    """Read every packet of `file` and decode its key frames only: far cheaper than all frames, and it finds files that
+    are no video, cut short, not wholly there or without a decoder.  Damage between key frames needs `decode_video`.
+
+    Raises MediaError as `decode_video` does.
+    """
+    require_file(file, "video")
+    facts = _inspect(file)
+    packets = pictures = 0
+    last: float | None = None
+    with _open(file) as container:
+        stream = _stream(container, file)
+        codec = stream.codec_context
+        codec.thread_count, codec.skip_frame = 1, "NONKEY"
+        try:
+            for packet in container.demux(stream):
+                if packet.is_corrupt:
+                    raise _damaged(file, f"packet {packets} of {facts.frames} is cut short or damaged")
+                packets += packet.size > 0
+                if packet.pts is not None:
+                    time = float(packet.pts * packet.time_base)
+                    last = time if last is None else max(last, time)
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        raise _damaged(file, f"the key frame at packet {packets} cannot be decoded whole")
+                    pictures += 1
+        except FFmpegError as error:
+            raise _damaged(file, f"{error.strerror}, at packet {packets} of {facts.frames}") from None
+        if packets < facts.indexed:
+            raise _damaged(file, f"its index promises {facts.indexed} packets and {packets} are there")
+        _refuse_early_end(file, stream, last)
+        size = codec.width, codec.height
+    # A file without key frames (periodic intra refresh), or of a frame or two: only decoding tells.
+    frames = facts.frames if pictures and facts.frames > 1 else _decode(file, (), facts, 1)[1]
+    return VideoFacts(frames, facts.fps, *size)
 
 
 def decode_image(file: Path) -> Image.Image:
