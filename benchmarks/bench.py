@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import report
 import torch
@@ -21,9 +21,8 @@ from schedules import SCHEDULES, Learner, make_learner, step
 from sbr.types import Prompt
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("out", "docs", "plot_only")
 
-Section = Literal["check", "steps", "trl", "evaluation", "growth", "gemm", "memory", "curves"]
+Section = Literal["check", "steps", "trl", "evaluation", "growth", "gemm", "profile", "memory", "curves"]
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,14 @@ class Args:
     curve_tokens: tuple[int, ...] = (32, 64, 128, 256, 512)
     curve_runs: int = 1
     curve_limit: int = 256
-    """Baselines are measured while group size x frames is at most this: they need the memory of every row."""
-    sections: tuple[Section, ...] = ("check", "steps", "trl", "evaluation", "growth", "gemm", "memory", "curves")
+    """The baseline is measured while group size x frames is at most this (it needs the memory of every row), and while
+    the completion has at most this many tokens (it needs minutes)."""
+    sections: tuple[Section, ...] = get_args(Section)
     out: Path = ROOT / "benchmarks" / "results" / "grpo_step.json"
     docs: Path | None = None
     """Folder whose performance.md and img/ receive tables and pictures (default: docs/ if `out` is)."""
+    add: bool = False
+    """Keep what else an existing `out` holds: other sections, and steps of other sizes and lengths."""
     plot_only: bool = False
     """Measure nothing; write tables and pictures again from `out`."""
 
@@ -74,12 +76,19 @@ class Bench:
         self.result: dict[str, Any] = {
             "ratios": {},
             "settings": {
-                name: value for name, value in asdict(args).items() if name not in ("out", "docs", "plot_only")
+                name: value for name, value in asdict(args).items() if name not in ("out", "docs", "plot_only", "add")
             },
             "seeds": {"weights": 0, "pictures": 0, "completions_of_checks": 1, "rollouts": 0},
             "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
             "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
         }
+        if args.add:
+            before = json.loads(args.out.read_text(encoding="utf-8"))
+            same = before["settings"].keys() - {"sections", "sizes", "tokens", "runs", "large_runs"}
+            now = json.loads(json.dumps(self.result["settings"]))
+            if changed := [name for name in same if before["settings"][name] != now[name]]:
+                raise SystemExit(f"{args.out} was measured with other settings: {', '.join(changed)}")
+            self.result |= before
 
     def learners(self, size: str) -> dict[str, Learner]:
         """One learner a schedule; the two baselines share theirs.  Only one size is held at a time."""

@@ -29,7 +29,7 @@ from typing import Any, Literal
 import torch
 import tyro
 from accelerate import Accelerator
-from geometry import SIZES, forbid_special_tokens, make_model, make_processor, make_prompt
+from geometry import SAMPLE, SIZES, forbid_special_tokens, make_model, make_processor, make_prompt
 from rates import FlopCount
 from rich.console import Console
 from rich.table import Table
@@ -194,8 +194,7 @@ def step(args: Args, trainer: Trainer, prompts: Sequence[Prompt], microbatch: in
     if any(len(completion.token_ids) != args.tokens for group in completions for completion in group):
         raise AssertionError("a completion ended early; the stages would not have the same work")
     seconds["rollout"] = _now() - start
-    # The question a prompt was made from plays no part in these stages.
-    groups = [RolloutGroup(None, *pair) for pair in zip(prompts, completions, strict=True)]  # type: ignore[arg-type]
+    groups = [RolloutGroup(SAMPLE, *pair) for pair in zip(prompts, completions, strict=True)]
     start = _now()
     batches = make_microbatches(trainer, algorithm, groups, algorithm.advantages(rewards_PG), microbatch, updates=1)
     seconds["reference"] = _now() - start

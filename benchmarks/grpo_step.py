@@ -1,6 +1,6 @@
 """How fast a GRPO step is: ours, the official trainer's schedule, TRL and plain transformers, side by side.
 
-The full run (over an hour on 2 cores) writes benchmarks/results/grpo_step.json, the pictures and the tables of
+The full run (about an hour on 2 cores) writes benchmarks/results/grpo_step.json, the pictures and the tables of
 docs/performance.md:
 
     python benchmarks/grpo_step.py

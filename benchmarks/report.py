@@ -118,6 +118,11 @@ def markdown(result: Mapping[str, Any]) -> str:
         theirs, ours = (median(entry["seconds"][name]) for name in ("official", "ours"))
         title = f"{entry['questions']} evaluation questions, answers of {entry['tokens']} tokens, one at a time"
         more.append((title, f"{theirs:.2f} s / {ours:.2f} s = {theirs / ours:.1f}"))
+    if "profile" in result:
+        seconds = result["profile"]["seconds"]
+        total = sum(seconds.values())
+        shares = ", ".join(f"{kind} {value / total:.0%}" for kind, value in seconds.items())
+        more.append((f"where our training pass spends its time ({_setting(result['profile'])})", shares))
     if "check" in result:
         flops = {name: count / 1e9 for name, count in result["check"]["training_pass_flops"].items()}
         for name, title in (("repeated", "plain transformers"), ("official", "official schedule")):

@@ -14,6 +14,14 @@ from geometry import SIZES, make_image_prompt
 from memory import Pass, measured
 from rates import FlopCount, gemm_rate
 from schedules import SCHEDULES, answer_official, answer_ours, reference_pass, training_pass
+from torch.profiler import ProfilerActivity
+from torch.profiler import profile as torch_profile
+
+KINDS = {
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::_linear"),
+    "attention": ("scaled_dot_product",),
+}
+"""Operators by parts of their names."""
 
 LARGEST_DIFFERENCE = 1e-4
 """Of a log-probability or (relative) the gradient between ours and a baseline; the run stops above it."""
@@ -51,7 +59,9 @@ def check(bench: Bench) -> dict[str, Any]:
 
 
 def steps(bench: Bench) -> list[dict[str, Any]]:
-    args, prompt, found = bench.args, bench.prompt(), []
+    args, prompt = bench.args, bench.prompt()
+    asked = {(size, tokens) for size in args.sizes for tokens in args.tokens}
+    found = [entry for entry in bench.result.get("steps", ()) if (entry["size"], entry["tokens"]) not in asked]
     for size in args.sizes:
         runs = args.runs if size == args.sizes[0] else args.large_runs
         for tokens in args.tokens:
@@ -59,6 +69,7 @@ def steps(bench: Bench) -> list[dict[str, Any]]:
             found.append(
                 bench.about(size, prompt, tokens) | {"seconds": seconds, "ratios": report.step_ratios(seconds)}
             )
+            found.sort(key=lambda entry: (entry["parameters"], entry["tokens"]))
             bench.result["steps"] = found
             bench.save()
     return found
@@ -140,6 +151,24 @@ def gemm(bench: Bench) -> dict[str, Any]:
     return about | {"flops": flops, "seconds": seconds, "flops_per_second": rates}
 
 
+def profile(bench: Bench) -> dict[str, Any]:
+    """Where the time of our training pass goes: seconds by kind of operator, as torch's profiler counts them."""
+    args, prompt = bench.args, bench.prompt()
+    learner = bench.learners(args.sizes[0])["ours"]
+    completions_GL = _completions(args.group_size, args.tokens[0])
+    reference_GL = reference_pass(learner, prompt, completions_GL)
+    training_pass(learner, prompt, completions_GL, reference_GL)  # warm
+    learner.optimizer.zero_grad(set_to_none=True)
+    with torch_profile(activities=[ProfilerActivity.CPU]) as found:
+        training_pass(learner, prompt, completions_GL, reference_GL)
+    learner.optimizer.zero_grad(set_to_none=True)
+    seconds = dict.fromkeys((*KINDS, "everything else"), 0.0)
+    for event in found.key_averages():
+        kind = next((kind for kind, parts in KINDS.items() if any(part in event.key for part in parts)), None)
+        seconds[kind or "everything else"] += event.self_cpu_time_total / 1e6
+    return bench.about(args.sizes[0], prompt, args.tokens[0]) | {"seconds": seconds}
+
+
 def memory(bench: Bench) -> dict[str, Any]:
     """Bytes of a training pass, each schedule in its own process."""
     args, found = bench.args, {}
@@ -160,8 +189,8 @@ def curves(bench: Bench) -> dict[str, list[dict[str, Any]]]:
         found[axis] = []
         for value in values:
             at = base | {axis: value}
-            affordable = at["group_size"] * at["frames"] <= args.curve_limit
-            names = tuple(SCHEDULES) if affordable else ("ours",)
+            affordable = max(at["group_size"] * at["frames"], at["tokens"]) <= args.curve_limit
+            names = ("ours", "official") if affordable else ("ours",)
             shape = (bench.prompt(at["frames"]), at["group_size"], at["tokens"], args.curve_runs)
             found[axis].append({"value": value, "seconds": bench.steps(names, args.sizes[0], *shape)})
             bench.result["curves"] = found
@@ -181,5 +210,5 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 SECTIONS: dict[str, Callable[[Bench], Any]] = {
-    section.__name__: section for section in (check, steps, trl, evaluation, growth, gemm, memory, curves)
+    section.__name__: section for section in (check, steps, trl, evaluation, growth, gemm, profile, memory, curves)
 }

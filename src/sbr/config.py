@@ -19,7 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sbr.errors import ConfigError
 
-Level = Literal["L1", "L2", "L3"]
+Source = Literal["seed_bench_r1", "egoplan", "egoplan2", "longvideobench"]
+Level = Literal["L1", "L2", "L3", "val"]
+"""Levels of all sources; which source has which: sbr.data.sources."""
 Rule = Literal["official", "care", "strict"]
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -55,15 +57,21 @@ class LoraConfig(Section):
 
 class DataConfig(Section):
     root: Path
-    """Folder that holds annotations/, videos/ and images/."""
+    """Folder of the data, laid out as its source asks for (docs/formats.md)."""
+    source: Source = "seed_bench_r1"
+    """Whose files lie in `root`: the SEED-Bench-R1 release (L1, L2, L3), EgoPlan-Bench (L1, L2), EgoPlan-Bench2 (L3) or
+    LongVideoBench (val)."""
     train_file: str = "training_6k.jsonl"
+    """Of EgoPlan-Bench: EgoPlan_IT.json."""
+    subtitles: bool = False
+    """LongVideoBench only: show the frames as single pictures, twice the tokens, with the subtitles between them."""
     limit: int | None = Field(default=None, ge=1)
     """Use only the first rows of the file (None: all)."""
     seed: int = 0
     """Seed of drawing three negatives and shuffling the options of a training row."""
-    cache: Literal["off", "read", "on"] = "read"
-    """Frames kept by `sbr data cache`.  read: use what is there; on: also keep what had to be decoded.  The frames are
-    the same."""
+    cache: Literal["off", "auto", "on"] = "auto"
+    """Frames kept by `sbr data cache`.  auto: use what is there and replace what is damaged or outdated; on: also keep
+    what had to be decoded.  The frames are the same."""
     cache_dir: Path | None = None
     """Where they are kept (None: <root>/.cache/sbr_frames)."""
 
@@ -148,7 +156,8 @@ class LogConfig(Section):
 
 
 class EvalConfig(Section):
-    levels: tuple[Level, ...] = ("L1", "L2", "L3")
+    levels: tuple[Level, ...] = ()
+    """Which levels, in which order (none named: all of data.source)."""
     protocol: Literal["greedy", "paper"] = "greedy"
     """greedy: one answer by argmax.  paper: sampled at temperature 1 (official infer.py), `samples` times."""
     samples: int = Field(default=1, ge=1)

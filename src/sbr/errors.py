@@ -57,8 +57,9 @@ class AnnotationError(DataError):
     """All problems of one annotation file, not only the first.  `problems` keeps every one; the text shows up to 20."""
 
     SHOWN = 20
+    ADVICE = "Correct these rows, or download the file again; `sbr data check ROOT` lists every one."
 
-    def __init__(self, file: Path, problems: Sequence[RowProblem]) -> None:
+    def __init__(self, file: Path, problems: Sequence[RowProblem], advice: str = ADVICE) -> None:
         self.file = file
         self.problems = tuple(problems)
         lines = [str(problem) for problem in self.problems[: self.SHOWN]]
@@ -66,7 +67,5 @@ class AnnotationError(DataError):
             lines.append(f"... and {len(self.problems) - self.SHOWN} more")
         count = len(self.problems)
         super().__init__(
-            f"{count} problem{'s' if count != 1 else ''} in {file}:\n  "
-            + "\n  ".join(lines)
-            + "\nCorrect these rows, or download the file again; `sbr data check ROOT` lists every one."
+            f"{count} problem{'s' if count != 1 else ''} in {file}:\n  " + "\n  ".join(lines) + f"\n{advice}"
         )

@@ -34,30 +34,82 @@ class ProgressStep:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoRange:
+    """A clip that was not cut out of its recording: frames `first` to `last` of `file`, both included, from 0.
+
+    Example, EgoPlan-Bench2 on Ego4D: VideoRange(ROOT/Ego4D/v1_288p/<uid>.mp4, first=0, last=656).
+    """
+
+    file: Path
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFolder:
+    """A clip of numbered pictures, one file a frame: pictures `first` to `last`, both included, at `fps` a second.
+
+    Example, EgoPlan-Bench on Epic-Kitchens: FrameFolder(ROOT/EPIC-KITCHENS/P01/rgb_frames/P01_13, first=36, last=760,
+    fps=59.94), from frame_0000000036.jpg to frame_0000000760.jpg.
+    """
+
+    folder: Path
+    first: int
+    last: int
+    fps: float
+
+    def file(self, number: int) -> Path:
+        return self.folder / f"frame_{number:010d}.jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFrame:
+    """One picture of a video: frame `number` of `file`, counted from 0."""
+
+    file: Path
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subtitle:
+    """What is said from `start` to `end`, in seconds of the video.  Example: Subtitle("temples", 101.2, 103.0)."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One multiple-choice question as it is asked: the options are drawn and in their final order.
 
     Example: sample_id="115", split="L1", domain="Daily life", video=ROOT/videos/EpicKitchens/P01_13.mp4,
     task_goal="store cereal", options=("put cereal box into cupboard", "take cereal bag", "open cupboard",
     "put cereal bag into cereal box"), gold="A".
-    `video` is None for a row without progress; `image` is always there.  Paths are absolute and inside the data root.
+    `video` is None for a row without progress, `image` for a benchmark without a current observation (LongVideoBench).
+    A path is a whole file.  Paths are absolute and inside the data root.
     """
 
     sample_id: str
     split: str
-    """"train", "L1", "L2" or "L3"."""
+    """"train", or the level: "L1", "L2", "L3", "val"."""
     domain: str
     scenario: str | None
     video_source: str
     video_id: str
-    video: Path | None
-    image: Path
-    task_goal: str
+    video: Path | VideoRange | FrameFolder | None
+    image: Path | VideoFrame | None
+    task_goal: str | None
+    """None where the question is about no task (LongVideoBench)."""
     question: str
     options: tuple[str, ...]
     gold: str
     """Letter of the right option."""
     progress: tuple[ProgressStep, ...] = ()
+    groups: tuple[tuple[str, str], ...] = ()
+    """Further names under which results can be reported, e.g. (("duration", "(8,15]"), ("category", "S2E"))."""
+    subtitles: tuple[Subtitle, ...] | None = None
+    """Not None: the frames are shown as single pictures with these texts between them."""
 
     @property
     def gold_text(self) -> str:
@@ -69,17 +121,18 @@ class Frames:
     """Decoded, sampled and resized pictures of one sample (uint8, RGB).
 
     Example at the paper's setting: video_THWC (16, 252, 252, 3), image_HWC (252, 252, 3), indices (0, 16, ..., 239),
-    fps 30.0, total 240.  Without a video: video_THWC is None, indices is empty, fps None, total 0.
+    fps 30.0, total 240.  Without a video: video_THWC is None, indices is empty, fps None, total 0.  Without an image:
+    image_HWC is None.
     """
 
     video_THWC: np.ndarray | None
-    image_HWC: np.ndarray
+    image_HWC: np.ndarray | None
     indices: tuple[int, ...]
-    """Which frames of the file were taken, in decoding order."""
+    """Which frames of the clip were taken, in decoding order; a range counts from its own first frame."""
     fps: float | None
-    """Frame rate of the file."""
+    """Frame rate of the clip."""
     total: int
-    """Frames in the file."""
+    """Frames in the clip."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,3 +229,6 @@ class EvalRecord:
     completion_tokens: int
     truncated: bool
     seconds: float
+    video_id: str | None = None
+    """Name of the uncut video; comparisons resample whole videos.  None in records older than this field."""
+    scenario: str | None = None

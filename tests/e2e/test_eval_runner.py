@@ -19,7 +19,7 @@ from sbr.cli import eval as cli_eval
 from sbr.config import DataConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig, read_resolved
 from sbr.data.benchmark import load_level
 from sbr.errors import ConfigError, DataError, MediaError
-from sbr.eval.compare import compare_files
+from sbr.eval.compare import compare_records
 from sbr.eval.records import RecordKey, read_records, record_key, record_line
 from sbr.eval.runner import evaluate, question_seed
 from sbr.eval.summary import read_summary
@@ -253,7 +253,7 @@ def test_records_of_other_questions_are_refused(tiny_model_dir, data_root, finis
     [
         ({"samples": 3}, "greedy protocol"),
         ({"levels": ("L1", "L1")}, "every level once"),
-        ({"levels": ()}, "at least one"),
+        ({"levels": ("val",)}, "names val, and seed_bench_r1 has L1, L2, L3"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(values, message, tiny_model_dir, data_root, tmp_path):
@@ -312,5 +312,7 @@ def test_command_line_prints_the_table_and_writes_it(tiny_model_dir, data_root, 
         assert "L3 Hobbies" in text
         assert "L3 Overall" in text
     assert "records.jsonl" in printed
-    same = compare_files(tmp_path / "o" / "records.jsonl", tmp_path / "o" / "records.jsonl", "a", "b")
+    answered = read_records(tmp_path / "o" / "records.jsonl")
+    assert {(record.video_id, record.scenario) for record in answered} == {(f"V{n}", "tea") for n in range(3)}
+    same = compare_records(answered, answered, "a", "b")
     assert {part.paired.difference for part in same.slices} == {0.0}

@@ -41,11 +41,11 @@ RUN = "import sys; from sbr.cli.main import run; sys.exit(run(sys.argv[1:]))"
 SLOW = f"""
 import time
 from sbr.frames import load
-decode = load.decode_image
-def slow(file):
+decode = load.picture_of
+def slow(*words):
     time.sleep(0.1)
-    return decode(file)
-load.decode_image = slow
+    return decode(*words)
+load.picture_of = slow
 {RUN}
 """
 KILLED_BEFORE_RENAMING = f"""
@@ -144,13 +144,13 @@ def forbid_decoding(patched: pytest.MonkeyPatch) -> None:
     def forbid(*_: object) -> None:
         raise AssertionError("decoded")
 
-    patched.setattr(load_module, "decode_video", forbid)
-    patched.setattr(load_module, "decode_image", forbid)
+    patched.setattr(load_module, "read_clip", forbid)
+    patched.setattr(load_module, "picture_of", forbid)
 
 
-def test_killed_at_any_moment_the_next_call_goes_on(root, monkeypatch):
+def test_killed_at_any_moment_the_next_call_goes_on(root, monkeypatch, capsys):
     there = 0
-    for wanted in (1, 6, 11):
+    for wanted in (1, 9):
         process = subprocess.Popen(command(SLOW, root, "--workers", "1"), stdout=subprocess.DEVNULL)
         try:
             while len(list((root / ".cache" / "sbr_frames").glob("??/*"))) < wanted:
@@ -166,10 +166,10 @@ def test_killed_at_any_moment_the_next_call_goes_on(root, monkeypatch):
     assert whole_entries(root) == there and len(drafts(root)) >= 1
     for draft in drafts(root):
         os.utime(draft, (0, 0))  # as if it were hours ago
-    done = filled(RUN, root)
-    assert done.returncode == 0, done.stderr
-    assert (figure(done.stdout, "hits"), figure(done.stdout, "built")) == (there, 2 * CLIPS - there)
-    assert figure(done.stdout, "entries") == whole_entries(root) == 2 * CLIPS
+    assert run(["data", "cache", str(root), *FLAGS]) == 0
+    done = capsys.readouterr().out
+    assert (figure(done, "hits"), figure(done, "built")) == (there, 2 * CLIPS - there)
+    assert figure(done, "entries") == whole_entries(root) == 2 * CLIPS
     assert not drafts(root)
     assert_complete_and_right(root, monkeypatch)
 
@@ -211,7 +211,7 @@ def test_the_command_takes_chosen_splits_and_another_folder(root, tmp_path, caps
     elsewhere = tmp_path / "frames"
     assert run(["data", "cache", str(root), *FLAGS, "--splits", "L1", "--folder", str(elsewhere)]) == 0
     assert figure(capsys.readouterr().out, "built") == CLIPS and not (root / ".cache").exists()
-    cache = FrameCache(root, elsewhere, writes=False)
+    cache = FrameCache(root, elsewhere, adds=False)
     for sample in load_level(root, "L1", None):
         load_frames(sample, FRAMES, cache=cache)
     assert (cache.counts.hits, cache.counts.absent) == (CLIPS, 0)
@@ -221,7 +221,7 @@ def test_the_command_takes_chosen_splits_and_another_folder(root, tmp_path, caps
     ("words", "message"),
     [
         (["nowhere"], "data root nowhere does not exist"),
-        (["--splits", "L4"], "--splits names 'L4'; the splits are train, L1, L2, L3"),
+        (["--splits", "L4"], "--splits names 'L4'; the splits of seed_bench_r1 are train, L1, L2, L3"),
         (["--splits", "L3"], "has no annotation file of L3"),
         (["--height", "5"], "height is 5"),
         (["--workers", "0"], "--workers is 0"),
@@ -267,17 +267,17 @@ def test_a_training_reads_what_an_earlier_one_kept(root, tiny_model_dir, tmp_pat
     words += ["--train.max_steps", "3", "--train.learning_rate", "1e-3", "--algo.beta", "0"]
     recipes = {
         cache: load_recipe(GrpoRecipe, file, [*words, "--data.cache", cache, "--output_dir", str(tmp_path / cache)])
-        for cache in ("off", "on", "read")
+        for cache in ("off", "on", "auto")
     }
     train_grpo(recipes["off"], resume=False)
     assert not (root / ".cache").exists()
     train_grpo(recipes["on"], resume=False)
     assert whole_entries(root) == CLIPS  # the clips and images of the four training rows
     forbid_decoding(monkeypatch)
-    train_grpo(recipes["read"], resume=False)
+    train_grpo(recipes["auto"], resume=False)
     weights = {cache: load_file(tmp_path / cache / "final" / "model.safetensors") for cache in recipes}
     answers = {(tmp_path / cache / run_folder.COMPLETIONS).read_text() for cache in recipes}
     assert len(answers) == 1 and answers != {""}
     for name, weight in weights["off"].items():
-        assert weight.equal(weights["on"][name]) and weight.equal(weights["read"][name]), name
+        assert weight.equal(weights["on"][name]) and weight.equal(weights["auto"][name]), name
     run_folder.check_start(recipes["off"].model_copy(update={"data": recipes["on"].data}), resume=True)

@@ -101,7 +101,7 @@ def test_the_schedules_compute_the_same(result: dict) -> None:
 
 def test_curves_leave_out_unaffordable_baselines(result: dict) -> None:
     groups = {point["value"]: set(point["seconds"]) for point in result["curves"]["group_size"]}
-    assert groups == {2: {"ours", "repeated", "official"}, 4: {"ours"}}
+    assert groups == {2: {"ours", "official"}, 4: {"ours"}}
 
 
 def test_docs_are_written_between_their_markers(folder: Path, result: dict) -> None:

@@ -1,13 +1,16 @@
-"""`sbr compare A B`: two finished evaluations of the same questions, side by side."""
+"""`sbr compare A B`: two finished evaluations of the same questions, side by side, and beside the paper's."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
+
+from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,40 +18,66 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Args:
-    """Compare two evaluation folders question by question: accuracy, paired difference with interval, McNemar's p.
+    """Compare two evaluations question by question: accuracy, paired difference with interval, McNemar's p, and the
+    same with whole videos resampled.  An evaluation is its folder, or a file of records such as `sbr score` writes.
 
     Examples:
       sbr compare runs/demo/eval_base runs/demo/eval_grpo_0
       sbr compare runs/base runs/grpo --names base GRPO --out runs/table.md
+      sbr compare runs/base runs/grpo --paper     also the layout of the paper's Table 2, with its rows
+      sbr compare runs/grpo --paper               one evaluation beside the paper's rows
     """
 
     base: tyro.conf.Positional[Path]
-    """Folder of the first evaluation (holds records.jsonl)."""
-    other: tyro.conf.Positional[Path]
-    """Folder of the second evaluation."""
-    names: tuple[str, str] | None = None
-    """How to call them in the table (default: the folders' names)."""
+    """The first evaluation."""
+    other: tyro.conf.Positional[Path | None] = None
+    """The second evaluation; only --paper does without it."""
+    names: tuple[str, ...] | None = None
+    """How to call them in the tables (default: the names of the folders)."""
+    paper: bool = False
+    """Print accuracies as in Table 2 of arXiv 2503.24376, with the paper's rows marked as such."""
     out: Path | None = None
-    """Also write the table as Markdown."""
+    """Also write the tables as Markdown."""
 
 
 def run(arguments: list[str]) -> None:
-    """Parse the words after `sbr compare` and print the table."""
+    """Parse the words after `sbr compare` and print the tables."""
     args = tyro.cli(Args, args=arguments, prog="sbr compare", description=inspect.getdoc(Args))
 
     from rich.console import Console
 
-    names = args.names or (args.base.name, args.other.name)
-    show(args.base, args.other, *names, args.out, Console())
+    if args.other is None and not args.paper:
+        raise ConfigError("sbr compare needs two evaluations, or one and --paper; see `sbr compare --help`")
+    paths = [args.base] if args.other is None else [args.base, args.other]
+    names = args.names or _names(paths)
+    if len(set(names)) != len(paths):
+        raise ConfigError(f"--names is {' '.join(names)}; give {len(paths)} different name(s), one an evaluation")
+    show(dict(zip(names, paths, strict=True)), args.out, Console(), args.paper)
 
 
-def show(base: Path, other: Path, base_name: str, other_name: str, out: Path | None, console: Console) -> None:
-    """Print the comparison of two evaluation folders and, if asked, write it as Markdown."""
-    from sbr.eval.compare import compare_files
-    from sbr.eval.folder import RECORDS
-    from sbr.report.tables import comparison_table, rich_table, write_markdown
+def show(runs: Mapping[str, Path], out: Path | None, console: Console, paper: bool = False) -> None:
+    """Print the tables of one or two evaluations by name and, if asked, write them as Markdown."""
+    from sbr.eval.compare import compare_records
+    from sbr.eval.records import read_records, records_file
+    from sbr.eval.summary import levels_of
+    from sbr.report.tables import accuracy_table, comparison_tables, rich_table, write_markdown
 
-    table = comparison_table(compare_files(base / RECORDS, other / RECORDS, base_name, other_name))
-    console.print(rich_table(table))
+    records = {name: read_records(records_file(path)) for name, path in runs.items()}
+    tables = []
+    if len(records) == 2:
+        (base_name, base), (other_name, other) = records.items()
+        tables += comparison_tables(compare_records(base, other, base_name, other_name))
+    if paper:
+        rules = ", ".join(sorted({record.rule for of_run in records.values() for record in of_run}))
+        levels = {name: levels_of(of_run) for name, of_run in records.items()}
+        tables.append(accuracy_table(levels, rules, paper=True))
+    for table in tables:
+        console.print(rich_table(table))
     if out is not None:
-        write_markdown([table], out)
+        write_markdown(tables, out)
+
+
+def _names(paths: list[Path]) -> tuple[str, ...]:
+    """The last part of each path, or the whole paths when these are equal (runs/a/eval and runs/b/eval)."""
+    names = tuple(path.name for path in paths)
+    return names if len(set(names)) == len(names) else tuple(map(str, paths))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
+import os
+import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -15,27 +17,36 @@ from sbr.cli.data_cache import Cache, cache
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sbr.data.audit import Audit, SplitAudit
-
-SHOWN = 20
-"""Problems and missing media shown on the screen; the JSON file has all."""
+    from sbr.data.audit import Audit
+    from sbr.frames.probe import MediaReport
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """Check a data root: rows per split and domain, problems of rows, missing media.
+    """Check a data root: every row, every medium, and what training and validation share.
 
     Exit status 0: nothing is wrong; 1: something is; 2: ROOT is not a data root.
 
     Examples:
-      sbr data check data/SEED-Bench-R1
+      sbr data check data/SEED-Bench-R1 --expect paper
+      sbr data check data/SEED-Bench-R1 --quick
       sbr data check data/SEED-Bench-R1 --json report.json
+      sbr data check data/mini --json - | jq .media.broken
     """
 
     root: tyro.conf.Positional[Path]
     """Folder that holds annotations/, videos/ and images/."""
-    json: Path | None = None
-    """Write the whole report, every problem and every missing medium, to this file."""
+    expect: Literal["paper"] | None = None
+    """"paper": the numbers of rows must be those of the paper; without it they are only shown beside them."""
+    quick: bool = False
+    """Look for the media without opening them."""
+    full: bool = False
+    """Decode every frame of every video instead of its key frames; this takes hours for the whole benchmark."""
+    workers: int = 0
+    """Processes that open media; 0: one for every CPU."""
+    json: str | None = None
+    """Write the whole report, with every problem and every bad medium, to this file; "-": to standard output, and the
+    tables to standard error."""
 
 
 def run(arguments: list[str]) -> None:
@@ -51,86 +62,55 @@ def check(args: Check) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from sbr.cli.audit_report import report_json, show
     from sbr.data.audit import audit_root
+    from sbr.errors import ConfigError
 
-    console = Console()
+    if args.quick and args.full:
+        raise ConfigError("--quick opens no medium and --full decodes all of them; give one of the two")
+    if args.workers < 0:
+        raise ConfigError(f"--workers is {args.workers}, expected 0 or more")
+    started = time.monotonic()
+    console = Console(stderr=args.json == "-")
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("checking rows and media", total=None)
-        audit = audit_root(args.root, lambda done, total: bar.update(task, completed=done, total=total))
-    _show(audit, console)
+        task = bar.add_task("checking rows", total=None)
+        audit = audit_root(
+            args.root,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            expect_paper=args.expect == "paper",
+        )
+    media = None if args.quick else _open_media(audit, args, console)
+    show(audit, media, console)
+    rows = sum(split.rows + split.bad_rows for split in audit.splits)
+    console.print(f"{rows:,} rows and {len(audit.named):,} media in {time.monotonic() - started:.1f} s")
     if args.json is not None:
-        _write_json(audit, args.json)
-        console.print(f"full report: {args.json}", soft_wrap=True)
-    if not audit.ok:
+        _write_report(report_json(audit, media), args.json, console)
+    if not audit.ok or not (media is None or media.ok):
         raise SystemExit(1)
 
 
-def _write_json(audit: Audit, file: Path) -> None:
+def _open_media(audit: Audit, args: Check, console: Console) -> MediaReport:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from sbr.frames.probe import probe_media, summarise
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        probes = probe_media(audit.named, args.full, args.workers or os.cpu_count() or 1)
+        probes = bar.track(probes, total=len(audit.named), description="opening media")
+        return summarise(audit.named, probes, args.full)
+
+
+def _write_report(report: str, target: str, console: Console) -> None:
     from sbr.data.jsonl import replace_file
     from sbr.errors import DataError
 
-    report: dict[str, Any] = {"ok": audit.ok, **dataclasses.asdict(audit)}
-    try:
-        replace_file(file, (json.dumps(report, indent=1, default=str, ensure_ascii=False) + "\n").encode())
-    except OSError as error:
-        raise DataError(f"the report cannot be written to {file}: {error.strerror}") from None
-
-
-def _show(audit: Audit, console: Console) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    plain: dict[str, Any] = {"box": None, "padding": (0, 1, 0, 0), "pad_edge": False, "title_justify": "left"}
-    rows = Table(title=f"Data root {escape(str(audit.root))}", **plain)  # fits 80 columns with its longest file name
-    rows.add_column("file", no_wrap=True)
-    for name in ("rows", "official", "bad", "no video", "missing", "A B C D %"):
-        rows.add_column(name, justify="right", no_wrap=True)
-    domains = Table(title="\nDomains", **plain)
-    for name in ("split", "domain", "rows", "official"):
-        domains.add_column(name, justify="left" if name in ("split", "domain") else "right")
-    for split in audit.splits:
-        rows.add_row(escape(split.file.name), *_counts(split))
-        for count in split.domains:
-            domains.add_row(escape(split.split), escape(count.domain), str(count.rows), _or_dash(count.official))
-    for name in audit.absent:
-        rows.add_row(name, "[red]absent[/red]")
-    console.print(rows)
-    console.print(domains, "")
-    duplicates = sum(split.duplicate_ids for split in audit.splits)
-    repeated = f" ({duplicates} rows repeat a sample_id)" if duplicates else ""
-    _list(console, "red", f"problems of rows{repeated}", [str(problem) for problem in audit.problems])
-    _list(console, "red", "missing media", [str(medium) for medium in audit.missing])
-    _list(console, "red", "absent annotation files", list(audit.absent))
-    notes = [str(note) for split in audit.splits for note in split.notes]
-    _list(console, "yellow", "questions that offer one option twice (kept as they are)", notes)
-    _list(
-        console, "yellow", "files in annotations/ not checked, since no split has their names", list(audit.not_checked)
-    )
-    console.print("[green]nothing is wrong[/green]" if audit.ok else "[red]something is wrong, see above[/red]")
-
-
-def _counts(split: SplitAudit) -> tuple[str, ...]:
-    letters = dict(split.gold_letters)
-    return (
-        str(split.rows),
-        _or_dash(split.official_rows),
-        f"[red]{split.bad_rows}[/red]" if split.bad_rows else "0",
-        str(split.without_video),
-        f"[red]{len(split.missing)}[/red]" if split.missing else "0",
-        " ".join(f"{100 * letters.get(letter, 0) / max(split.rows, 1):.0f}" for letter in "ABCD") if letters else "-",
-    )
-
-
-def _or_dash(number: int | None) -> str:
-    return "-" if number is None else str(number)
-
-
-def _list(console: Console, colour: str, title: str, lines: list[str]) -> None:
-    if not lines:
+    if target == "-":
+        sys.stdout.write(report)
         return
-    console.print(f"[{colour}]{title}: {len(lines)}[/{colour}]")
-    for line in lines[:SHOWN]:
-        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    if len(lines) > SHOWN:
-        console.print(f"  ... and {len(lines) - SHOWN} more (all of them with --json FILE)")
+    try:
+        replace_file(Path(target), report.encode())
+    except OSError as error:
+        raise DataError(f"the report cannot be written to {target}: {error.strerror}") from None
+    console.print(f"full report: {target}", soft_wrap=True)

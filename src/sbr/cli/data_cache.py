@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 from pydantic import ConfigDict
 
-from sbr.config import DataConfig, FramesConfig, ModelConfig, Section, load_recipe, validate
+from sbr.config import DataConfig, FramesConfig, ModelConfig, Section, Source, load_recipe, validate
 from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,14 +34,17 @@ class Cache:
       sbr data cache data/SEED-Bench-R1 --splits L1,L2,L3 --max-frames 32
       sbr data cache data/SEED-Bench-R1 --factor 32                           sizes for Qwen3-VL
       sbr data cache data/SEED-Bench-R1 --folder /scratch/frames              then set data.cache_dir to it
+      sbr data cache data/EgoPlan-Bench --source egoplan --splits L1          another source (docs/formats.md)
     """
 
     root: tyro.conf.Positional[Path]
-    """Folder that holds annotations/, videos/ and images/."""
+    """Folder of the data: with annotations/, videos/ and images/, or as its source asks for (docs/formats.md)."""
     recipe: Path | None = None
-    """Recipe of a training or an evaluation, in TOML: its frames and the sizes its model needs."""
+    """Recipe of a training or an evaluation, in TOML: its source, its frames and the sizes its model needs."""
+    source: Source | None = None
+    """Whose files lie in ROOT (default: that of the recipe, else seed_bench_r1)."""
     splits: str | None = None
-    """Comma-separated, out of train,L1,L2,L3 (default: all that are there)."""
+    """Comma-separated, out of train,L1,L2,L3, or val of LongVideoBench (default: all that are there)."""
     folder: Path | None = None
     """Where the frames are kept (default: that of the recipe, else ROOT/.cache/sbr_frames)."""
     fps: float | None = None
@@ -86,14 +89,19 @@ def cache(args: Cache) -> None:
 
     from sbr.cli.progress import steps_progress
     from sbr.frames.cache import FOLDER, FrameCache
-    from sbr.frames.fill import SPLITS, fill, media_of_root
+    from sbr.frames.fill import fill, media_of_root, splits_of
 
-    if unknown := [split for split in splits or () if split not in SPLITS]:
-        raise ConfigError(f"--splits names {', '.join(map(repr, unknown))}; the splits are {', '.join(SPLITS)}")
+    data = recipe.data if recipe else DataConfig(root=args.root)
+    data = data.model_copy(update={"root": args.root, "source": args.source or data.source, "subtitles": False})
+    known = splits_of(data)
+    if unknown := [split for split in splits or () if split not in known]:
+        raise ConfigError(
+            f"--splits names {', '.join(map(repr, unknown))}; the splits of {data.source} are {', '.join(known)}"
+        )
     factor = args.factor or (28 if recipe is None else model_factor(recipe.model.path))
-    media = media_of_root(args.root, splits or SPLITS)
-    folder = args.folder or (recipe.data.cache_dir if recipe else None) or args.root / FOLDER
-    opened = FrameCache(args.root, folder, writes=True)
+    media = media_of_root(data, splits or known)
+    folder = args.folder or data.cache_dir or args.root / FOLDER
+    opened = FrameCache(args.root, folder, adds=True)
     torch.set_num_threads(1)  # the workers are the parallelism
     console = Console()
     workers = args.workers or os.cpu_count() or 1

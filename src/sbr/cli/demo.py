@@ -89,7 +89,7 @@ def run(arguments: list[str]) -> None:
 
     stage(5, "Comparing, question by question")
     table = args.out / f"table_{args.seed}.md"
-    compare.show(base, after, "base", "GRPO", table, console)
+    compare.show({"base": base, "GRPO": after}, table, console)
     console.print(
         f"Data {data}\nRuns {base}, {trained}, {after}\nTable {table}\n"
         f"Watch a question: {data / 'videos'}; read the answers: {after / 'records.jsonl'}\n"

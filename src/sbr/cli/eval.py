@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import tyro
 
-from sbr.config import EvalRecipe, GrpoRecipe, load_recipe, read_resolved, validate
+from sbr.config import EvalRecipe, GrpoRecipe, Source, load_recipe, read_resolved, validate
 from sbr.errors import ConfigError
 
 
@@ -23,13 +23,16 @@ class Args:
       sbr eval --model runs/grpo/final --data runs/mini --out runs/eval_grpo --levels L3 --limit 100
       sbr eval --recipe recipes/mini/eval.toml --model runs/grpo/final --out runs/eval_grpo
       sbr eval --model Qwen/Qwen2-VL-7B-Instruct --data SEED-Bench-R1 --out runs/paper --protocol paper --samples 4
+      sbr eval --model Qwen/Qwen2-VL-7B-Instruct --source longvideobench --data LongVideoBench --out runs/lvb
       sbr eval recipes/mini/eval.toml --frames.max_frames 8     as `sbr grpo`: a recipe, and any of its keys
     """
 
     model: str | None = None
     """Checkpoint folder, hub name, or sbr:mini for the model of the package."""
     data: Path | None = None
-    """Folder that holds annotations/, videos/ and images/."""
+    """Folder of the data, laid out as its source asks for (docs/formats.md)."""
+    source: Source | None = None
+    """Whose files lie there: the SEED-Bench-R1 release (default), EgoPlan-Bench, EgoPlan-Bench2 or LongVideoBench."""
     out: Path | None = None
     """Folder for records.jsonl, summary.json, table.md and recipe.json."""
     run: Path | None = None
@@ -38,7 +41,7 @@ class Args:
     recipe: Path | None = None
     """A recipe in TOML to start from; the other flags win over it."""
     levels: str | None = None
-    """Comma-separated, out of L1,L2,L3 (default: all)."""
+    """Comma-separated, out of L1,L2,L3 (egoplan: L1,L2; egoplan2: L3; longvideobench: val).  Default: all."""
     limit: int | None = None
     """At most so many questions a level."""
     protocol: Literal["greedy", "paper"] | None = None
@@ -66,15 +69,15 @@ def run(arguments: list[str]) -> None:
 
     from sbr.eval.folder import RECORDS, SUMMARY, TABLE
     from sbr.eval.runner import evaluate
-    from sbr.report.tables import rich_table, run_table, write_markdown
+    from sbr.report.tables import rich_table, run_tables, write_markdown
 
     transformers.utils.logging.disable_progress_bar()
     summary = evaluate(recipe)
-    name = recipe.model.path
-    table = run_table(name, summary)
-    write_markdown([table], recipe.output_dir / TABLE)
+    tables = run_tables(recipe.model.path, summary)
+    write_markdown(tables, recipe.output_dir / TABLE)
     console = Console()
-    console.print(rich_table(table))
+    for table in tables:
+        console.print(rich_table(table))
     console.print(f"In {recipe.output_dir}: {RECORDS} (every answer), {SUMMARY}, {TABLE}, recipe.json", markup=False)
 
 
@@ -115,7 +118,7 @@ def values_of_run(run: Path) -> dict[str, Any]:
     trained = read_resolved(GrpoRecipe, file).model_dump(mode="json")
     return {
         "model": {"path": str(model), "dtype": trained["model"]["dtype"]},
-        "data": {key: trained["data"][key] for key in ("root", "cache", "cache_dir")},
+        "data": {key: trained["data"][key] for key in ("root", "source", "cache", "cache_dir")},
         "output_dir": str(run / "eval"),
         "frames": trained["frames"],
         "prompt": trained["prompt"],
@@ -137,6 +140,7 @@ def _flags(args: Args) -> dict[str, Any]:
         "model.path": args.model,
         "model.dtype": args.dtype,
         "data.root": None if args.data is None else str(args.data),
+        "data.source": args.source,
         "output_dir": None if args.out is None else str(args.out),
         "eval.levels": levels,
         "eval.limit": args.limit,

@@ -23,10 +23,11 @@ class Verb:
 
 VERBS = {
     "demo": Verb("sbr.cli.demo", "build the miniature, evaluate the base, run GRPO, evaluate again, print the table"),
-    "data": Verb("sbr.cli.data", "check a data root: rows, media, answer letters; decode its clips once"),
+    "data": Verb("sbr.cli.data", "check a data root: rows, media, leaks, answer letters; decode its clips once"),
     "mini": Verb("sbr.cli.mini", "build the miniature benchmark, or pretrain its base model"),
     "grpo": Verb("sbr.cli.grpo", "post-train a model with GRPO from a recipe"),
     "eval": Verb("sbr.cli.eval", "answer the benchmark's questions and print accuracy per level and domain"),
+    "score": Verb("sbr.cli.score", "read the answers of a finished evaluation by another rule, without a model"),
     "compare": Verb("sbr.cli.compare", "compare two finished evaluations question by question"),
 }
 

@@ -93,8 +93,8 @@ class RowFields:
             return str(value)
         return self._text(name, value, "an integer or a text")
 
-    def frame(self, name: str) -> int:
-        return self._frame(name, self._get(name), BEFORE_FIRST_FRAME)
+    def frame(self, name: str, least: int = BEFORE_FIRST_FRAME) -> int:
+        return self._frame(name, self._get(name), least)
 
     def optional_frame(self, name: str) -> int | None:
         return None if self.absent(name) else self.frame(name)

@@ -58,16 +58,17 @@ def replace_file(file: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-class _DuplicateKeyError(ValueError):
-    pass
+class DuplicateKeyError(ValueError):
+    """An object has a key twice; the text is the key."""
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For json's object_pairs_hook; raises DuplicateKeyError."""
     # json keeps the last of two equal keys without a word: two different answers in one row would go unnoticed.
     values = dict(pairs)
     if len(values) != len(pairs):
         names = [name for name, _ in pairs]
-        raise _DuplicateKeyError(next(name for name in names if names.count(name) > 1))
+        raise DuplicateKeyError(next(name for name in names if names.count(name) > 1))
     return values
 
 
@@ -80,10 +81,10 @@ def _parse(raw: bytes) -> tuple[dict[str, Any] | None, str]:
     if not text.strip():
         return None, "blank"
     try:
-        values = json.loads(text.rstrip("\r\n"), object_pairs_hook=_unique)
+        values = json.loads(text.rstrip("\r\n"), object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         return None, f"not JSON ({error.msg} at column {error.colno})"
-    except _DuplicateKeyError as error:
+    except DuplicateKeyError as error:
         return None, f"an object that has the key {shown(str(error))} twice"
     except RecursionError:
         return None, "nested too deeply"

@@ -1,26 +1,33 @@
-"""Two record files of the same questions -> differences per level and domain."""
+"""Two runs' records of the same questions -> differences per level, domain and scenario."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sbr.errors import DataError
-from sbr.eval.records import RecordKey, read_records, record_key
-from sbr.eval.stats import PairedDifference, paired_difference
+from sbr.eval.records import RecordKey, record_key
+from sbr.eval.stats import ClusteredDifference, PairedDifference, clustered_difference, paired_difference
 from sbr.eval.summary import OVERALL, Slice, correct_by_question, slice_of
 from sbr.types import EvalRecord
+
+Pair = tuple[EvalRecord, EvalRecord]
+"""The same question (and sample index) answered by both runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class SliceComparison:
-    """One level or domain of two runs.  Example: level "L1", base 34.8 %, other 46.0 %, difference +11.2 points."""
+    """One level, domain or scenario of two runs.
+
+    Example: level "L1", base 34.8 %, other 46.0 %, difference +11.2 points.
+    """
 
     level: str
     base: Slice
     other: Slice
     paired: PairedDifference
+    by_video: ClusteredDifference | None = None
+    """With whole videos resampled; None when the records do not name the videos, or all questions are of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +38,8 @@ class Comparison:
     other_name: str
     rule: str
     slices: tuple[SliceComparison, ...]
-
-
-def compare_files(base: Path, other: Path, base_name: str, other_name: str) -> Comparison:
-    """Compare two records.jsonl; see `compare_records`."""
-    return compare_records(read_records(base), read_records(other), base_name, other_name)
+    scenarios: tuple[SliceComparison, ...] = ()
+    """The scenarios of every level that has several."""
 
 
 def compare_records(
@@ -53,19 +57,39 @@ def compare_records(
     _refuse_different_questions(base_by_key, other_by_key, base_name, other_name)
     pairs = [(record, other_by_key[key]) for key, record in base_by_key.items()]
     slices: list[SliceComparison] = []
+    scenarios: list[SliceComparison] = []
     for level in sorted({record.level for record in base}):
         of_level = [pair for pair in pairs if pair[0].level == level]
         slices.append(_compare_slice(level, OVERALL, of_level))
-        domains = sorted({record.domain for record, _ in of_level})
-        if len(domains) > 1:
-            slices += [_compare_slice(level, name, [p for p in of_level if p[0].domain == name]) for name in domains]
-    return Comparison(base_name, other_name, base[0].rule, tuple(slices))
+        slices += _compare_parts(level, of_level, lambda record: record.domain)
+        scenarios += _compare_parts(level, of_level, lambda record: record.scenario)
+    return Comparison(base_name, other_name, base[0].rule, tuple(slices), tuple(scenarios))
 
 
-def _compare_slice(level: str, name: str, pairs: Sequence[tuple[EvalRecord, EvalRecord]]) -> SliceComparison:
+def _compare_parts(
+    level: str, pairs: Sequence[Pair], part_of: Callable[[EvalRecord], str | None]
+) -> list[SliceComparison]:
+    """The parts of a level in alphabetical order; none when there is only one, which is the level itself."""
+    parts: dict[str, list[Pair]] = {}
+    for base, other in pairs:
+        if (part := part_of(base) or part_of(other)) is not None:
+            parts.setdefault(part, []).append((base, other))
+    return [_compare_slice(level, name, parts[name]) for name in sorted(parts)] if len(parts) > 1 else []
+
+
+def _compare_slice(level: str, name: str, pairs: Sequence[Pair]) -> SliceComparison:
     base, other = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    paired = paired_difference(_accuracies(base), _accuracies(other))
-    return SliceComparison(level, slice_of(name, base), slice_of(name, other), paired)
+    base_Q, other_Q, videos_Q = _accuracies(base), _accuracies(other), _videos(pairs)
+    by_video = clustered_difference(base_Q, other_Q, videos_Q) if len(set(videos_Q)) > 1 else None
+    paired = paired_difference(base_Q, other_Q)
+    return SliceComparison(level, slice_of(name, base), slice_of(name, other), paired, by_video)
+
+
+def _videos(pairs: Iterable[Pair]) -> list[str]:
+    """The video of every question, in the order of `correct_by_question`; empty when one of them is not known."""
+    videos = {(base.level, base.sample_id): base.video_id or other.video_id for base, other in pairs}
+    known = [video for video in videos.values() if video is not None]
+    return known if len(known) == len(videos) else []
 
 
 def _accuracies(records: Sequence[EvalRecord]) -> list[float]:
@@ -93,11 +117,15 @@ def _refuse_different_questions(
         ("options", lambda record: record.options),
         ("gold letter", lambda record: record.gold),
         ("domain", lambda record: record.domain),
+        ("video", lambda record: record.video_id),
+        ("scenario", lambda record: record.scenario),
     )
     for key, record in base.items():
         for what, value in checks:
-            if value(record) != value(other[key]):
+            one, two = value(record), value(other[key])
+            # Only video and scenario can be None, in records older than these fields.
+            if one != two and None not in (one, two):
                 raise DataError(
                     f"cannot compare {base_name} and {other_name}: {key.level} {key.sample_id} has the {what} "
-                    f"{value(record)!r} in one and {value(other[key])!r} in the other; the data was not the same"
+                    f"{one!r} in one and {two!r} in the other; the data was not the same"
                 )

@@ -17,11 +17,11 @@ from typing import Any
 
 from sbr.config import EvalRecipe, with_defaults
 from sbr.errors import ConfigError
+from sbr.eval.records import RECORDS
 from sbr.eval.summary import write_atomically
 
 RECIPE = "recipe.json"
 INPUTS = "inputs.json"
-RECORDS = "records.jsonl"
 SUMMARY = "summary.json"
 TABLE = "table.md"
 

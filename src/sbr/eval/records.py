@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -20,8 +20,11 @@ from pydantic import TypeAdapter, ValidationError
 from sbr.errors import DataError
 from sbr.types import EvalRecord
 
+RECORDS = "records.jsonl"
+
 _ADAPTER = TypeAdapter(EvalRecord)
-_KEYS = tuple(field.name for field in fields(EvalRecord))
+_KEYS = frozenset(field.name for field in fields(EvalRecord))
+_REQUIRED = frozenset(field.name for field in fields(EvalRecord) if field.default is MISSING)
 
 
 class RecordKey(NamedTuple):
@@ -37,8 +40,17 @@ def record_key(record: EvalRecord) -> RecordKey:
 
 
 def record_line(record: EvalRecord) -> str:
-    """The record as one line of JSON, line feed included."""
-    return json.dumps(asdict(record), ensure_ascii=False) + "\n"
+    """The record as one line of JSON, line feed included.
+
+    A key that is not required is left out when it is None, so older records are written as they were read.
+    """
+    values = {key: value for key, value in asdict(record).items() if value is not None or key in _REQUIRED}
+    return json.dumps(values, ensure_ascii=False) + "\n"
+
+
+def records_file(path: Path) -> Path:
+    """The records of `path`: itself, or records.jsonl in it when it is the folder of an evaluation."""
+    return path / RECORDS if path.is_dir() else path
 
 
 def read_records(file: Path) -> list[EvalRecord]:
@@ -134,7 +146,7 @@ def _parse_line(line: bytes, where: str) -> EvalRecord:
     try:
         values = json.loads(line)
         keys: Iterable[str] = values if isinstance(values, dict) else ()
-        if wrong := sorted(set(_KEYS) ^ set(keys)):
+        if wrong := sorted((_REQUIRED - set(keys)) | (set(keys) - _KEYS)):
             state = ", ".join(f"{key} {'is missing' if key in _KEYS else 'is unknown'}" for key in wrong)
             raise DataError(f"{where}: not a record: {state}; {advice}")
         return _ADAPTER.validate_json(line, strict=True)

@@ -31,7 +31,7 @@ from rich.progress import (
 )
 
 from sbr.config import EvalConfig, EvalRecipe, FramesConfig
-from sbr.data.benchmark import load_level
+from sbr.data.sources import SOURCES, choose_levels, load_questions
 from sbr.errors import ConfigError, DataError
 from sbr.eval.folder import RECORDS, SUMMARY, fingerprint, open_folder, weight_files
 from sbr.eval.records import RecordFile, RecordKey
@@ -65,6 +65,8 @@ def evaluate(recipe: EvalRecipe) -> Summary:
     Raises ConfigError when the folder belongs to other settings, MediaError on the first unreadable video or image (it
     names the file; nothing is left out or replaced), DataError and CheckpointError for everything else on disk.
     """
+    levels = choose_levels(recipe.data, recipe.eval.levels)
+    recipe = recipe.model_copy(update={"eval": recipe.eval.model_copy(update={"levels": levels})})
     _check(recipe.eval)
     batches = cut_batches(recipe)
     open_folder(recipe, _inputs(recipe))
@@ -87,7 +89,7 @@ def cut_batches(recipe: EvalRecipe) -> list[Batch]:
     """All questions of the recipe, cut into batches of one level each.  The same for every run of the recipe."""
     batches: list[Batch] = []
     for level in recipe.eval.levels:
-        samples = load_level(recipe.data.root, level, recipe.eval.limit)
+        samples = load_questions(recipe.data, level, recipe.eval.limit)
         if len({sample.sample_id for sample in samples}) < len(samples):
             ids = [sample.sample_id for sample in samples]
             twice = next(i for i in ids if ids.count(i) > 1)
@@ -164,6 +166,8 @@ def _answer(batches: Sequence[Batch], recipe: EvalRecipe, records: RecordFile, t
             ]
             records.append(new)
             _show(progress, task, batch.level, records)
+    if cache is not None:
+        cache.log_counts()
 
 
 def _record(
@@ -186,12 +190,12 @@ def _record(
         completion_tokens=len(completion.token_ids),
         truncated=completion.truncated,
         seconds=seconds,
+        video_id=sample.video_id,
+        scenario=sample.scenario,
     )
 
 
 def _check(config: EvalConfig) -> None:
-    if len(set(config.levels)) != len(config.levels) or not config.levels:
-        raise ConfigError(f"eval.levels is {list(config.levels)}; name every level once, at least one")
     if config.protocol == "greedy" and config.samples != 1:
         raise ConfigError(
             f"eval.samples is {config.samples}, but the greedy protocol always gives the same answer; "
@@ -207,8 +211,7 @@ def _inputs(recipe: EvalRecipe) -> dict[str, str]:
         base = Path(resolve_model_path(adapter_base(str(folder))))
         files |= {f"base/{base.name}/{file.name}": file for file in weight_files(base)}
     for level in recipe.eval.levels:
-        file = recipe.data.root / "annotations" / f"validation_{level}.jsonl"
-        files[f"{file.parent.name}/{file.name}"] = file
+        files |= {name: recipe.data.root / name for name in SOURCES[recipe.data.source].levels[level]}
     return {name: fingerprint(file) for name, file in files.items()}
 
 

@@ -48,11 +48,13 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class LevelSummary:
-    """One level: all its questions, and each domain in alphabetical order."""
+    """One level: all its questions, and each domain and scenario in alphabetical order."""
 
     level: str
     overall: Slice
     domains: tuple[Slice, ...]
+    scenarios: tuple[Slice, ...] = ()
+    """Only what the records name: L3 has scenarios, L1 and L2 have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +93,23 @@ def summarize(records: Sequence[EvalRecord], recipe: EvalRecipe) -> Summary:
 def level_summary(level: str, records: Sequence[EvalRecord]) -> LevelSummary:
     """Figures of one level; `records` are all of this level."""
     domains = sorted({record.domain for record in records})
+    scenarios = sorted({record.scenario for record in records if record.scenario is not None})
     return LevelSummary(
         level=level,
         overall=slice_of(OVERALL, records),
         domains=tuple(slice_of(name, [record for record in records if record.domain == name]) for name in domains),
+        scenarios=tuple(
+            slice_of(name, [record for record in records if record.scenario == name]) for name in scenarios
+        ),
     )
+
+
+def levels_of(records: Sequence[EvalRecord]) -> tuple[LevelSummary, ...]:
+    """Figures of every level that the records hold, in alphabetical order.  Raises DataError when there are none."""
+    if not records:
+        raise DataError("no records: nothing was asked")
+    levels = sorted({record.level for record in records})
+    return tuple(level_summary(level, [record for record in records if record.level == level]) for level in levels)
 
 
 def slice_of(name: str, records: Sequence[EvalRecord]) -> Slice:

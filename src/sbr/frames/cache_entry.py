@@ -38,10 +38,10 @@ class Pictures:
 
     pixels: np.ndarray
     indices: tuple[int, ...] = ()
-    """Which frames of the file were taken; none for an image."""
+    """Which frames of the clip were taken; none for an image."""
     fps: float | None = None
     total: int = 0
-    """Frames in the file; 0 for an image."""
+    """Frames in the clip; 0 for an image."""
 
 
 class EntryError(Exception):
@@ -90,6 +90,7 @@ def write_entry(file: Path, drafts: Path, key: Mapping[str, Any], pictures: Pict
     header = json.dumps(values, sort_keys=True).encode() + b"\n"
     draft = drafts / f"{file.name}.{uuid4().hex}"
     try:
+        drafts.mkdir(exist_ok=True)
         with draft.open("xb") as stream:
             stream.write(_first_line(zlib.crc32(pixels, zlib.crc32(header))))
             stream.write(header)

@@ -15,7 +15,7 @@ _SIGNATURES = (
     (b"PK\x03\x04", "a zip archive"),
     (b"\x1f\x8b", "gzip data"),
 )
-AGAIN = "Download or copy it again; `sbr data check ROOT` finds missing and empty media"
+AGAIN = "Download or copy it again; `sbr data check ROOT` finds media that cannot be used"
 
 
 def require_file(file: Path, what: str) -> None:

@@ -28,6 +28,7 @@ from PIL import Image, ImageOps
 
 from sbr.errors import MediaError
 from sbr.frames.content import describe, remedy, require_file
+from sbr.types import VideoRange
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +44,30 @@ LATE = 0.5
 Image.init()  # registers the readers: Image.open(formats=...) knows only those registered before
 
 Choose = Callable[[int, float], tuple[int, ...]]
-"""(frames in the file, frame rate) -> ascending indices of the frames to keep."""
+"""(frames in the clip, frame rate) -> ascending indices of the frames to keep."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """Frames of a video file at its own size (uint8, RGB, upright)."""
+    """Frames of a clip at its own size (uint8, RGB, upright)."""
 
     frames_THWC: np.ndarray
     indices: tuple[int, ...]
+    """Counted from the first frame of the clip."""
     fps: float
     total: int
-    """Frames that can be decoded."""
+    """Frames of the clip; of a whole file, those that can be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """What can be said about a video without decoding all of it; `frames` is a first guess, see above."""
+
+    frames: int
+    fps: float
+    width: int
+    """Pixels of a stored frame, before any rotation flag."""
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +99,73 @@ def decode_video(file: Path, choose: Choose, threads: int = 1) -> Clip:
         logger.info("%s: %d frames expected from the container, %d decoded; reading again", file, expected, total)
         indices = _choose(file, choose, total, facts.fps)
         pictures, _ = _decode(file, indices, facts, threads)
+    return Clip(stack_frames(pictures, f"video {file}"), indices, facts.fps, total)
+
+
+def decode_range(clip: VideoRange, choose: Choose, threads: int = 1) -> Clip:
+    """As `decode_video` of the clip that `clip` would be if it had been cut out: `choose` gets its length.
+
+    Decodes from the first frame of the file to the last one that is wanted; what comes behind it is not looked at.
+    Raises MediaError as `decode_video`, and when the file ends before `clip.last` is reached.
+    """
+    require_file(clip.file, "video")
+    facts = _inspect(clip.file)
+    total = clip.last - clip.first + 1
+    indices = _choose(clip.file, choose, total, facts.fps)
+    wanted = tuple(clip.first + index for index in indices)
+    pictures, count = _decode(clip.file, wanted, facts, threads, stop=wanted[-1] + 1)
+    if len(pictures) < len(wanted):
+        raise MediaError(
+            f"video {clip.file} has {count} frames, and frames {clip.first} to {clip.last} are asked for (counted from "
+            "0). Compare it with the recording that the annotations speak of: another version has another frame rate "
+            "or length."
+        )
+    return Clip(stack_frames(pictures, f"video {clip.file}"), indices, facts.fps, total)
+
+
+def stack_frames(pictures: list[np.ndarray], name: str) -> np.ndarray:
+    """(T, H, W, 3); MediaError, beginning with `name`, if the pictures are not all of one size."""
     if len({picture.shape for picture in pictures}) > 1:
         sizes = ", ".join(sorted({f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures}))
-        raise MediaError(f"video {file}: the frame size changes ({sizes}); re-encode the clip at one size.")
-    return Clip(np.stack(pictures), indices, facts.fps, total)
+        raise MediaError(f"{name}: the frame size changes ({sizes}); re-encode the clip at one size.")
+    return np.stack(pictures)
+
+
+def probe_video(file: Path) -> VideoFacts:
+    """Read every packet of `file` and decode its key frames only: far cheaper than all frames, and it finds files that
+    are no video, cut short, not wholly there or without a decoder.  Damage between key frames needs `decode_video`.
+
+    Raises MediaError as `decode_video` does.
+    """
+    require_file(file, "video")
+    facts = _inspect(file)
+    packets = pictures = 0
+    last: float | None = None
+    with _open(file) as container:
+        stream = _stream(container, file)
+        codec = stream.codec_context
+        codec.thread_count, codec.skip_frame = 1, "NONKEY"
+        try:
+            for packet in container.demux(stream):
+                if packet.is_corrupt:
+                    raise _damaged(file, f"packet {packets} of {facts.frames} is cut short or damaged")
+                packets += packet.size > 0
+                if packet.pts is not None:
+                    time = float(packet.pts * packet.time_base)
+                    last = time if last is None else max(last, time)
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        raise _damaged(file, f"the key frame at packet {packets} cannot be decoded whole")
+                    pictures += 1
+        except FFmpegError as error:
+            raise _damaged(file, f"{error.strerror}, at packet {packets} of {facts.frames}") from None
+        if packets < facts.indexed:
+            raise _damaged(file, f"its index promises {facts.indexed} packets and {packets} are there")
+        _refuse_early_end(file, stream, last)
+        size = codec.width, codec.height
+    # A file without key frames (periodic intra refresh), or of a frame or two: only decoding tells.
+    frames = facts.frames if pictures and facts.frames > 1 else _decode(file, (), facts, 1)[1]
+    return VideoFacts(frames, facts.fps, *size)
 
 
 def decode_image(file: Path) -> Image.Image:
@@ -173,8 +249,10 @@ def _choose(file: Path, choose: Choose, total: int, fps: float) -> tuple[int, ..
         raise MediaError(f"video {file}: {error}.") from None
 
 
-def _decode(file: Path, wanted: tuple[int, ...], facts: _Facts, threads: int) -> tuple[list[np.ndarray], int]:
-    """The wanted frames and the number of all frames, in one pass from the first to the last."""
+def _decode(
+    file: Path, wanted: tuple[int, ...], facts: _Facts, threads: int, stop: int | None = None
+) -> tuple[list[np.ndarray], int]:
+    """The wanted frames and the number of frames seen, in one pass from the first to the last, or up to `stop`."""
     keep = set(wanted)
     pictures: list[np.ndarray] = []
     count = packets = 0
@@ -196,6 +274,8 @@ def _decode(file: Path, wanted: tuple[int, ...], facts: _Facts, threads: int) ->
                         pictures.append(_rgb(frame))
                     count += 1
                     last = frame.time
+                    if count == stop:
+                        return pictures, count
         except FFmpegError as error:
             raise _damaged(file, f"{error.strerror}, after frame {count} of {facts.frames}") from None
         if packets < facts.indexed:

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sbr.config import FramesConfig
-from sbr.data.benchmark import LEVELS, load_level, load_training_samples
-from sbr.data.layout import DataRoot
+from sbr.config import DataConfig, FramesConfig
+from sbr.data.egoplan import TRAINING
+from sbr.data.layout import ANNOTATIONS, DataRoot
+from sbr.data.sources import SOURCES, load_questions, load_training
 from sbr.errors import DataError, MediaError
 from sbr.frames.cache import CacheCounts, FrameCache
 from sbr.frames.cache_entry import Pictures
 from sbr.frames.load import load_image, load_video
 from sbr.frames.sampling import resized_size
+from sbr.types import FrameFolder, Sample, VideoFrame, VideoRange
 
 TRAIN = "train"
-SPLITS = (TRAIN, *LEVELS)
 
 Progress = Callable[[int, int], None]
 """Called with (media done, media in all)."""
@@ -28,10 +29,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """The distinct files that questions name, in the order of their names."""
+    """What the questions show, each once, in the order of the questions."""
 
-    videos: tuple[Path, ...]
-    images: tuple[Path, ...]
+    videos: tuple[Path | VideoRange | FrameFolder, ...]
+    images: tuple[Path | VideoFrame, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +46,48 @@ class Filling:
     seconds: float
 
 
-def media_of_root(root: Path, splits: Sequence[str] = SPLITS) -> Media:
-    """The media of the chosen splits ("train": all files training*.jsonl but those of chats; "L1", ...).
+def splits_of(data: DataConfig) -> tuple[str, ...]:
+    """ "train", if one can train on the source, and its levels."""
+    source = SOURCES[data.source]
+    return (*([TRAIN] if source.load_training else ()), *source.levels)
 
-    Annotation files that are not there are left out.  Raises DataError if `root` is not a data root or none is there,
-    AnnotationError for bad rows.
+
+def media_of_root(data: DataConfig, splits: Sequence[str]) -> Media:
+    """The media of the chosen splits of `splits_of`; "train" is `data.train_file` and what else is there to train on.
+
+    Annotation files that are not there are left out.  Raises DataError if `data.root` is not a data root or none is
+    there, AnnotationError for bad rows.
     """
-    names = DataRoot(root).annotation_names()
-    samples = []
+    samples: list[Sample] = []
     found = False
     for split in splits:
-        if split in LEVELS and LEVELS[split].file in names:
-            samples += load_level(root, split, None)
+        if split == TRAIN:
+            for name in _training_files(data):
+                samples += load_training(data.model_copy(update={"train_file": name, "limit": None}))
+                found = True
+        elif (data.root / SOURCES[data.source].levels[split][0]).is_file():
+            samples += load_questions(data, split, None)
             found = True
-        elif split == TRAIN:
-            for name in names:
-                if name.startswith("training") and "cot" not in name:
-                    samples += load_training_samples(root, name, 0, None)
-                    found = True
     if not found:
-        raise DataError(f"{root} has no annotation file of {', '.join(splits)}; it has {', '.join(names) or 'none'}")
-    videos = {sample.video for sample in samples if sample.video is not None}
-    return Media(tuple(sorted(videos)), tuple(sorted({sample.image for sample in samples})))
+        folder = _annotations(data)
+        there = sorted(file.name for file in folder.glob("*.json*"))
+        raise DataError(f"{folder} has no annotation file of {', '.join(splits)}; it has {', '.join(there) or 'none'}")
+    # dict.fromkeys: distinct, in order.  Files, ranges and folders cannot be compared, so they cannot be sorted.
+    videos = dict.fromkeys(sample.video for sample in samples if sample.video is not None)
+    return Media(tuple(videos), tuple(dict.fromkeys(sample.image for sample in samples if sample.image is not None)))
+
+
+def _training_files(data: DataConfig) -> list[str]:
+    """All files training*.jsonl but those of chats, EgoPlan_IT.json, and the file of the recipe."""
+    folder = _annotations(data)
+    names = {data.train_file, TRAINING, *(file.name for file in folder.glob("training*.jsonl"))}
+    return sorted(name for name in names if "cot" not in name and (folder / name).is_file())
+
+
+def _annotations(data: DataConfig) -> Path:
+    if data.source != "seed_bench_r1":
+        return data.root
+    return DataRoot(data.root).path / ANNOTATIONS
 
 
 def fill(
@@ -83,10 +104,9 @@ def fill(
     written; the entries that are there then stay.
     """
     start = time.perf_counter()
-    cache.remove_abandoned()
     size = resized_size(config, factor)
     tasks = [partial(load_video, file, config, size, 1, cache) for file in media.videos]
-    tasks += [partial(load_image, file, size, cache) for file in media.images]
+    tasks += [partial(load_image, file, size, 1, cache) for file in media.images]
     random.shuffle(tasks)  # several processes that fill one cache meet at few media and so share the work
     failures: list[str] = []
     pool = ThreadPoolExecutor(workers, thread_name_prefix="frames")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from torchvision.transforms import functional as vision
 from sbr.config import FramesConfig
 from sbr.frames.cache import FrameCache
 from sbr.frames.cache_entry import Pictures
-from sbr.frames.decode import decode_image, decode_video
+from sbr.frames.clips import files_read, picture_of, read_clip
 from sbr.frames.sampling import SIZE_FACTOR, frame_indices, resized_size
-from sbr.types import Frames, Sample
+from sbr.types import FrameFolder, Frames, Sample, VideoFrame, VideoRange
 
 
 def load_frames(
@@ -32,35 +33,63 @@ def load_frames(
     damaged or too short.
     """
     size = resized_size(config, factor)
-    image = load_image(sample.image, size, cache)
+    image_HWC = None if sample.image is None else load_image(sample.image, size, threads, cache).pixels
     if sample.video is None:
-        return Frames(video_THWC=None, image_HWC=image.pixels, indices=(), fps=None, total=0)
+        return Frames(video_THWC=None, image_HWC=image_HWC, indices=(), fps=None, total=0)
     video = load_video(sample.video, config, size, threads, cache)
-    return Frames(video.pixels, image.pixels, video.indices, video.fps, video.total)
+    return Frames(video.pixels, image_HWC, video.indices, video.fps, video.total)
 
 
 def load_video(
-    file: Path, config: FramesConfig, size: tuple[int, int], threads: int = 1, cache: FrameCache | None = None
+    video: Path | VideoRange | FrameFolder,
+    config: FramesConfig,
+    size: tuple[int, int],
+    threads: int = 1,
+    cache: FrameCache | None = None,
 ) -> Pictures:
     """Frames of a clip by the rule of `config`, uint8 (T, *size, 3).  MediaError as `load_frames`."""
+    choose = partial(frame_indices, config=config)
 
     def decode() -> Pictures:
-        clip = decode_video(file, partial(frame_indices, config=config), threads)
+        clip = read_clip(video, choose, threads)
         return Pictures(resize_video(clip.frames_THWC, size), clip.indices, clip.fps, clip.total)
 
     if cache is None:
         return decode()
     sampling = config.model_dump(exclude={"height", "width"})  # of the size counts what it was rounded to
-    return cache.load(file, {"kind": "video", "size": list(size), **sampling}, decode)
+    rule = {**_extent(video), "size": list(size), **sampling}
+    return cache.load(_place(video), files_read(video, choose), rule, decode)
 
 
-def load_image(file: Path, size: tuple[int, int], cache: FrameCache | None = None) -> Pictures:
+def load_image(
+    image: Path | VideoFrame, size: tuple[int, int], threads: int = 1, cache: FrameCache | None = None
+) -> Pictures:
     """A picture, uint8 (*size, 3).  MediaError as `load_frames`."""
 
     def decode() -> Pictures:
-        return Pictures(resize_image(decode_image(file), size))
+        return Pictures(resize_image(picture_of(image, threads), size))
 
-    return decode() if cache is None else cache.load(file, {"kind": "image", "size": list(size)}, decode)
+    if cache is None:
+        return decode()
+    place = _place(image)
+    rule = {"kind": "image"} if isinstance(image, Path) else {"kind": "video frame", "number": image.number}
+    return cache.load(place, (place,), rule | {"size": list(size)}, decode)
+
+
+def _place(medium: Path | VideoRange | FrameFolder | VideoFrame) -> Path:
+    if isinstance(medium, Path):
+        return medium
+    return medium.folder if isinstance(medium, FrameFolder) else medium.file
+
+
+def _extent(video: Path | VideoRange | FrameFolder) -> dict[str, Any]:
+    """What of its file or folder the clip is, beside the sampling."""
+    if isinstance(video, Path):
+        return {"kind": "video"}
+    extent: dict[str, Any] = {"first": video.first, "last": video.last}
+    if isinstance(video, VideoRange):
+        return {"kind": "range", **extent}
+    return {"kind": "folder", **extent, "folder_fps": video.fps}
 
 
 def resize_video(frames_THWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -9,12 +9,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +26,7 @@ from sbr.data.benchmark import LEVELS
 from sbr.data.jsonl import replace_file
 from sbr.data.layout import ANNOTATIONS, IMAGES, VIDEOS
 from sbr.errors import ConfigError, DataError
+from sbr.frames.workers import spawn_pool
 from sbr.mini import world
 from sbr.mini.questions import MOST, SPLITS, Question, Split, plan, training_row, validation_row
 from sbr.mini.render import render_action, render_clip, render_observation
@@ -176,9 +174,7 @@ def _draw_all(directory: Path, questions: Sequence[Question], workers: int) -> I
             done += len(chunk)
             yield done, draw_media(directory, chunk)
         return
-    # "spawn": a copy (fork) of a process that runs torch's threads can hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context, initializer=_die_with_parent)
+    pool = spawn_pool(min(workers, len(chunks)))
     try:
         sizes = {pool.submit(draw_media, directory, chunk): len(chunk) for chunk in chunks}
         for future in as_completed(sizes):
@@ -191,20 +187,6 @@ def _draw_all(directory: Path, questions: Sequence[Question], workers: int) -> I
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _die_with_parent() -> None:
-    """In a worker: leave Ctrl-C to the parent, and do not outlive it when it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        raise RuntimeError("only a worker process may call this")
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _claim(directory: Path, parameters: Parameters) -> None:

@@ -135,7 +135,7 @@ class LessonSteps(Dataset[list[LessonBatch]]):
             return self.encoder.encode(lesson.sample, lesson.frames)
         media = [] if lesson.frames is None else [{"type": "video"}]
         messages = [{"role": "user", "content": [*media, {"type": "text", "text": lesson.text}]}]
-        return encode_chat(self.processor, messages, lesson.frames, None)
+        return encode_chat(self.processor, messages, lesson.frames, [])
 
 
 def pretrain(recipe: PretrainRecipe, on_step: Callable[[PretrainMetrics], None]) -> Path:

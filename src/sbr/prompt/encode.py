@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,23 @@ class PromptEncoder:
         when the frames do not fit the sample or the checkpoint, or when the question holds a special token.
         """
         self._check(sample, frames)
-        prompt = encode_chat(self.processor, chat_messages(sample), frames, frames.image_HWC)
+        pictures = [] if frames.image_HWC is None else [frames.image_HWC]
+        if sample.subtitles is None or frames.video_THWC is None or frames.fps is None:
+            prompt = encode_chat(self.processor, chat_messages(sample), frames, pictures)
+        else:
+            times = [index / frames.fps for index in frames.indices]
+            prompt = encode_chat(self.processor, chat_messages(sample, times), None, [*frames.video_THWC, *pictures])
         self._check_sizes(sample, prompt)
         return prompt
 
     def _check(self, sample: Sample, frames: Frames) -> None:
-        if (sample.video is None) != (frames.video_THWC is None):
-            has = "no video" if sample.video is None else f"the video {sample.video}"
-            raise DataError(f"sample {sample.sample_id} has {has}, but its frames say otherwise; load them again")
+        for name, medium, pixels in (
+            ("video", sample.video, frames.video_THWC),
+            ("image", sample.image, frames.image_HWC),
+        ):
+            if (medium is None) != (pixels is None):
+                has = f"no {name}" if medium is None else f"the {name} {medium}"
+                raise DataError(f"sample {sample.sample_id} has {has}, but its frames say otherwise; load them again")
         if frames.video_THWC is not None and (not frames.fps or len(frames.indices) != len(frames.video_THWC)):
             raise DataError(
                 f"sample {sample.sample_id}: {len(frames.video_THWC)} frames with {len(frames.indices)} indices at "
@@ -60,10 +70,12 @@ class PromptEncoder:
                     f"sample {sample.sample_id}: {name} frames are {pixels.shape[-3]}x{pixels.shape[-2]} pixels; "
                     f"this checkpoint needs multiples of {unit}: load them with factor={unit}"
                 )
-        text = question_text(sample)
+        text = "\n".join([question_text(sample), *(subtitle.text for subtitle in sample.subtitles or ())])
         for token in self.tokenizer.all_special_tokens:
             if token in text:
-                raise DataError(f"sample {sample.sample_id}: question or options hold the special token {token}")
+                raise DataError(
+                    f"sample {sample.sample_id}: question, options or subtitles hold the special token {token}"
+                )
 
     def _check_sizes(self, sample: Sample, prompt: Prompt) -> None:
         merged = self.processor.image_processor.merge_size**2
@@ -78,9 +90,9 @@ class PromptEncoder:
 
 
 def encode_chat(
-    processor: Any, messages: list[dict[str, Any]], clip: Frames | None, image_HWC: np.ndarray | None
+    processor: Any, messages: list[dict[str, Any]], clip: Frames | None, images: Sequence[np.ndarray]
 ) -> Prompt:
-    """A chat of at most one video (that of `clip`) and one image, through the checkpoint's own processor.
+    """A chat of at most one video (that of `clip`) and `images` (H, W, 3), through the checkpoint's own processor.
 
     Pictures are taken as they are.  From what is known of the file the processors compute what qwen_vl_utils would
     pass: the sampled frame rate, taken frames / all frames * frame rate (Qwen2.5-VL), and the time of every frame,
@@ -94,7 +106,7 @@ def encode_chat(
     text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     inputs = processor(
         text=[text],
-        images=None if image_HWC is None else [_channels_first(image_HWC)],
+        images=[_channels_first(image_HWC) for image_HWC in images] or None,
         videos=videos,
         images_kwargs={"do_resize": False},
         # cap_pixels_per_frame concerns resizing only; naming it silences a warning about a future default.

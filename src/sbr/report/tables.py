@@ -6,7 +6,7 @@ Accuracies are in per cent with two decimals and 95 % intervals in brackets, col
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sbr.errors import DataError
 from sbr.eval.compare import Comparison, SliceComparison
 from sbr.eval.stats import Interval
 from sbr.eval.summary import OVERALL, LevelSummary, Slice, Summary, write_atomically
+from sbr.report.paper import PaperCell, table_2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,64 +34,82 @@ class TextTable:
     note: str
 
 
-def accuracy_table(runs: Mapping[str, Summary]) -> TextTable:
+def accuracy_table(runs: Mapping[str, Sequence[LevelSummary]], rule: str, paper: bool = False) -> TextTable:
     """One row a run, one column a level and domain: the layout of the paper's Table 2.
 
-    Raises DataError when the runs have different levels or domains.
+    With `paper`, the rows of Table 2 stand below, marked as the paper's; a column that it lacks has "-" there.
+    Raises DataError when the runs have different levels or domains, or no column of the paper's.
     """
-    headers = {name: tuple(column for column, _ in _columns(summary.levels)) for name, summary in runs.items()}
+    columns = {name: _columns(levels) for name, levels in runs.items()}
+    headers = {name: tuple(column for column, _ in parts) for name, parts in columns.items()}
     if len(set(headers.values())) != 1:
         listed = "; ".join(f"{name}: {', '.join(header)}" for name, header in headers.items())
         raise DataError(f"the runs do not share one table, their levels and domains differ ({listed})")
-    rows = [(name, *(accuracy_cell(part) for _, part in _columns(summary.levels))) for name, summary in runs.items()]
-    return TextTable(
-        "Accuracy in % [95 % interval]", ("model", *next(iter(headers.values()))), tuple(rows), _note(runs)
-    )
+    header = next(iter(headers.values()))
+    rows = [(name, *(accuracy_cell(part) for _, part in parts)) for name, parts in columns.items()]
+    samples = sorted({levels[0].overall.samples for levels in runs.values()})
+    note = f"Rule {rule}, {' or '.join(map(str, samples))} answer(s) a question."
+    if paper:
+        rows += _paper_rows(header)
+        note += _paper_note({column: part.questions for column, part in next(iter(columns.values()))})
+    return TextTable("Accuracy in % [95 % interval]", ("model", *header), tuple(rows), note)
 
 
-def run_table(name: str, summary: Summary) -> TextTable:
-    """One row a level and domain of one run, with the rates that show how healthy its answers are."""
+def run_tables(name: str, summary: Summary) -> list[TextTable]:
+    """One run: a row a level and domain, with the rates that show how healthy its answers are.
+
+    A second table has the scenarios, when the questions name them.
+    """
     header = ("", "n", "accuracy", "format", "truncated", "echo", "tokens")
-    several = summary.samples > 1
-    rows: list[tuple[str, ...]] = []
-    for column, part in _columns(summary.levels):
-        rates = (part.format_rate, part.truncated_rate, part.echo_rate)
-        row = (column, str(part.questions), accuracy_cell(part), *(f"{100 * rate:.1f}" for rate in rates))
-        row += (f"{part.mean_completion_tokens:.1f}",)
-        rows.append((*row, _percent(part.over_samples.sd or 0.0)) if several else row)
     note = (
         "n: questions. accuracy: % [95 % interval]. format, truncated, echo: % of the answers with the asked format, "
         "cut by the token limit, with no reasoning but a letter. tokens: mean length. "
     )
-    if several:
+    if summary.samples > 1:
         header += ("sd",)
         note += "sd: of the accuracy over samples, in points. "
-    return TextTable(name, header, tuple(rows), note + _note({name: summary}))
+    note += (
+        f"Settings: rule {summary.rule}, protocol {summary.protocol}, {summary.samples} answer(s) a question, "
+        f"at most {summary.max_new_tokens} new tokens."
+    )
+    tables = [TextTable(name, header, tuple(_run_row(*column) for column in _columns(summary.levels)), note)]
+    scenarios = [(f"{level.level} {part.name}", part) for level in summary.levels for part in level.scenarios]
+    if scenarios:
+        rows = tuple(_run_row(*scenario) for scenario in scenarios)
+        tables.append(TextTable(f"{name}, by scenario", header, rows, "As above."))
+    return tables
 
 
-def comparison_table(comparison: Comparison) -> TextTable:
-    """Two runs on the same questions: accuracies, difference in percentage points with its interval, p-value."""
+def comparison_tables(comparison: Comparison) -> list[TextTable]:
+    """Two runs on the same questions: accuracies, difference in percentage points with its interval, p-value.
+
+    Below each level and domain stands the interval with whole videos resampled.  A second table has the scenarios, when
+    the questions name several.
+    """
+    title = f"{comparison.other_name} against {comparison.base_name}"
     header = ("", "n", comparison.base_name, comparison.other_name, "difference", "p")
     single = {part.level for part in comparison.slices} - {
         part.level for part in comparison.slices if part.base.name != OVERALL
     }
-    rows = tuple(
-        (
-            part.level if part.level in single else f"{part.level} {part.base.name}",
-            str(part.base.questions),
-            accuracy_cell(part.base),
-            accuracy_cell(part.other),
-            difference_cell(part),
-            p_cell(part.paired.p_value),
-        )
+    rows = [
+        row
         for part in comparison.slices
-    )
+        for row in _comparison_rows(part.level if part.level in single else f"{part.level} {part.base.name}", part)
+    ]
     methods = sorted({part.paired.method for part in comparison.slices})
     note = (
         f"n: questions. Accuracies in % and differences in percentage points, each with its 95 % interval; "
-        f"the difference is paired by question ({'; '.join(methods)}). Rule {comparison.rule}."
+        f"the difference is paired by question ({'; '.join(methods)}). {_video_note(comparison)} "
+        f"Rule {comparison.rule}."
     )
-    return TextTable(f"{comparison.other_name} against {comparison.base_name}", header, rows, note)
+    tables = [TextTable(title, header, tuple(rows), note)]
+    if comparison.scenarios:
+        rows = [
+            row for part in comparison.scenarios for row in _comparison_rows(f"{part.level} {part.base.name}", part)
+        ]
+        note = "As above. The p-values are not corrected for the number of scenarios."
+        tables.append(TextTable(f"{title}, by scenario", header, tuple(rows), note))
+    return tables
 
 
 def rich_table(table: TextTable) -> Table:
@@ -133,9 +152,7 @@ def interval_cell(interval: Interval) -> str:
 
 def difference_cell(part: SliceComparison) -> str:
     """In percentage points, signed, e.g. "+11.23 [+8.51, +13.94]"."""
-    paired = part.paired
-    low, high = 100 * paired.interval.low, 100 * paired.interval.high
-    return f"{100 * paired.difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return f"{100 * part.paired.difference:+.2f} {_signed(part.paired.interval)}"
 
 
 def p_cell(p_value: float | None) -> str:
@@ -156,13 +173,67 @@ def _columns(levels: Sequence[LevelSummary]) -> list[tuple[str, Slice]]:
     return columns
 
 
-def _note(runs: Mapping[str, Summary]) -> str:
-    settings = {(s.rule, s.protocol, s.samples, s.max_new_tokens) for s in runs.values()}
-    texts = [
-        f"rule {rule}, protocol {protocol}, {samples} answer(s) a question, at most {tokens} new tokens"
-        for rule, protocol, samples, tokens in sorted(settings)
-    ]
-    return f"Settings: {'; '.join(texts)}."
+def _run_row(name: str, part: Slice) -> tuple[str, ...]:
+    rates = (part.format_rate, part.truncated_rate, part.echo_rate)
+    row = (name, str(part.questions), accuracy_cell(part), *(f"{100 * rate:.1f}" for rate in rates))
+    row += (f"{part.mean_completion_tokens:.1f}",)
+    return row if part.over_samples.sd is None else (*row, _percent(part.over_samples.sd))
+
+
+def _comparison_rows(name: str, part: SliceComparison) -> Iterator[tuple[str, ...]]:
+    figures = (accuracy_cell(part.base), accuracy_cell(part.other), difference_cell(part))
+    yield (name, str(part.base.questions), *figures, p_cell(part.paired.p_value))
+    if (by_video := part.by_video) is not None:
+        yield (f"by {by_video.clusters} videos", "", "", "", _signed(by_video.interval), p_cell(by_video.p_value))
+
+
+def _video_note(comparison: Comparison) -> str:
+    resampled = next((part.by_video for part in comparison.slices if part.by_video is not None), None)
+    if resampled is None:
+        return "Not by videos: the records do not name them (they are older than that field), or name only one."
+    note = (
+        f"By videos: the same difference, whole videos drawn with replacement {resampled.resamples:,} times "
+        f"(seed {resampled.seed}), since questions of one video are not independent."
+    )
+    if any(part.by_video is None for part in comparison.slices):
+        note += " Where this line lacks, not every record names its video, or all name one."
+    return note
+
+
+def _paper_rows(header: Sequence[str]) -> list[tuple[str, ...]]:
+    paper = table_2()
+    if not set(header) & (columns := next(iter(paper.values()))).keys():
+        raise DataError(
+            f"no column of the runs ({', '.join(header)}) is in the paper's Table 2 ({', '.join(columns)}); "
+            "leave --paper out"
+        )
+    return [(f"paper: {name}", *(_paper_cell(cells.get(column)) for column in header)) for name, cells in paper.items()]
+
+
+def _paper_cell(cell: PaperCell | None) -> str:
+    return "-" if cell is None else f"{cell.percent:.2f} {interval_cell(cell.interval)}"
+
+
+def _paper_note(questions: Mapping[str, int]) -> str:
+    """Where the paper's rows come from, and how many questions are behind them when the runs have other numbers."""
+    note = (
+        " Rows marked paper: Table 2 of arXiv 2503.24376 (Qwen2-VL-7B) as printed; their Wilson intervals are ours, "
+        "from the right answers that the printed figures imply."
+    )
+    paper = next(iter(table_2().values()))
+    shared = [column for column in questions if column in paper]
+    if "L3 Hobbies" in shared:
+        note += " The printed base figure of L3 Hobbies, 32.30, should be 32.20 (95 of 295) to agree with L3 Overall."
+    if other := [f"{c} {questions[c]} ({paper[c].questions})" for c in shared if questions[c] != paper[c].questions]:
+        note += (
+            f" NOT THE SAME QUESTIONS as the paper's; number here (there): {', '.join(other)}. The figures must not be "
+            "compared."
+        )
+    return note
+
+
+def _signed(interval: Interval) -> str:
+    return f"[{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
 
 
 def _percent(fraction: float) -> str:

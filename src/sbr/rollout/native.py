@@ -49,7 +49,6 @@ def generate(
     `compiled` runs the decoding steps through torch.compile with static shapes: for GPUs, where the steps of a small
     batch are limited by Python.  The first call then takes a minute or so, and finished rows stay in the batch.
 
-
     A completion depends on its prompt, the seed of its prompt and its place in the group only, up to floating-point
     rounding: not on the other prompts, the group size or when other rows end.
     The model decodes in evaluation mode; the mode of every module is restored.

@@ -21,7 +21,7 @@ from accelerate.utils import gather_object
 
 from sbr.algo.select import Algorithm, select
 from sbr.config import GrpoRecipe
-from sbr.data.benchmark import load_training_samples
+from sbr.data.sources import load_training
 from sbr.errors import ConfigError
 from sbr.frames.cache import FrameCache, open_cache
 from sbr.prompt.encode import PromptEncoder
@@ -63,7 +63,7 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
             "prompt, so a group of one has no signal; set it to 2 or more (the paper uses 8)"
         )
     run_folder.check_start(recipe, resume)
-    samples = load_training_samples(recipe.data.root, recipe.data.train_file, recipe.data.seed, recipe.data.limit)
+    samples = load_training(recipe.data)
     total = total_steps(len(samples), recipe.train)
     cache = open_cache(recipe.data)
     accelerator = make_accelerator(recipe)
@@ -84,6 +84,8 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     if watcher and accelerator.is_main_process:
         watcher.began(done, total)
     _run_steps(recipe, trainer, samples, cache, done, total, watcher)
+    if cache is not None and accelerator.is_main_process:
+        cache.log_counts()
     save_final(recipe, accelerator, trainer.model, trainer.processor)
     accelerator.end_training()
 

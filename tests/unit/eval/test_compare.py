@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from sbr.errors import DataError
-from sbr.eval.compare import compare_files, compare_records
-from sbr.eval.records import RecordFile
-from sbr.eval.stats import paired_interval
+from sbr.eval.compare import compare_records
+from sbr.eval.stats import clustered_difference, paired_interval
 from sbr.types import EvalRecord
 
 
@@ -78,19 +77,64 @@ def test_several_samples_are_compared_as_shares_of_questions():
         ([replace(record, gold="B") for record in run("10")], "L1 0 has the gold letter 'A' in one and 'B'"),
         ([replace(record, options=("close tap", "open tap")) for record in run("10")], "L1 0 has the options"),
         ([replace(record, domain="Work") for record in run("10")], "L1 0 has the domain"),
+        ([replace(record, video_id="b") for record in run("10")], "L1 0 has the video 'a' in one and 'b'"),
+        ([replace(record, scenario="y") for record in run("10")], "L1 0 has the scenario 'x' in one and 'y'"),
         ([], "grpo has no records"),
     ],
 )
 def test_refuses_what_must_not_be_compared(other, message):
+    base = [replace(record, video_id="a", scenario="x") for record in run("10")]
     with pytest.raises(DataError, match=message):
-        compare_records(run("10"), other, "base", "grpo")
+        compare_records(base, other, "base", "grpo")
 
 
-def test_compares_files(tmp_path):
-    for name, correct in (("base", "0011"), ("grpo", "0111")):
-        with RecordFile(tmp_path / name / "records.jsonl") as records:
-            records.append(run(correct))
-    files = (tmp_path / "base" / "records.jsonl", tmp_path / "grpo" / "records.jsonl")
-    comparison = compare_files(*files, "base", "grpo")
-    assert comparison.slices[0].paired.difference == 0.25
-    assert (comparison.base_name, comparison.other_name, comparison.rule) == ("base", "grpo", "official")
+def labelled(records: list[EvalRecord], videos: str, scenarios: str | None = None) -> list[EvalRecord]:
+    """One letter a record names its video, and its scenario if given."""
+    return [
+        replace(record, video_id=video, scenario=scenarios and scenarios[i])
+        for i, (record, video) in enumerate(zip(records, videos, strict=True))
+    ]
+
+
+def test_videos_are_resampled_whole():
+    base, other = labelled(run("110000"), "aabbcc"), labelled(run("101110"), "aabbcc")
+    (only,) = compare_records(base, other[::-1], "base", "grpo").slices
+    assert only.by_video == clustered_difference([1, 1, 0, 0, 0, 0], [1, 0, 1, 1, 1, 0], list("aabbcc"))
+    assert only.by_video.clusters == 3
+    # The means of the videos are -1/2, 1 and 1/2.
+    assert (only.by_video.interval.low, only.by_video.interval.high) == (-0.5, 1.0)
+
+
+def test_videos_of_several_samples_are_those_of_the_questions():
+    base = labelled(run("10"), "ab") + [replace(record, sample_index=1) for record in labelled(run("11"), "ab")]
+    other = labelled(run("11"), "ab") + [replace(record, sample_index=1) for record in labelled(run("11"), "ab")]
+    (only,) = compare_records(base, other, "base", "grpo").slices
+    assert only.by_video == clustered_difference([1.0, 0.5], [1.0, 1.0], ["a", "b"])
+
+
+def test_records_that_name_no_video_or_only_one_have_no_figures_by_video():
+    base, other = run("1100"), run("1010")
+    for videos in ("", "aaaa"):
+        one, two = (labelled(r, videos) if videos else r for r in (base, other))
+        assert compare_records(one, two, "base", "grpo").slices[0].by_video is None
+    half = [*labelled(base[:2], "ab"), *base[2:]]
+    assert compare_records(half, other, "base", "grpo").slices[0].by_video is None
+    # A question keeps its video, whichever of the two runs recorded it.
+    (new,) = compare_records(base, labelled(other, "abcd"), "base", "grpo").slices
+    assert new.by_video == clustered_difference([1, 1, 0, 0], [1, 0, 1, 0], list("abcd"))
+
+
+def test_scenarios_of_a_level_with_several():
+    base = labelled(run("10"), "ab", "xx") + labelled(run("1100", "L3"), "abcd", "xyyx")
+    other = labelled(run("11"), "ab", "xx") + labelled(run("1011", "L3"), "abcd", "xyyx")
+    comparison = compare_records(base, other, "base", "grpo")
+    assert [(part.level, part.base.name) for part in comparison.slices] == [("L1", "Overall"), ("L3", "Overall")]
+    assert [(part.level, part.base.name) for part in comparison.scenarios] == [("L3", "x"), ("L3", "y")]
+    # x: questions 0 and 3, base 1 0, other 1 1. y: questions 1 and 2, base 1 0, other 0 1.
+    assert [part.paired.difference for part in comparison.scenarios] == [0.5, 0.0]
+
+
+def test_figures_by_video_do_not_hang_on_the_order_of_lines():
+    base, other = labelled(run("110010"), "abcabc"), labelled(run("011110"), "abcabc")
+    there = compare_records(base, other, "base", "grpo").slices[0].by_video
+    assert compare_records(base[::-1], other, "base", "grpo").slices[0].by_video == there

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbr.errors import DataError
-from sbr.eval.records import RecordFile, RecordKey, read_records, record_key, record_line
+from sbr.eval.records import RecordFile, RecordKey, read_records, record_key, record_line, records_file
 from sbr.types import EvalRecord
 
 RECORD = EvalRecord(
@@ -61,11 +61,28 @@ def test_any_text_survives_the_round_trip(tmp_path_factory, text, options, secon
 
 
 def test_keys_on_disk_are_those_of_the_issue(file):
-    write(file, RECORD)
+    write(file, replace(RECORD, video_id="P01_13", scenario="cooking"))
     wanted = (
         "sample_id level domain prompt options response extracted gold correct rule completion_tokens truncated seconds"
     )
-    assert set(wanted.split()) | {"sample_index"} == set(json.loads(file.read_text("utf-8")))
+    assert set(wanted.split()) | {"sample_index", "video_id", "scenario"} == set(json.loads(file.read_text("utf-8")))
+
+
+def test_records_older_than_the_video_are_read_and_written_as_they_were(file):
+    old = {key: value for key, value in asdict(NONE).items() if key not in ("video_id", "scenario")}
+    line = json.dumps(old, ensure_ascii=False) + "\n"
+    file.parent.mkdir()
+    file.write_text(line, "utf-8")
+    (record,) = read_records(file)
+    assert (record.video_id, record.scenario, record.extracted) == (None, None, None)
+    assert record_line(record) == line
+    assert '"extracted": null' in line, "what is required stays, null or not"
+
+
+def test_a_path_of_records_is_the_file_or_its_folder(file):
+    write(file, RECORD)
+    assert records_file(file.parent) == records_file(file) == file
+    assert records_file(file.parent / "strict.jsonl") == file.parent / "strict.jsonl"
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, len(record_line(NONE).encode()) - 1])
@@ -135,6 +152,7 @@ def without(key: str) -> str:
         (changed(sample_index="0"), "sample_index is '0'"),
         (changed(options="AB"), "options is 'AB'"),
         (changed(seconds=None), "seconds is None"),
+        (changed(video_id=13), "video_id is 13"),
     ],
 )
 def test_bad_line_in_the_middle_is_an_error_with_its_place(file, line, message):

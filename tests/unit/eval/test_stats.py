@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from sbr.eval.stats import (
+    clustered_difference,
     clustered_wilson_interval,
     difference_interval,
     mcnemar_exact,
     mean_and_sd,
+    most_discordant_pairs,
     paired_difference,
     paired_interval,
     wilson_interval,
@@ -188,3 +190,170 @@ def test_paired_interval_is_an_interval_around_the_difference(table):
     assert -1 <= interval.low <= difference + 1e-12
     assert difference - 1e-12 <= interval.high <= 1
     assert not math.isnan(interval.low)
+
+
+def answers(questions: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two runs, the second better on every fifth question or so."""
+    generator = np.random.default_rng(seed)
+    base = generator.integers(0, 2, questions)
+    return base, np.where(generator.random(questions) < 0.2, 1, base)
+
+
+def width(interval) -> float:
+    return interval.high - interval.low
+
+
+def test_bootstrap_of_single_questions_has_the_closed_form_width():
+    # sd of a resampled mean: population sd of the differences / sqrt(n); percentiles of a normal at n = 2000.
+    base, other = answers(2000)
+    interval = clustered_difference(base, other, [str(i) for i in range(2000)]).interval
+    error = (other - base).std() / math.sqrt(2000)
+    z = scipy_stats.norm.ppf(0.975)
+    assert width(interval) == pytest.approx(2 * z * error, rel=0.03)
+    assert (interval.low + interval.high) / 2 == pytest.approx((other - base).mean(), abs=0.05 * error)
+
+
+def test_bootstrap_of_single_questions_equals_scipys_paired_bootstrap():
+    base, other = answers(300)
+    mine = clustered_difference(base, other, [str(i) for i in range(300)]).interval
+    theirs = scipy_stats.bootstrap(
+        (base, other),
+        lambda one, two, axis: two.mean(axis) - one.mean(axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=10_000,
+        rng=np.random.default_rng(5),
+    ).confidence_interval
+    # Differences are multiples of 1/300; the ends of 10,000 resamples move by one or two of them.
+    assert mine.low == pytest.approx(theirs.low, abs=2.5 / 300)
+    assert mine.high == pytest.approx(theirs.high, abs=2.5 / 300)
+
+
+def test_bootstrap_of_unequal_clusters_equals_scipys_bootstrap_of_their_sums():
+    generator = np.random.default_rng(2)
+    videos = generator.integers(0, 80, 600)
+    base, other = generator.integers(0, 2, 600) * 1.0, generator.integers(0, 3, 600) / 2
+    mine = clustered_difference(base, other, [f"v{video}" for video in videos]).interval
+    names = np.unique(videos)
+    sums = np.array([(other - base)[videos == name].sum() for name in names])
+    sizes = np.array([(videos == name).sum() for name in names])
+    theirs = scipy_stats.bootstrap(
+        (sums, sizes),
+        lambda total, size, axis: total.sum(axis) / size.sum(axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=10_000,
+        rng=np.random.default_rng(5),
+    ).confidence_interval
+    assert mine.low == pytest.approx(theirs.low, abs=0.05 * width(mine))
+    assert mine.high == pytest.approx(theirs.high, abs=0.05 * width(mine))
+
+
+def test_questions_that_occur_twice_in_their_cluster_bring_nothing_new():
+    """Every question doubled: clustered, the interval stays; as single questions it is narrower by sqrt(2)."""
+    base, other = answers(1000)
+    names = [str(i) for i in range(1000)]
+    once = clustered_difference(base, other, names).interval
+    twice = np.concatenate([base, base]), np.concatenate([other, other])
+    doubled = clustered_difference(*twice, names + names)
+    single = clustered_difference(*twice, [str(i) for i in range(2000)]).interval
+    assert doubled.clusters == 1000
+    assert width(doubled.interval) == pytest.approx(width(once), rel=1e-9)
+    assert width(doubled.interval) / width(single) == pytest.approx(math.sqrt(2), rel=0.04)
+
+
+def test_clustered_interval_covers_no_difference_where_single_questions_do_not():
+    """40 videos of 10 questions; a video favours one of two equally good runs as a whole."""
+    generator = np.random.default_rng(3)
+    videos = [str(i // 10) for i in range(400)]
+    covered, naive, false_alarms, runs = 0, 0, 0, 200
+    for _ in range(runs):
+        lean = np.repeat(generator.uniform(-0.4, 0.4, 40), 10)
+        base, other = generator.random(400) < 0.5 - lean / 2, generator.random(400) < 0.5 + lean / 2
+        result = clustered_difference(base, other, videos, resamples=1000)
+        covered += result.interval.low <= 0 <= result.interval.high
+        false_alarms += result.p_value <= 0.05
+        plain = paired_difference(list(base * 1.0), list(other * 1.0)).interval
+        naive += plain.low <= 0 <= plain.high
+    assert 0.89 <= covered / runs <= 0.99
+    assert 0.01 <= false_alarms / runs <= 0.11
+    assert naive / runs < 0.87
+
+
+def test_p_value_of_the_bootstrap_by_hand():
+    # Two clusters, +1 and -1: a resample is -1, 0, 1 with probability 1/4, 1/2, 1/4, so either side has 3/4 of them.
+    assert clustered_difference([0, 1], [1, 0], ["a", "b"]).p_value == 1.0
+    # +1 always: no resample is 0 or below.
+    always = clustered_difference([0, 0, 0], [1, 1, 1], ["a", "b", "b"], resamples=999)
+    assert always.p_value == 2 / 1000
+    assert (always.interval.low, always.interval.high, always.clusters) == (1.0, 1.0, 2)
+    # Three of four clusters +1, one 0: a resample is 0 only when all four draws are the last one, 1 in 256.
+    rare = clustered_difference([0, 0, 0, 0], [1, 1, 1, 0], list("abcd"))
+    assert rare.p_value == pytest.approx(2 / 256, rel=0.5)
+
+
+def test_p_value_of_the_bootstrap_is_near_mcnemars_for_single_questions():
+    base = [1.0] * 400 + [0.0] * 400 + [1.0] * 60 + [0.0] * 85
+    other = [1.0] * 400 + [0.0] * 400 + [0.0] * 60 + [1.0] * 85
+    result = clustered_difference(base, other, [str(i) for i in range(len(base))])
+    assert result.p_value == pytest.approx(mcnemar_exact(60, 85), abs=0.015)
+
+
+def test_bootstrap_is_seeded_and_symmetric():
+    base, other = answers(200)
+    videos = [str(i // 4) for i in range(200)]
+    result = clustered_difference(base, other, videos)
+    assert clustered_difference(base, other, videos) == result
+    few = [clustered_difference(base, other, videos, resamples=50, seed=seed).interval for seed in range(5)]
+    assert len(set(few)) > 1
+    back = clustered_difference(other, base, videos)
+    assert (back.interval.low, back.interval.high) == pytest.approx((-result.interval.high, -result.interval.low))
+    assert back.p_value == result.p_value
+    order = np.random.default_rng(0).permutation(200)
+    assert clustered_difference(base[order], other[order], [videos[i] for i in order]) == result
+
+
+def test_bootstrap_in_blocks_is_the_one_in_one_piece(monkeypatch):
+    base, other = answers(100)
+    videos = [str(i // 2) for i in range(100)]
+    whole = clustered_difference(base, other, videos)
+    monkeypatch.setattr("sbr.eval.stats._DRAWS_AT_ONCE", 1111)
+    assert clustered_difference(base, other, videos) == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1.0], [1.0], ["a"]), "at least two clusters"),
+        (([1.0, 0.0], [1.0, 0.0], ["a", "a"]), "at least two clusters"),
+        (([1.0, 0.0], [1.0, 0.0], ["a"]), "equally long"),
+        (([], [], []), "at least two clusters"),
+    ],
+)
+def test_bootstrap_refuses_what_it_cannot_resample(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        clustered_difference(*arguments)
+
+
+@pytest.mark.parametrize(("gap", "questions"), [(54, 2432), (6, 100), (20, 60), (300, 2000)])
+def test_most_discordant_pairs_against_scipy(gap, questions):
+    most = most_discordant_pairs(gap, questions)
+    assert most is not None
+
+    def p(discordant: int) -> float:
+        return scipy_stats.binomtest((discordant - gap) // 2, discordant).pvalue
+
+    assert (most - gap) % 2 == 0
+    assert p(most) <= 0.05
+    assert most + 2 > questions or p(most + 2) > 0.05
+
+
+def test_gaps_too_small_for_any_significance():
+    assert most_discordant_pairs(5, 100) is None  # 5 won, 0 lost: p = 2 / 32
+    assert most_discordant_pairs(0, 100) is None
+    assert most_discordant_pairs(6, 6) == 6
+    for gap in (-1, 101):
+        with pytest.raises(ValueError, match="0 <= gap <= questions"):
+            most_discordant_pairs(gap, 100)

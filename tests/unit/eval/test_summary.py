@@ -1,5 +1,6 @@
 """Figures of records, by hand."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from sbr.config import DataConfig, EvalConfig, EvalRecipe, ModelConfig
 from sbr.errors import DataError
 from sbr.eval.stats import Interval, clustered_wilson_interval, wilson_interval
-from sbr.eval.summary import OVERALL, read_summary, slice_of, summarize, write_summary
+from sbr.eval.summary import OVERALL, levels_of, read_summary, slice_of, summarize, write_summary
 from sbr.types import EvalRecord
 
 GOOD = "<think>the tap is open</think><answer>A</answer>"
@@ -87,6 +88,27 @@ def test_summary_has_levels_in_the_recipes_order_and_domains_in_the_alphabets():
     assert [(part.name, part.questions, part.correct) for part in domains] == [("Hobbies", 1, 0), ("Work", 2, 2)]
     assert (summary.model, summary.protocol, summary.rule, summary.samples) == ("m", "greedy", "official", 1)
     assert (summary.seed, summary.max_new_tokens, summary.seconds) == (4, 64, 2.0)
+
+
+def test_scenarios_are_counted_where_they_are_named():
+    records = [record(str(i), i % 3 == 0, "L3", "Work") for i in range(5)]
+    records = [replace(r, scenario=name) for r, name in zip(records, ("tea", "bike", "tea", None, "bike"), strict=True)]
+    levels = levels_of([*records, record("1", True, "L1")])
+    assert [(level.level, level.overall.questions) for level in levels] == [("L1", 1), ("L3", 5)]
+    assert levels[0].scenarios == ()
+    assert [(s.name, s.questions, s.correct) for s in levels[1].scenarios] == [("bike", 2, 0), ("tea", 2, 1)]
+    assert summarize(records, recipe(levels=("L3",))).levels == levels[1:]
+    with pytest.raises(DataError, match="nothing was asked"):
+        levels_of([])
+
+
+def test_summaries_older_than_the_scenarios_are_read(tmp_path):
+    summary = summarize([record("1", True)], recipe(levels=("L1",)))
+    write_summary(summary, tmp_path / "summary.json")
+    values = json.loads((tmp_path / "summary.json").read_text())
+    del values["levels"][0]["scenarios"]
+    (tmp_path / "summary.json").write_text(json.dumps(values))
+    assert read_summary(tmp_path / "summary.json") == summary
 
 
 def test_summary_refuses_a_level_without_records():

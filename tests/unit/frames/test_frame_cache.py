@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from sbr.frames.cache import FOLDER, FrameCache, open_cache
 from sbr.frames.cache_entry import EntryError, Pictures, read_entry, write_entry
 from sbr.frames.fill import Media, fill
 from sbr.frames.load import load_frames
-from sbr.types import Frames, Sample
+from sbr.types import FrameFolder, Frames, Sample, VideoFrame, VideoRange
 
 CONFIG = FramesConfig(height=56, width=84, max_frames=4)
 
@@ -55,14 +56,14 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         raise AssertionError("decoded")
 
     def switch() -> None:
-        monkeypatch.setattr(load_module, "decode_video", forbid)
-        monkeypatch.setattr(load_module, "decode_image", forbid)
+        monkeypatch.setattr(load_module, "read_clip", forbid)
+        monkeypatch.setattr(load_module, "picture_of", forbid)
 
     return switch
 
 
-def opened(root: Path, writes: bool = True) -> FrameCache:
-    return FrameCache(root, root / FOLDER, writes)
+def opened(root: Path, adds: bool = True) -> FrameCache:
+    return FrameCache(root, root / FOLDER, adds)
 
 
 def entries(root: Path) -> dict[Path, bytes]:
@@ -89,7 +90,7 @@ def test_frames_are_those_of_decoding(sample, root, no_decoding, config):
     assert_same(load_frames(sample, config, cache=opened(root)), plain)
     assert len(entries(root)) == 2 and not drafts(root)
     no_decoding()
-    read = opened(root, writes=False)
+    read = opened(root, adds=False)
     assert_same(load_frames(sample, config, cache=read), plain)
     assert (read.counts.hits, read.counts.absent) == (2, 0)
     assert read.counts.bytes == sum(len(data) for data in entries(root).values())
@@ -104,10 +105,13 @@ def test_image_alone(sample, root, no_decoding):
     assert_same(load_frames(alone, CONFIG, cache=opened(root)), plain)
 
 
-def test_reading_alone_writes_nothing(sample, root):
+def test_absent_entries_are_added_only_if_asked_for(sample, root, caplog):
     (root / FOLDER).mkdir(parents=True)
-    assert_same(load_frames(sample, CONFIG, cache=opened(root, writes=False)), load_frames(sample, CONFIG))
+    with caplog.at_level(logging.WARNING):
+        assert_same(load_frames(sample, CONFIG, cache=opened(root, adds=False)), load_frames(sample, CONFIG))
     assert not list((root / FOLDER).iterdir())
+    (warning,) = caplog.messages  # of two absent entries
+    assert str(sample.image) in warning and "`sbr data cache` with the same settings" in warning
 
 
 def test_every_single_flipped_byte_is_noticed(tmp_path):
@@ -133,22 +137,21 @@ def _flip(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [_flip, lambda data: data[:-1], lambda data: data + b"\0", lambda data: b""])
-def test_a_damaged_entry_is_logged_and_rebuilt(sample, root, no_decoding, caplog, damage):
+@pytest.mark.parametrize("adds", [False, True])
+def test_a_damaged_entry_is_logged_and_rebuilt(sample, root, no_decoding, caplog, damage, adds):
     plain = load_frames(sample, CONFIG)
     load_frames(sample, CONFIG, cache=opened(root))
     whole = entries(root)
     bad = max(whole, key=lambda file: len(whole[file]))  # that of the clip
     bad.write_bytes(damage(whole[bad]))
-    damaged = bad.read_bytes()
-    reading = opened(root, writes=False)
-    with caplog.at_level(logging.WARNING):
-        assert_same(load_frames(sample, CONFIG, cache=reading), plain)
-    assert bad.read_bytes() == damaged  # reading alone repairs nothing
-    (warning,) = caplog.messages
+    cache = opened(root, adds)
+    with caplog.at_level(logging.INFO):
+        assert_same(load_frames(sample, CONFIG, cache=cache), plain)
+        cache.log_counts()
+    warning, line = caplog.messages
     assert str(bad) in warning and str(sample.video) in warning and "is damaged (its checksum is wrong)" in warning
-    writing = opened(root)
-    assert_same(load_frames(sample, CONFIG, cache=writing), plain)
-    assert (writing.counts.hits, writing.counts.damaged, writing.counts.rebuilt) == (1, 1, 1)
+    assert "1 read, 1 decoded (0 absent, 0 stale, 1 damaged); entries: 0 added, 1 replaced" in line
+    assert (cache.counts.hits, cache.counts.damaged, cache.counts.rebuilt) == (1, 1, 1)
     assert entries(root) == whole
     no_decoding()
     assert_same(load_frames(sample, CONFIG, cache=opened(root)), plain)
@@ -160,20 +163,21 @@ def test_an_entry_that_cannot_be_read_is_logged_and_decoded(sample, root, caplog
         file.unlink()
         file.mkdir()
     with caplog.at_level(logging.WARNING):
-        assert_same(load_frames(sample, CONFIG, cache=opened(root, writes=False)), load_frames(sample, CONFIG))
-    assert len(caplog.messages) == 2 and all("cannot be read: Is a directory" in text for text in caplog.messages)
+        assert_same(load_frames(sample, CONFIG, cache=opened(root, adds=False)), load_frames(sample, CONFIG))
+    damaged = [text for text in caplog.messages if "is damaged (it cannot be read: Is a directory)" in text]
+    assert len(damaged) == 2 and "cannot be written" in caplog.text  # nothing can take the place of a folder
 
 
-def test_a_changed_file_is_decoded_again_and_its_entry_replaced(sample, root, write_video, caplog, no_decoding):
+@pytest.mark.parametrize("adds", [False, True])
+def test_a_changed_file_is_decoded_again_and_its_entry_replaced(sample, root, write_video, caplog, no_decoding, adds):
     load_frames(sample, CONFIG, cache=opened(root))
     before = entries(root)
     write_video("videos/S/a.mp4", 30, noise=False)
     plain = load_frames(sample, CONFIG)
+    writing = opened(root, adds)
     with caplog.at_level(logging.WARNING):
-        assert_same(load_frames(sample, CONFIG, cache=opened(root, writes=False)), plain)
-    assert "is stale (bytes, mtime_ns differ)" in caplog.text
-    writing = opened(root)
-    assert_same(load_frames(sample, CONFIG, cache=writing), plain)
+        assert_same(load_frames(sample, CONFIG, cache=writing), plain)
+    assert "is stale (files differs)" in caplog.text
     assert (writing.counts.hits, writing.counts.stale, writing.counts.rebuilt) == (1, 1, 1)
     assert entries(root).keys() == before.keys()
     no_decoding()
@@ -184,7 +188,7 @@ def test_a_file_of_equal_size_is_told_by_its_time(sample, root):
     load_frames(sample, CONFIG, cache=opened(root))
     now = sample.image.stat().st_mtime_ns
     os.utime(sample.image, ns=(now, now + 1))
-    reading = opened(root, writes=False)
+    reading = opened(root, adds=False)
     load_frames(sample, CONFIG, cache=reading)
     assert (reading.counts.hits, reading.counts.stale) == (1, 1)
 
@@ -240,7 +244,7 @@ def test_a_moved_data_root_keeps_its_cache(sample, root, no_decoding, tmp_path_f
     root.mkdir()  # pytest looks for it
     no_decoding()
     there = replace(sample, video=moved / "videos" / "S" / "a.mp4", image=moved / "images" / "S" / "a.png")
-    assert_same(load_frames(there, CONFIG, cache=opened(moved, writes=False)), plain)
+    assert_same(load_frames(there, CONFIG, cache=opened(moved, adds=False)), plain)
 
 
 def test_a_missing_medium_is_the_same_error_with_an_entry(sample, root):
@@ -251,14 +255,14 @@ def test_a_missing_medium_is_the_same_error_with_an_entry(sample, root):
 
 
 def test_a_file_that_changes_while_it_is_decoded_is_not_kept(sample, root, monkeypatch, caplog):
-    decode = load_module.decode_image
+    decode = load_module.picture_of
 
-    def change(file: Path) -> Image.Image:
-        picture = decode(file)
+    def change(file: Path, threads: int) -> Image.Image:
+        picture = decode(file, threads)
         os.utime(file, ns=(0, 0))
         return picture
 
-    monkeypatch.setattr(load_module, "decode_image", change)
+    monkeypatch.setattr(load_module, "picture_of", change)
     with caplog.at_level(logging.WARNING):
         load_frames(sample, CONFIG, cache=opened(root))
     assert len(entries(root)) == 1 and "changed while it was decoded" in caplog.text
@@ -329,6 +333,78 @@ def test_what_cannot_be_written_any_more_stops_a_filling_and_no_training(sample,
         fill(writing, Media((sample.video,), (sample.image,)), CONFIG, 28, 2)
 
 
+@pytest.fixture
+def folder(root: Path) -> Path:
+    """Twelve pictures frame_0000000003.jpg to frame_0000000014.jpg."""
+    folder = root / "EPIC-KITCHENS" / "P01_01"
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(2)
+    for number in range(3, 15):
+        pixels = draw.integers(0, 256, (60, 90, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"frame_{number:010d}.jpg")
+    return folder
+
+
+def test_every_kind_of_clip_and_picture(sample, root, folder, no_decoding):
+    """Each is an entry of its own, however alike: a file, two ranges of it, folders of frames, single frames."""
+    videos = [
+        *(
+            sample.video,
+            VideoRange(sample.video, 0, 19),
+            VideoRange(sample.video, 2, 9),
+            VideoRange(sample.video, 2, 8),
+        ),
+        *(FrameFolder(folder, 3, 14, 10.0), FrameFolder(folder, 3, 13, 10.0), FrameFolder(folder, 4, 14, 10.0)),
+        *(FrameFolder(folder, 3, 14, 4.0), None),
+    ]
+    images = [sample.image, VideoFrame(sample.video, 0), VideoFrame(sample.video, 9), folder / "frame_0000000014.jpg"]
+    samples = [replace(sample, video=video, image=image) for video, image in zip_longest(videos, images)]
+    plain = [load_frames(each, CONFIG) for each in samples]
+    assert plain[-1].video_THWC is None and plain[-1].image_HWC is None
+    media = Media(tuple(video for video in videos if video is not None), tuple(images))
+    filling = fill(opened(root), media, CONFIG, 28, 2)
+    assert (filling.media, filling.counts.built, filling.failures) == (12, 12, ())
+    assert len(entries(root)) == 12
+    no_decoding()
+    cache = opened(root, adds=False)
+    for each, expected in zip(samples, plain, strict=True):
+        assert_same(load_frames(each, CONFIG, cache=cache), expected)
+    assert (cache.counts.hits, cache.counts.absent) == (12, 0)
+
+
+def test_a_folder_of_frames_is_as_old_as_the_pictures_taken(sample, root, folder):
+    clip = replace(sample, video=FrameFolder(folder, 3, 14, 10.0), image=None)
+    taken = load_frames(clip, CONFIG, cache=opened(root)).indices
+    assert taken == (0, 4, 7, 11)
+    (folder / "frame_0000000015.jpg").write_bytes(b"another frame")
+    (folder / "frame_0000000004.jpg").unlink()  # index 1
+    again = opened(root, adds=False)
+    load_frames(clip, CONFIG, cache=again)
+    assert (again.counts.hits, again.counts.stale) == (1, 0)
+    Image.new("RGB", (90, 60)).save(folder / "frame_0000000010.jpg")  # index 7
+    changed = opened(root, adds=False)
+    assert_same(load_frames(clip, CONFIG, cache=changed), load_frames(clip, CONFIG))
+    assert (changed.counts.hits, changed.counts.stale, changed.counts.rebuilt) == (0, 1, 1)
+    (folder / "frame_0000000010.jpg").unlink()
+    with pytest.raises(MediaError, match=r"frame_0000000010\.jpg does not exist"):
+        load_frames(clip, CONFIG, cache=opened(root))
+
+
+@pytest.mark.parametrize("video", ["range", "folder", "nowhere"])
+def test_clips_that_cannot_be_used_are_the_same_error_with_a_cache(sample, root, folder, video):
+    broken = {
+        "range": VideoRange(sample.video, 5, 90),
+        "folder": FrameFolder(folder, 3, 3, 10.0),
+        "nowhere": FrameFolder(root / "nowhere", 3, 14, 10.0),
+    }[video]
+    with pytest.raises(MediaError) as plain:
+        load_frames(replace(sample, video=broken), CONFIG)
+    with pytest.raises(MediaError) as cached:
+        load_frames(replace(sample, video=broken), CONFIG, cache=opened(root))
+    assert str(cached.value) == str(plain.value)
+    assert len(entries(root)) == 1  # the image
+
+
 def test_filling_counts_and_goes_on_after_failures(sample, root):
     broken = root / "videos" / "S" / "broken.mp4"
     broken.write_text("<html>404</html>")
@@ -344,18 +420,20 @@ def test_filling_counts_and_goes_on_after_failures(sample, root):
     assert second.counts.bytes == first.counts.bytes == sum(len(data) for data in entries(root).values())
 
 
-def test_filling_removes_drafts_that_killed_processes_left(sample, root):
-    writing = opened(root)
+def test_drafts_that_killed_processes_left_are_removed(root):
+    opened(root)
     old, young = (root / FOLDER / "tmp" / name for name in ("old", "young"))
     for file in (old, young):
         file.write_text("half")
     os.utime(old, (0, 0))
-    fill(writing, Media((), (sample.image,)), CONFIG, 28, 1)
+    opened(root, adds=False)
+    assert sorted(drafts(root)) == ["old", "young"]
+    opened(root)
     assert drafts(root) == ["young"]
 
 
 def test_which_cache_a_recipe_asks_for(root):
-    assert DataConfig(root=root).cache == "read"
+    assert DataConfig(root=root).cache == "auto"
     assert open_cache(DataConfig(root=root)) is None  # none was made
     assert open_cache(DataConfig(root=root, cache="off")) is None
     with pytest.raises(ConfigError, match=r"elsewhere does not exist; fill it with `sbr data cache .* --folder"):
@@ -381,5 +459,5 @@ def test_an_entry_can_be_read_by_hand(sample, root):
     assert (values["indices"], values["fps"], values["total"]) == (list(plain.indices), plain.fps, plain.total)
     status = sample.video.stat()
     assert values["key"]["path"] == "videos/S/a.mp4"
-    assert (values["key"]["bytes"], values["key"]["mtime_ns"]) == (status.st_size, status.st_mtime_ns)
+    assert values["key"]["files"] == [[status.st_size, status.st_mtime_ns]]
     assert values["key"]["rule"] == {"kind": "video", "size": [56, 84], "fps": 2.0, "min_frames": 4, "max_frames": 4}

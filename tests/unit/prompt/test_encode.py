@@ -13,7 +13,7 @@ from sbr.model.families import MODEL_CLASSES
 from sbr.model.load import load_processor
 from sbr.prompt.encode import PromptEncoder
 from sbr.prompt.template import question_text
-from sbr.types import Frames
+from sbr.types import Frames, Subtitle
 
 
 @pytest.fixture(scope="module", params=MODEL_CLASSES)
@@ -32,16 +32,20 @@ def frames_of(encoder, sbr_frames) -> Callable[..., Frames]:
     return make
 
 
-@pytest.mark.parametrize(("count", "height", "width"), [(4, 2, 2), (6, 3, 2), (0, 2, 4)])
+@pytest.mark.parametrize(
+    ("count", "height", "width", "image"), [(4, 2, 2, True), (6, 3, 2, True), (0, 2, 4, True), (6, 2, 3, False)]
+)
 def test_equals_the_processor_called_directly_on_the_same_frames(
-    sbr_sample, frames_of, encoder, count, height, width
+    sbr_sample, frames_of, encoder, count, height, width, image
 ) -> None:
     sample, frames = sbr_sample(video=count > 0), frames_of(count, height, width, seed=count)
+    if not image:
+        sample, frames = replace(sample, image=None), replace(frames, image_HWC=None)
     prompt = encoder.encode(sample, frames)
 
     # The independent way: the processor gets messages that hold the media, PIL images and channels-last arrays.
     media = [{"type": "video", "video": frames.video_THWC}] if count else []
-    media += [{"type": "image", "image": Image.fromarray(frames.image_HWC)}]
+    media += [{"type": "image", "image": Image.fromarray(frames.image_HWC)}] if image else []
     messages = [{"role": "user", "content": [*media, {"type": "text", "text": question_text(sample)}]}]
     known = {"total_num_frames": 100, "fps": 30.0, "frames_indices": list(frames.indices)}
     expected = encoder.processor.apply_chat_template(
@@ -54,8 +58,13 @@ def test_equals_the_processor_called_directly_on_the_same_frames(
     )
     assert torch.equal(prompt.input_ids_S, expected["input_ids"][0])
     assert torch.equal(prompt.mm_token_type_ids_S, expected["mm_token_type_ids"][0])
-    assert torch.equal(prompt.image_grid_thw, expected["image_grid_thw"])
-    assert torch.equal(prompt.pixel_values, expected["pixel_values"])
+    if image:
+        assert torch.equal(prompt.image_grid_thw, expected["image_grid_thw"])
+        assert torch.equal(prompt.pixel_values, expected["pixel_values"])
+    else:
+        assert prompt.pixel_values is None
+        assert prompt.image_grid_thw is None
+        assert 1 not in prompt.mm_token_type_ids_S
     if count:
         assert prompt.video_grid_thw.tolist() == [[count // 2, height * 2, width * 2]]
         assert torch.equal(prompt.video_grid_thw, expected["video_grid_thw"])
@@ -64,6 +73,28 @@ def test_equals_the_processor_called_directly_on_the_same_frames(
         assert prompt.pixel_values_videos is None
         assert prompt.video_grid_thw is None
         assert prompt.second_per_grid_ts is None
+
+
+def test_with_subtitles_equals_the_processor_given_single_pictures(sbr_sample, frames_of, encoder) -> None:
+    frames = replace(frames_of(4), image_HWC=None)  # frames 0, 33, 66, 99 at 30 a second: 0, 1.1, 2.2 and 3.3 seconds
+    subtitles = (Subtitle("hello", 0.5, 1.9), Subtitle("unheard", 1.3, 2.0))
+    sample = replace(sbr_sample(), image=None, subtitles=subtitles)
+    prompt = encoder.encode(sample, frames)
+    pictures = [{"type": "image", "image": Image.fromarray(frame)} for frame in frames.video_THWC]
+    content = [*pictures[:2], {"type": "text", "text": "hello\n"}, *pictures[2:]]
+    expected = encoder.processor.apply_chat_template(
+        [{"role": "user", "content": [*content, {"type": "text", "text": question_text(sample)}]}],
+        tokenize=True,
+        add_generation_prompt=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs={"do_resize": False},
+    )
+    assert torch.equal(prompt.input_ids_S, expected["input_ids"][0])
+    assert torch.equal(prompt.mm_token_type_ids_S, expected["mm_token_type_ids"][0])
+    assert torch.equal(prompt.pixel_values, expected["pixel_values"])
+    assert prompt.image_grid_thw.tolist() == expected["image_grid_thw"].tolist() == [[1, 4, 4]] * 4
+    assert prompt.pixel_values_videos is None
 
 
 def test_the_processor_is_told_when_the_frames_were_taken(encoder, sbr_sample, frames_of) -> None:
@@ -120,6 +151,10 @@ def test_frames_that_do_not_fit_are_refused(encoder, sbr_sample, frames_of, sbr_
         encoder.encode(sbr_sample(), frames_of(count=0))
     with pytest.raises(DataError, match="frames say otherwise"):
         encoder.encode(sbr_sample(video=False), frames_of(count=4))
+    with pytest.raises(DataError, match=r"has the image /nowhere/image\.png, but its frames say otherwise"):
+        encoder.encode(sbr_sample(), replace(frames_of(), image_HWC=None))
+    with pytest.raises(DataError, match="has no image, but its frames say otherwise"):
+        encoder.encode(replace(sbr_sample(), image=None), frames_of())
     factor = 32 if isinstance(encoder.processor, Qwen3VLProcessor) else 28
     with pytest.raises(DataError, match=f"pixels; this checkpoint needs multiples of {factor}: load them with"):
         encoder.encode(sbr_sample(), sbr_frames(height=224, width=252 if factor == 32 else 256))
@@ -133,3 +168,5 @@ def test_a_special_token_in_the_question_is_refused(encoder, sbr_sample, frames_
     sample = replace(sbr_sample(), options=("a", f"b {token}", "c", "d"))
     with pytest.raises(DataError, match="special token"):
         encoder.encode(sample, frames_of())
+    with pytest.raises(DataError, match="special token"):
+        encoder.encode(replace(sbr_sample(), subtitles=(Subtitle(token, 0.0, 1.0),)), frames_of())

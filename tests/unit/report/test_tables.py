@@ -8,9 +8,16 @@ from rich.console import Console
 
 from sbr.errors import DataError
 from sbr.eval.compare import Comparison, SliceComparison
-from sbr.eval.stats import Interval, MeanSpread, PairedDifference, wilson_interval
+from sbr.eval.stats import ClusteredDifference, Interval, MeanSpread, PairedDifference, wilson_interval
 from sbr.eval.summary import LevelSummary, Slice, Summary
-from sbr.report.tables import accuracy_table, comparison_table, markdown_table, rich_table, run_table, write_markdown
+from sbr.report.tables import (
+    accuracy_table,
+    comparison_tables,
+    markdown_table,
+    rich_table,
+    run_tables,
+    write_markdown,
+)
 
 # arXiv 2503.24376, table 2: (right answers, questions)
 GRPO = {"L1": (1119, 2432), "L2": (463, 923), "L3": (593, 1321)}
@@ -49,7 +56,7 @@ def full_summary() -> Summary:
 
 
 def test_accuracy_table_has_the_layout_and_the_figures_of_the_papers_table_2():
-    table = accuracy_table({"grpo": full_summary()})
+    table = accuracy_table({"grpo": full_summary().levels}, "official")
     assert table.header == (
         "model",
         "L1 Daily life",
@@ -67,24 +74,61 @@ def test_accuracy_table_has_the_layout_and_the_figures_of_the_papers_table_2():
 
 
 def test_accuracy_table_has_one_row_a_run_and_refuses_runs_of_other_levels():
-    table = accuracy_table({"base": summary(BASE), "grpo": summary(GRPO)})
+    table = accuracy_table({"base": summary(BASE).levels, "grpo": summary(GRPO).levels}, "official")
     assert [row[0] for row in table.rows] == ["base", "grpo"]
     with pytest.raises(DataError, match="levels and domains differ"):
-        accuracy_table({"base": summary(BASE), "grpo": full_summary()})
+        accuracy_table({"base": summary(BASE).levels, "grpo": full_summary().levels}, "official")
+
+
+def test_the_papers_rows_stand_below_ours_as_printed_and_marked():
+    table = accuracy_table({"mine": full_summary().levels}, "official", paper=True)
+    assert [row[0] for row in table.rows] == ["mine", "paper: base", "paper: SFT", "paper: GRPO"]
+    mine, base, sft, grpo = table.rows
+    assert grpo[1:] == mine[1:], "the counts in this file are those of the paper"
+    assert [cell.split(" ")[0] for cell in base[1:]] == ["34.79", "34.02", "31.21", "32.30", "33.33", "30.69", "31.57"]
+    assert [cell.split(" ")[0] for cell in sft[1:]] == ["43.79", "44.10", "38.27", "41.02", "32.24", "38.61", "38.15"]
+    assert "arXiv 2503.24376" in table.note
+    assert "32.30, should be 32.20 (95 of 295)" in table.note
+    assert "NOT THE SAME" not in table.note
+
+
+def test_the_papers_rows_beside_other_questions_say_so():
+    few = LevelSummary("L1", part("Overall", 100, 300), (part("Daily life", 100, 300),))
+    other = LevelSummary("L3", part("Overall", 5, 9), (part("Games", 2, 3), part("Work", 3, 6)))
+    table = accuracy_table({"mine": (few, other)}, "official", paper=True)
+    assert table.header == ("model", "L1 Daily life", "L3 Games", "L3 Work", "L3 Overall")
+    assert table.rows[3][:3] == ("paper: GRPO", "46.01 [44.04, 48.00]", "-")
+    assert "NOT THE SAME QUESTIONS" in table.note
+    assert "L1 Daily life 300 (2432), L3 Work 6 (404), L3 Overall 9 (1321)" in table.note
+    assert "32.30" not in table.note
+    games = LevelSummary("L1", part("Overall", 2, 3), (part("Games", 2, 3),))
+    with pytest.raises(DataError, match=r"no column of the runs \(L1 Games\) is in the paper's Table 2"):
+        accuracy_table({"mine": (games,)}, "official", paper=True)
 
 
 def test_run_table_shows_the_rates():
-    table = run_table("runs/grpo", full_summary())
+    (table,) = run_tables("runs/grpo", full_summary())
     assert table.header == ("", "n", "accuracy", "format", "truncated", "echo", "tokens")
     assert table.rows[0] == ("L1 Daily life", "2432", "46.01 [44.04, 48.00]", "98.0", "1.5", "50.0", "97.2")
-    assert [row[0] for row in table.rows] == list(accuracy_table({"x": full_summary()}).header[1:])
+    columns = accuracy_table({"x": full_summary().levels}, "official").header[1:]
+    assert [row[0] for row in table.rows] == list(columns)
     assert "rule official, protocol greedy" in table.note
 
 
 def test_run_table_of_several_samples_shows_their_spread():
-    table = run_table("x", summary(BASE, samples=4))
+    (table,) = run_tables("x", summary(BASE, samples=4))
     assert table.header[-1] == "sd"
     assert table.rows[0][-1] == "1.23"
+
+
+def test_run_table_of_scenarios():
+    whole = full_summary()
+    named = replace(whole.levels[2], scenarios=(part("bike", 2, 4), part("tea", 3, 4)))
+    levels, scenarios = run_tables("x", replace(whole, levels=(*whole.levels[:2], named)))
+    assert levels == run_tables("x", whole)[0]
+    assert [row[:2] for row in scenarios.rows] == [("L3 bike", "4"), ("L3 tea", "4")]
+    assert scenarios.header == levels.header
+    assert scenarios.title == "x, by scenario"
 
 
 def test_comparison_table():
@@ -97,7 +141,7 @@ def test_comparison_table():
         ),
         SliceComparison("L3", part("Work", 124, 404), part("Work", 167, 404), drawn),
     )
-    table = comparison_table(Comparison("base", "grpo", "official", slices))
+    (table,) = comparison_tables(Comparison("base", "grpo", "official", slices))
     assert table.header == ("", "n", "base", "grpo", "difference", "p")
     assert table.rows[0] == (
         "L1",
@@ -111,6 +155,23 @@ def test_comparison_table():
     assert [row[-1] for row in table.rows] == ["<0.001", "0.046", "-"]
     assert table.rows[2][4] == "-1.00 [-2.00, +0.50]"
     assert "Newcombe paired, exact McNemar; normal" in table.note
+    assert "Not by videos" in table.note
+
+
+def test_comparison_table_by_videos_and_by_scenarios():
+    paired = PairedDifference(0.1, Interval(0.08, 0.12), 0.0002, 100, 373, "Newcombe paired, exact McNemar")
+    by_video = ClusteredDifference(Interval(-0.0051, 0.1394), 0.0457, 212, 10_000, 0)
+    level = SliceComparison("L3", part("Overall", *BASE["L3"]), part("Overall", *GRPO["L3"]), paired, by_video)
+    tea = SliceComparison("L3", part("tea", 1, 4), part("tea", 2, 4), paired, replace(by_video, clusters=3))
+    levels, scenarios = comparison_tables(Comparison("base", "grpo", "official", (level,), (tea,)))
+    assert levels.rows[0][4:] == ("+10.00 [+8.00, +12.00]", "<0.001")
+    assert levels.rows[1] == ("by 212 videos", "", "", "", "[-0.51, +13.94]", "0.046")
+    assert "10,000 times (seed 0)" in levels.note
+    assert "Not by videos" not in levels.note
+    assert [row[0] for row in scenarios.rows] == ["L3 tea", "by 3 videos"]
+    assert scenarios.title == "grpo against base, by scenario"
+    assert "not corrected" in scenarios.note
+    assert max(map(len, rendered(levels, 80).splitlines())) <= 80
 
 
 def rendered(table, width: int) -> str:
@@ -121,7 +182,7 @@ def rendered(table, width: int) -> str:
 
 
 def test_terminal_table_fits_80_columns_and_keeps_every_figure():
-    text = rendered(run_table("runs/[bold]grpo", full_summary()), 80)
+    text = rendered(run_tables("runs/[bold]grpo", full_summary())[0], 80)
     assert "runs/[bold]grpo" in text, "names are not markup"
     for figure in ("46.01", "[44.04, 48.00]", "48.52", "44.89", "L3 Recreation", "97.2"):
         assert figure in text
@@ -129,7 +190,7 @@ def test_terminal_table_fits_80_columns_and_keeps_every_figure():
 
 
 def test_markdown_table(tmp_path):
-    table = accuracy_table({"a|b": summary({"L1": GRPO["L1"]})})
+    table = accuracy_table({"a|b": summary({"L1": GRPO["L1"]}).levels}, "official")
     assert markdown_table(table) == (
         "### Accuracy in % [95 % interval]\n"
         "\n"
@@ -137,7 +198,7 @@ def test_markdown_table(tmp_path):
         "|---|---:|\n"
         "| a\\|b | 46.01 [44.04, 48.00] |\n"
         "\n"
-        "Settings: rule official, protocol greedy, 1 answer(s) a question, at most 256 new tokens.\n"
+        "Rule official, 1 answer(s) a question.\n"
     )
     write_markdown([table, table], tmp_path / "table.md")
     assert (tmp_path / "table.md").read_text("utf-8") == markdown_table(table) + "\n" + markdown_table(table)

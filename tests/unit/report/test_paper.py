@@ -1,0 +1,75 @@
+"""The paper's tables that ship with the package: their own arithmetic, and what follows from them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sbr.eval.stats import difference_interval, most_discordant_pairs
+from sbr.report.paper import PaperCell, paper_tables, table_2
+
+L3_DOMAINS = ("Daily life", "Hobbies", "Recreation", "Work")
+REFERENCE = Path(__file__).parents[4] / "shared" / "reference" / "paper_tables.json"
+
+
+def test_the_file_says_where_its_numbers_are_from():
+    assert "arXiv 2503.24376" in paper_tables()["source"]
+
+
+def test_the_file_is_the_reference_unchanged():
+    if not REFERENCE.exists():
+        pytest.skip(f"{REFERENCE} is not on this machine")
+    assert paper_tables() == json.loads(REFERENCE.read_text("utf-8"))
+
+
+def test_grpo_on_l1_has_the_interval_of_its_count():
+    cell = table_2()["GRPO"]["L1 Daily life"]
+    assert cell == PaperCell(46.01, 1119, 2432)
+    assert round(100 * cell.correct / cell.questions, 2) == cell.percent
+    assert (round(100 * cell.interval.low, 2), round(100 * cell.interval.high, 2)) == (44.04, 48.00)
+
+
+@pytest.mark.parametrize("key", ["base", "sft", "grpo"])
+def test_counts_from_percentages_are_the_published_ones_and_add_up(key):
+    cells = table_2()[{"base": "base", "sft": "SFT", "grpo": "GRPO"}[key]]
+    counts = paper_tables()["table2_correct_counts"]
+    for column, level in (("L1 Daily life", "L1"), ("L2 Daily life", "L2"), ("L3 Overall", "L3")):
+        assert (cells[column].correct, cells[column].questions) == (counts[level][key], counts[level]["n"])
+    domains = [cells[f"L3 {domain}"] for domain in L3_DOMAINS]
+    assert sum(cell.correct for cell in domains) == counts["L3"][key]
+    assert sum(cell.questions for cell in domains) == counts["L3"]["n"]
+
+
+def test_only_one_printed_cell_is_not_a_rounded_share():
+    off = [
+        (name, column)
+        for name, cells in table_2().items()
+        for column, cell in cells.items()
+        if round(100 * cell.correct / cell.questions, 2) != cell.percent
+    ]
+    assert off == [("base", "L3 Hobbies")]
+
+
+def test_the_figures_of_docs_statistics():
+    """What the document says about SFT against GRPO, where the paper has no paired answers."""
+    text = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text("utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| L")]
+    sft, grpo = table_2()["SFT"], table_2()["GRPO"]
+    expected = []
+    for column in ("L1 Daily life", "L2 Daily life", "L3 Overall"):
+        one, two, n = sft[column].correct, grpo[column].correct, sft[column].questions
+        independent = round((one * (n - two) + two * (n - one)) / n)
+        apart = difference_interval(two, n, one, n)
+        most = most_discordant_pairs(two - one, n)
+        expected.append(
+            [
+                column.split(" ")[0],
+                str(n),
+                str(one),
+                str(two),
+                f"{100 * (two - one) / n:+.2f} [{100 * apart.low:+.2f}, {100 * apart.high:+.2f}]",
+                f"{most} ({100 * most / n:.0f} %)",
+                str(independent),
+            ]
+        )
+    assert rows == expected
