@@ -1,10 +1,11 @@
 """Reading a sample from the frame cache against decoding it: a clip of 30 s at 720p and its image.
 
-    python benchmarks/frame_cache.py                                        # half a minute on an idle machine
+    python benchmarks/frame_cache.py                                        # a minute on an idle machine
     python benchmarks/frame_cache.py --seconds 2 --runs 1 --out /tmp/frame_cache.json
 
 The clip is written here by PyAV: a textured picture that pans and zooms, with noise, H.264 at crf 23.  Both sides are
 `load_frames` with the official settings (16 frames and an image of 252 x 252), alternating; medians of all runs.
+CPU time is that of the process; on a machine with other work it is the fairer figure.
 `cold`: the entries are dropped from the page cache before every reading (Linux; the disk may have caches of its own).
 """
 
@@ -36,6 +37,7 @@ from sbr.frames.load import load_frames
 from sbr.types import Frames, Sample
 
 ROOT = Path(__file__).resolve().parent.parent
+CLIP, IMAGE = "clip.mp4", "now.png"
 
 
 @dataclass(frozen=True)
@@ -54,34 +56,42 @@ def main(args: Args) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         sample = write_sample(root, args)
-        seconds, sizes = measure(root, sample, args.runs)
+        seconds, cpu_seconds, sizes = measure(root, sample, args.runs)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratios = {name: medians["decode"] / medians[name] for name in medians if name != "decode"}
+    cpu_medians = {name: statistics.median(values) for name, values in cpu_seconds.items()}
     result = {
         "settings": {name: value for name, value in asdict(args).items() if name != "out"},
         "versions": {name: version(name) for name in ("av", "pillow", "torch", "torchvision", "seed-bench-r1")},
         "machine": {"system": platform.machine(), "cores": os.cpu_count()},
         "bytes": sizes,
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "median_seconds": medians,
         "decode_over": ratios,
+        "median_cpu_seconds": cpu_medians,
+        "cpu_decode_over": {name: cpu_medians["decode"] / cpu_medians[name] for name in ratios},
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    table = Table("", "median ms", "decoding, 1 thread / this")
+    table = Table("", "median ms", "decode / this", "median ms of CPU", "decode / this")
     for name, value in medians.items():
-        table.add_row(name, f"{1000 * value:.1f}", f"{medians['decode'] / value:.1f}")
+        cpu = cpu_medians[name]
+        figures = (1000 * value, medians["decode"] / value, 1000 * cpu, cpu_medians["decode"] / cpu)
+        table.add_row(name, *(f"{figure:.1f}" for figure in figures))
     console = Console()
     console.print(table)
-    console.print(f"clip {sizes['clip'] / 1e6:.1f} MB, entries {sizes['entries'] / 1e6:.1f} MB; raw times: {args.out}")
+    console.print(f"clip {sizes[CLIP] / 1e6:.1f} MB, entries {sizes['entries'] / 1e6:.1f} MB; raw times: {args.out}")
 
 
-def measure(root: Path, sample: Sample, runs: int) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Seconds of every way to get the same frames; checks that they are the same."""
+def measure(
+    root: Path, sample: Sample, runs: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, int]]:
+    """Seconds and CPU seconds of every way to get the same frames, and sizes; checks that the frames are the same."""
     config, folder = FramesConfig(), root / "cache"
     plain = load_frames(sample, config)
-    require_equal(load_frames(sample, config, cache=FrameCache(root, folder, writes=True)), plain)
-    cache = FrameCache(root, folder, writes=False)
+    require_equal(load_frames(sample, config, cache=FrameCache(root, folder, adds=True)), plain)
+    cache = FrameCache(root, folder, adds=False)
     entries = [file for file in folder.rglob("*.frames")]
     ways: dict[str, Callable[[], Frames]] = {
         "decode": lambda: load_frames(sample, config),
@@ -90,18 +100,20 @@ def measure(root: Path, sample: Sample, runs: int) -> tuple[dict[str, list[float
         "cache, cold": lambda: load_frames(sample, config, cache=cache),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    cpu_seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(runs):
         for name, load in ways.items():
             if name == "cache, cold":
                 drop(entries)
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             found = load()
+            cpu_seconds[name].append(time.process_time() - cpu_start)
             seconds[name].append(time.perf_counter() - start)
             require_equal(found, plain)
     if cache.counts.hits != 4 * runs:
         raise RuntimeError(f"{cache.counts.hits} hits, expected {4 * runs}: the frames were not read from the cache")
-    sizes = {"clip": sample.video.stat().st_size if sample.video else 0, "image": sample.image.stat().st_size}
-    return seconds, sizes | {"entries": sum(file.stat().st_size for file in entries)}
+    sizes = {name: (root / name).stat().st_size for name in (CLIP, IMAGE)}
+    return seconds, cpu_seconds, sizes | {"entries": sum(file.stat().st_size for file in entries)}
 
 
 def require_equal(found: Frames, plain: Frames) -> None:
@@ -127,7 +139,7 @@ def write_sample(root: Path, args: Args) -> Sample:
     scene = texture.resize((2 * args.width, 2 * args.height), Image.Resampling.BICUBIC)
     noise = draw.normal(0, 4, (8, args.height, args.width, 3))
     frames = args.seconds * args.rate
-    video, image = root / "clip.mp4", root / "now.png"
+    video, image = root / CLIP, root / IMAGE
     with av.open(str(video), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(args.rate), options={"crf": "23", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = args.width, args.height, "yuv420p"

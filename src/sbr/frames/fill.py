@@ -47,7 +47,7 @@ class Filling:
 
 
 def splits_of(data: DataConfig) -> tuple[str, ...]:
-    """ "train", if one can train on the source, and its levels."""
+    """Levels of the source, and "train" before them if one can train on it."""
     source = SOURCES[data.source]
     return (*([TRAIN] if source.load_training else ()), *source.levels)
 
