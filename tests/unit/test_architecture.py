@@ -10,7 +10,20 @@ import pytest
 import sbr
 
 ORDER = [
-    *("types", "errors", "config", "data", "frames", "prompt", "model", "rollout", "reward", "algo"),
+    *(
+        "types",
+        "errors",
+        "config",
+        "data",
+        "resume",
+        "frames",
+        "prompt",
+        "model",
+        "rollout",
+        "reward",
+        "distill",
+        "algo",
+    ),
     *("train", "eval", "analysis", "report", "mini", "cli", "__main__"),
 ]
 ROOT = Path(sbr.__file__).parent

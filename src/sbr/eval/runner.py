@@ -32,7 +32,7 @@ from rich.progress import (
 from sbr.config import EvalConfig, EvalRecipe, FramesConfig
 from sbr.data.sources import SOURCES, choose_levels, load_questions
 from sbr.errors import ConfigError, DataError
-from sbr.eval.folder import RECORDS, SUMMARY, fingerprint, open_folder, weight_files
+from sbr.eval.folder import RECORDS, SUMMARY, open_folder
 from sbr.eval.records import RecordFile, RecordKey
 from sbr.eval.summary import Summary, summarize, write_summary
 from sbr.frames.load import load_frames
@@ -40,6 +40,7 @@ from sbr.model.load import adapter_base, load_model, load_processor, resolve_mod
 from sbr.model.lora import is_adapter
 from sbr.prompt.encode import PromptEncoder
 from sbr.reward.answer import extract_answer
+from sbr.resume.folder import fingerprint, weight_files
 from sbr.rollout.native import Sampling, generate
 from sbr.types import Completion, EvalRecord, Frames, Prompt, Sample
 
