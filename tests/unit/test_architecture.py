@@ -24,7 +24,7 @@ ORDER = [
         "distill",
         "algo",
     ),
-    *("train", "eval", "analysis", "report", "mini", "cli", "__main__"),
+    *("distill", "algo", "train", "eval", "analysis", "report", "mini", "cli", "__main__"),
 ]
 ROOT = Path(sbr.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -39,8 +39,8 @@ from sbr.frames.load import load_frames
 from sbr.model.load import adapter_base, load_model, load_processor, resolve_model_path
 from sbr.model.lora import is_adapter
 from sbr.prompt.encode import PromptEncoder
-from sbr.reward.answer import extract_answer
 from sbr.resume.folder import fingerprint, weight_files
+from sbr.reward.answer import extract_answer
 from sbr.rollout.native import Sampling, generate
 from sbr.types import Completion, EvalRecord, Frames, Prompt, Sample
 
