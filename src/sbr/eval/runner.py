@@ -102,11 +102,7 @@ def _answer(batches: Sequence[Batch], recipe: EvalRecipe, records: RecordFile, t
     with (
         open_engine(recipe.model, recipe.prompt, recipe.engine, recipe.eval.compile) as engine,
         _progress() as progress,
-        closing(
-            frames_ahead(
-                (b.samples for b in batches), partial(load_frames, config=recipe.frames, factor=engine.size_factor)
-            )
-        ) as decoded,
+        closing(_decoded(batches, recipe, engine.size_factor)) as decoded,
     ):
         task = progress.add_task("", total=total, completed=len(records.done), accuracy="")
         level = batches[0].level
