@@ -6,6 +6,7 @@ Answers are compared with plain transformers, which is given pictures taken from
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from sbr.cli import eval as cli_eval
+from sbr.cli.main import run
 from sbr.config import EvalRecipe, read_resolved
 from sbr.errors import ConfigError
 from sbr.eval.records import read_records
+from sbr.frames.cache import FrameCache
 from sbr.types import EvalRecord
 
 SIDE = 56
@@ -71,6 +74,22 @@ def ask(root: Path, source: str, model: Path, out: Path, *words: str, subtitles:
     return {record.sample_id: record for record in read_records(out / "records.jsonl")}
 
 
+def assert_answers_from_the_cache(
+    root: Path, source: str, model: Path, out: Path, media: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sbr data cache` once; then the evaluation that is in `out` gives the same answers without opening a medium."""
+    counts: list[tuple[int, int]] = []
+    monkeypatch.setattr(FrameCache, "log_counts", lambda cache: counts.append((cache.counts.hits, cache.counts.absent)))
+    words = ["--source", source, "--recipe", str(out.with_suffix(".toml")), "--factor", "28"]
+    assert run(["data", "cache", str(root), *words]) == 0
+    monkeypatch.setattr("sbr.frames.load.read_clip", None)
+    monkeypatch.setattr("sbr.frames.load.picture_of", None)
+    first = {record.sample_id: replace(record, seconds=0.0) for record in read_records(out / "records.jsonl")}
+    again = ask(root, source, model, out.with_name("again"))
+    assert {key: replace(record, seconds=0.0) for key, record in again.items()} == first
+    assert counts == [(media, 0)]
+
+
 def plain_answer(folder: Path, video: list[np.ndarray] | None, image: np.ndarray | None, text: str) -> str:
     """What transformers' own generate says to a video, an image and a text."""
     media: list[dict[str, Any]] = [] if video is None else [{"type": "video", "video": np.stack(video)}]
@@ -115,7 +134,7 @@ def egoplan_row(number: int, **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in (values | changes).items() if value is not None}
 
 
-def test_longvideobench(tiny_model_dir, tmp_path):
+def test_longvideobench(tiny_model_dir, tmp_path, monkeypatch):
     root = tmp_path / "lvb"
     clips = [write_video(root / "videos" / f"v{number}.mp4", number, 8) for number in range(3)]
     rows = [
@@ -149,6 +168,7 @@ def test_longvideobench(tiny_model_dir, tmp_path):
     assert "lvb_val.json" in json.loads((tmp_path / "out" / "inputs.json").read_text())
     table = (tmp_path / "out" / "table.md").read_text()
     assert "val KC" in table and "val Overall" in table
+    assert_answers_from_the_cache(root, "longvideobench", tiny_model_dir, tmp_path / "out", 3, monkeypatch)
 
 
 def test_longvideobench_with_subtitles(tiny_model_dir, tmp_path):
@@ -171,7 +191,7 @@ def test_longvideobench_with_subtitles(tiny_model_dir, tmp_path):
     assert record.response == answer_to(tiny_model_dir, [*pictures_of[:2], said, *pictures_of[2:], question])
 
 
-def test_egoplan_reads_pictures_and_ranges(tiny_model_dir, tmp_path):
+def test_egoplan_reads_pictures_and_ranges(tiny_model_dir, tmp_path, monkeypatch):
     root = tmp_path / "egoplan"
     recording = write_video(root / "Ego4D" / "v1_288p" / "uid-1.mp4", 1, 24)
     kitchen = write_frames(root / "EPIC-KITCHENS" / "P01" / "rgb_frames" / "P01_13", 2, range(1, 21))
@@ -195,6 +215,8 @@ def test_egoplan_reads_pictures_and_ranges(tiny_model_dir, tmp_path):
         text = lettered(f"what next, {key}?", OPTIONS[:4])
         assert records[key].response == plain_answer(tiny_model_dir, video, image, text)
     assert len({record.response for record in records.values()}) > 1
+    # A range, a folder, a picture, and twice the same frame of a video.
+    assert_answers_from_the_cache(root, "egoplan", tiny_model_dir, tmp_path / "out", 5, monkeypatch)
 
 
 def test_egoplan2_is_level_3(tiny_model_dir, tmp_path):
