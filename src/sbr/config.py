@@ -190,6 +190,34 @@ class EngineConfig(Section):
     """Of vllm: share of a GPU's memory it may use."""
 
 
+class DistillConfig(Section):
+    """Which answers are asked for, and which are kept.  What only filters may be changed for a finished folder: nothing
+    is asked again."""
+
+    samples: int = Field(default=8, ge=1)
+    """Answers asked for, a question."""
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    """0 keeps the whole vocabulary."""
+    max_new_tokens: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    """Questions asked at once, by the engines native and vllm."""
+    seed: int = 0
+    rule: Rule = "official"
+    """How answers are read (filter)."""
+    consistent: bool = False
+    """Keep an answer only when its reasoning ends with the option it chooses (filter; sbr.reward.consistency)."""
+    min_words: int = Field(default=0, ge=0)
+    """Fewest words of a reasoning (filter)."""
+    max_words: int | None = Field(default=None, ge=1)
+    """Most words of a reasoning (filter)."""
+    distinct: bool = True
+    """Keep one of several answers to a question that read the same (filter)."""
+    keep: int | None = Field(default=None, ge=1)
+    """Keep at most so many answers to a question, those asked for first (filter; None: all)."""
+
+
 class GrpoRecipe(Section):
     """`sbr grpo RECIPE`"""
 
@@ -216,6 +244,19 @@ class EvalRecipe(Section):
     prompt: PromptConfig = PromptConfig()
     engine: EngineConfig = EngineConfig()
     eval: EvalConfig = EvalConfig()
+
+
+class DistillRecipe(Section):
+    """`sbr distill RECIPE`"""
+
+    model: ModelConfig
+    """The teacher."""
+    data: DataConfig
+    output_dir: Path
+    frames: FramesConfig = FramesConfig()
+    prompt: PromptConfig = PromptConfig()
+    engine: EngineConfig = EngineConfig()
+    distill: DistillConfig = DistillConfig()
 
 
 RecipeT = TypeVar("RecipeT", bound=Section)
