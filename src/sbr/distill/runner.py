@@ -30,11 +30,7 @@ from sbr.rollout.sampling import Sampling
 from sbr.types import Sample
 
 FILTERS = ("rule", "consistent", "min_words", "max_words", "distinct", "keep")
-MAY_CHANGE = frozenset(
-    {f"distill.{name}" for name in FILTERS}
-    | {f"engine.{name}" for name in ("url", "api_key_env", "concurrency", "retries", "timeout")}
-    | {"data.limit"}
-)
+MAY_CHANGE = frozenset({f"distill.{name}" for name in FILTERS} | {"data.limit", "engine.url"})
 """Keys that may differ when a folder is continued: they change no answer, only which are asked for and kept."""
 
 
