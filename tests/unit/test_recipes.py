@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sbr.config import (
+    AlgoConfig,
     EvalRecipe,
     GrpoRecipe,
     LoraConfig,
@@ -15,6 +16,7 @@ from sbr.config import (
     load_recipe,
     read_resolved,
     verb,
+    with_defaults,
     write_resolved,
 )
 from sbr.errors import ConfigError
@@ -99,6 +101,38 @@ def test_overrides_win(tmp_path: Path) -> None:
     assert recipe.data.limit == 5
     assert recipe.eval.levels == ("L3",)
     assert load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), words[:2]).train.learning_rate == 3e-4
+
+
+def test_algorithms_fill_in_their_own_defaults(tmp_path: Path) -> None:
+    file = written(tmp_path, MINIMAL)
+    assert load_recipe(GrpoRecipe, file).algo == AlgoConfig(beta=0.1, clip_low=0.2, clip_high=0.2, advantage_eps=1e-4)
+    dapo = load_recipe(GrpoRecipe, file, ["--algo.name", "dapo"]).algo
+    assert (dapo.beta, dapo.clip_low, dapo.clip_high) == (None, 0.2, 0.28)
+    tight = load_recipe(GrpoRecipe, file, ["--algo.name", "gspo", "--algo.clip_high", "0.001"]).algo
+    assert (tight.clip_low, tight.clip_high) == (3e-4, 1e-3)
+    # What the file sets stays set under another name, also when it is the default of the first.
+    kept = written(tmp_path, MINIMAL + "[algo]\nbeta = 0.1\n")
+    assert load_recipe(GrpoRecipe, kept, ["--algo.name", "dr_grpo"]).algo.beta == 0.1
+
+
+def test_a_key_that_the_algorithm_does_not_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, MINIMAL + '[algo]\nname = "dapo"\nbeta = 0.1\n')
+    with pytest.raises(ConfigError, match=r"algo\.beta is not used by dapo but by grpo, dr_grpo, gspo, reg_grpo"):
+        load_recipe(GrpoRecipe, file)
+    kept = written(tmp_path, MINIMAL + "[algo]\nbeta = 0.1\n")
+    try:
+        load_recipe(GrpoRecipe, kept, ["--algo.name", "dapo"])
+    except (ConfigError, SystemExit) as stop:
+        assert "beta is not used by dapo" in str(stop) + capsys.readouterr().err
+    else:
+        pytest.fail("not refused")
+
+
+def test_recipes_of_runs_before_the_family_still_load() -> None:
+    """A resolved recipe as version 0.1 wrote it: the keys of GRPO only."""
+    old = {"name": "grpo", "beta": 0.0, "clip_low": 0.2, "clip_high": 0.2, "advantage_eps": 1e-4}
+    saved = {"model": {"path": "m"}, "data": {"root": "d"}, "output_dir": "o", "algo": old}
+    assert with_defaults(GrpoRecipe, saved)["algo"].items() >= old.items()
 
 
 def test_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def _run_steps(
     recipe: GrpoRecipe, trainer: Trainer, samples: Sequence[Sample], done: int, total: int, watcher: Watcher | None
 ) -> None:
     accelerator = trainer.accelerator
-    algorithm = select(recipe.algo)
+    algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
     encoder = PromptEncoder(trainer.processor, recipe.prompt)
     schedule = {
         step: slots_of_step(samples, step, recipe.train, accelerator.process_index, accelerator.num_processes)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
-from sbr.algo.grpo import GrpoMetrics
+from sbr.algo.loss import LossMetrics
 
 TIMINGS = ("tokens_per_second", "seconds")
 """Fields that begin with these differ from run to run; all others repeat exactly."""
@@ -40,7 +40,7 @@ class CompletionRecord:
 class BatchFigures:
     """Figures of one microbatch of one update."""
 
-    loss: GrpoMetrics
+    loss: LossMetrics
     entropy: float
     """Mean over tokens, nats."""
     mismatch: float
@@ -93,7 +93,7 @@ class StepMetrics:
     tokens_max: int
     truncated_share: float
     loss: float
-    """Mean over all completions; those of silent groups count as 0 where they were left out of the training pass."""
+    """As minimised, mean over updates; silent groups count as 0 where they were left out of the training pass."""
     kl: float | None
     """Mean over tokens of the k3 estimate; null without a reference."""
     entropy: float
@@ -138,7 +138,7 @@ def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[Proce
         tokens_mean=_mean(row.tokens for row in rows),
         tokens_max=max(row.tokens for row in rows),
         truncated_share=_mean(row.truncated for row in rows),
-        loss=sum(batch.loss.loss * batch.loss.rows for batch in batches) / (len(rows) * len(parts[0].grad_norms)),
+        loss=sum(batch.loss.loss for batch in batches) / (len(parts) * len(parts[0].grad_norms)),
         kl=_weighted(kls, by_token) if kls else None,
         entropy=_weighted([batch.entropy for batch in batches], by_token),
         ratio_mean=_weighted([batch.loss.ratio_mean for batch in batches], by_token),

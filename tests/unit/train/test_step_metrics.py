@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sbr.algo.grpo import GrpoMetrics
+from sbr.algo.loss import LossMetrics
 from sbr.train.metrics import BatchFigures, CompletionRecord, ProcessStep, Seconds, combine, numbers
 
 
@@ -27,7 +27,7 @@ def record(slot, index, reward, tokens, **changes):
 
 
 def batch(rows, tokens, value, kl):
-    metrics = GrpoMetrics(rows=rows, tokens=tokens, loss=value, kl=kl, ratio_mean=value, clip_fraction=value)
+    metrics = LossMetrics(rows=rows, tokens=tokens, loss=value, kl=kl, ratio_mean=value, clip_fraction=value)
     return BatchFigures(metrics, entropy=value, mismatch=value)
 
 
@@ -55,7 +55,7 @@ def test_two_processes_by_hand():
     assert metrics.echo_rate == 0.25
     assert metrics.truncated_share == 0.25
     assert (metrics.tokens_mean, metrics.tokens_max) == (10.0, 20)
-    assert metrics.loss == pytest.approx((2 * 1 + 1 * 2 + 1 * 4) / (4 * 2))  # 4 completions, 2 updates
+    assert metrics.loss == pytest.approx((1 + (2 + 4)) / 2 / 2)  # 2 processes, 2 updates
     by_token = (30 * 1 + 4 * 2 + 6 * 4) / 40
     assert metrics.entropy == metrics.ratio_mean == metrics.clip_fraction == pytest.approx(by_token)
     assert metrics.rollout_mismatch == pytest.approx(by_token)
