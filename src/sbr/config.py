@@ -11,6 +11,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -99,9 +100,21 @@ class RolloutConfig(Section):
 
 
 class RewardConfig(Section):
+    """The reward is the sum of weight * part; every part is logged, whatever its weight."""
+
     rule: Rule = "official"
     accuracy_weight: float = 1.0
     format_weight: float = 0.0
+    consistency_weight: float = 0.0
+    """1 when the reasoning ends at the chosen option, 0 when it contradicts it, 0.5 when a rule cannot tell."""
+    length_weight: float = 0.0
+    """0 for a short answer, down to -1 at rollout.max_new_tokens (DAPO's soft overlong punishment)."""
+    length_share: float = Field(default=0.2, gt=0, le=1)
+    """The part of rollout.max_new_tokens over which the length reward falls."""
+    noise: float = Field(default=0.0, ge=0, le=1)
+    """Share of training questions whose gold letter is replaced by another one, to study robustness."""
+    noise_seed: int = 0
+    """Which questions those are; they do not depend on train.seed."""
 
 
 AlgoName = Literal["grpo", "dr_grpo", "dapo", "gspo", "reg_grpo"]
@@ -117,7 +130,10 @@ ALGO_DEFAULTS: dict[AlgoName, dict[str, float]] = {
 
 
 class AlgoConfig(Section):
-    """A key that is not set takes the default of its algorithm; one that its algorithm does not use is an error."""
+    """A key that is not set takes the default of its algorithm; one that its algorithm does not use is an error.
+
+    Another `--algo.name` on the command line starts from that algorithm's defaults, whatever the recipe sets here.
+    """
 
     name: AlgoName = "grpo"
     beta: float | None = Field(default=None, ge=0)
@@ -136,18 +152,11 @@ class AlgoConfig(Section):
         used = ALGO_DEFAULTS[self.name]
         for key in type(self).model_fields:
             if key in used and getattr(self, key) is None:
-                object.__setattr__(self, key, used[key])  # not noted as set: `as_written`
+                object.__setattr__(self, key, used[key])  # the model is frozen for everyone else
             elif key not in used and key not in ("name", "updates_per_rollout") and getattr(self, key) is not None:
                 users = ", ".join(name for name, keys in ALGO_DEFAULTS.items() if key in keys)
                 raise ValueError(f"{key} is not used by {self.name} but by {users}; remove it, or change algo.name")
         return self
-
-    def as_written(self) -> AlgoConfig:
-        """Without the defaults that were filled in, so that another name can fill in its own."""
-        return self.model_copy(update={key: None for key in type(self).model_fields if key not in self._written()})
-
-    def _written(self) -> set[str]:
-        return self.model_fields_set | {"name", "updates_per_rollout"}
 
 
 class TrainConfig(Section):
@@ -263,7 +272,7 @@ def override(recipe: RecipeT, words: Sequence[str], prog: str) -> RecipeT:
     """Apply command-line words to a valid recipe.  A word of an optional section (--lora.rank 8) switches it on."""
     config = (tyro.conf.AvoidSubcommands,)  # an optional section is no choice between commands
     try:
-        default = _as_written(_with_sections(recipe, words))
+        default = _with_algorithm(_with_sections(recipe, words), words)
         return tyro.cli(
             type(recipe), default=default, args=list(words), prog=prog, description=recipe.__doc__, config=config
         )
@@ -321,10 +330,16 @@ def _with_sections(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
     return recipe.model_copy(update=named)
 
 
-def _as_written(recipe: RecipeT) -> RecipeT:
-    """`recipe` before the algorithm's defaults were filled in: `--algo.name` may name another."""
+def _with_algorithm(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
+    """`recipe` with the algorithm that `words` name.  Its keys start from its own defaults: those in the recipe were
+    chosen for the recipe's algorithm, and a clip range of GRPO would be wrong for GSPO."""
     algo = getattr(recipe, "algo", None)
-    return recipe.model_copy(update={"algo": algo.as_written()}) if isinstance(algo, AlgoConfig) else recipe
+    joined = " ".join(words).replace("--algo.name=", "--algo.name ").split()
+    names = [name for word, name in pairwise(joined) if word == "--algo.name"]
+    if not isinstance(algo, AlgoConfig) or not names or names[-1] == algo.name or names[-1] not in ALGO_DEFAULTS:
+        return recipe
+    fresh = AlgoConfig(name=names[-1], updates_per_rollout=algo.updates_per_rollout)
+    return recipe.model_copy(update={"algo": fresh})
 
 
 def _section(annotation: Any) -> type[Section] | None:
