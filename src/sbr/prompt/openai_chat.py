@@ -20,8 +20,8 @@ def openai_messages(sample: Sample, frames: Frames, media: Media) -> list[dict[s
     """One user turn in the order of `chat_messages`: video, image, text.
 
     frames: every frame of the video is a picture of its own.  video_jpeg: the video is one `video_url` of JPEGs with
-    commas between them, as vLLM reads it; JPEG at quality 100 without subsampling, the least that this form loses.
-    With subtitles the frames are single pictures anyhow, the texts between them.
+    commas between them, as vLLM reads it (see `video_fields`); quality 100 without subsampling, the least that JPEG
+    can lose.  With subtitles the frames are single pictures anyhow, the texts between them.
     """
     times = [index / frames.fps for index in frames.indices] if frames.fps else []
     video = [] if frames.video_THWC is None else list(frames.video_THWC)
@@ -39,6 +39,21 @@ def openai_messages(sample: Sample, frames: Frames, media: Media) -> list[dict[s
         else:
             content += [_image(frame) for frame in video]
     return [{"role": turn["role"], "content": content}]
+
+
+def video_fields(frames: Frames) -> dict[str, Any]:
+    """Fields of a request with a video_jpeg, for vLLM (seen in 0.33): all frames, none drawn again, and their times.
+
+    Without them vLLM drops what comes after the 32nd frame and takes the frames for one a second.
+    """
+    video = {
+        "num_frames": -1,
+        "do_sample_frames": False,
+        "fps": frames.fps,
+        "frames_indices": list(frames.indices),
+        "total_num_frames": frames.total,
+    }
+    return {"media_io_kwargs": {"video": video}}
 
 
 def prompt_text(messages: Sequence[dict[str, Any]]) -> str:

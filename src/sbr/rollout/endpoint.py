@@ -12,8 +12,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Self
 
 import openai
@@ -21,13 +21,15 @@ import openai
 from sbr.config import EngineConfig
 from sbr.errors import ConfigError, EndpointError, SbrError
 from sbr.frames.sampling import SIZE_FACTOR
-from sbr.prompt.openai_chat import openai_messages, prompt_text
+from sbr.prompt.openai_chat import openai_messages, prompt_text, video_fields
 from sbr.rollout.engine import Answered, Question, Reply
 from sbr.rollout.sampling import Sampling
 
 _CONNECT_SECONDS = 10.0
 _GRACE_SECONDS = 30.0
 """After a failure, requests under way get so long to finish: they are paid for, and their answers are kept."""
+_ENCODERS = 4
+"""Threads that turn frames into PNG or JPEG."""
 _SHOWN = 500
 """Characters of what a server said that an error message shows."""
 
@@ -99,12 +101,20 @@ class ChatClient:
         finally:
             future.cancel()  # of use only when the wait was interrupted
 
-    def submit(self, messages: Sequence[dict[str, Any]], sampling: Sampling, seed: int | None) -> Future[Reply]:
-        """`complete` without waiting for it.  Cancelling the future drops the request."""
-        return asyncio.run_coroutine_threadsafe(self._ask(messages, sampling, seed), self._loop)
+    def submit(
+        self,
+        messages: Sequence[dict[str, Any]],
+        sampling: Sampling,
+        seed: int | None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> Future[Reply]:
+        """`complete` without waiting for it, with further `fields`.  Cancelling the future drops the request."""
+        return asyncio.run_coroutine_threadsafe(self._ask(messages, sampling, seed, fields or {}), self._loop)
 
-    async def _ask(self, messages: Sequence[dict[str, Any]], sampling: Sampling, seed: int | None) -> Reply:
-        extra = dict(self.config.extra)
+    async def _ask(
+        self, messages: Sequence[dict[str, Any]], sampling: Sampling, seed: int | None, fields: Mapping[str, Any]
+    ) -> Reply:
+        extra = {**fields, **self.config.extra}
         if sampling.top_k:  # no part of OpenAI's API; vLLM, SGLang and llama.cpp know it
             extra.setdefault("top_k", sampling.top_k)
         async with self._slots:
@@ -248,7 +258,9 @@ class EndpointEngine:
                     except SbrError as error:
                         failure = error
                         break
-                    future = self._client.submit(messages, sampling, request_seed(question.seed, index))
+                    video = self._config.media == "video_jpeg" and question.frames.video_THWC is not None
+                    fields = video_fields(question.frames) if video else None
+                    future = self._client.submit(messages, sampling, request_seed(question.seed, index), fields)
                     pending[future] = (question, index, prompt_text(messages))
                 if failure is not None and deadline is None:
                     deadline = time.perf_counter() + _GRACE_SECONDS
@@ -279,12 +291,16 @@ class EndpointEngine:
     def _requests(
         self, batches: Iterable[Sequence[Question]], samples: int
     ) -> Iterator[tuple[Question, int, list[dict[str, Any]]]]:
-        for batch in batches:
-            for question in batch:
-                wanted = [index for index in range(samples) if index not in question.known]
-                messages = openai_messages(question.sample, question.frames, self._config.media) if wanted else []
-                for index in wanted:
-                    yield question, index, messages
+        with ThreadPoolExecutor(_ENCODERS, thread_name_prefix="pictures") as pool:
+            for batch in batches:
+                asked = [question for question in batch if len(question.known) < samples]
+                for question, messages in zip(asked, pool.map(self._messages, asked), strict=True):
+                    for index in range(samples):
+                        if index not in question.known:
+                            yield question, index, messages
+
+    def _messages(self, question: Question) -> list[dict[str, Any]]:
+        return openai_messages(question.sample, question.frames, self._config.media)
 
 
 def request_seed(seed: int, index: int) -> int:
