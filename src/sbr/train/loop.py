@@ -100,7 +100,7 @@ def _run_steps(
     watcher: Watcher | None,
 ) -> None:
     accelerator = trainer.accelerator
-    algorithm = select(recipe.algo)
+    algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
     encoder = PromptEncoder(trainer.processor, recipe.prompt)
     schedule = {
         step: slots_of_step(samples, step, recipe.train, accelerator.process_index, accelerator.num_processes)
@@ -148,7 +148,7 @@ def _step(
     with clock("rollout"):
         groups = roll_out(trainer, encoder.tokenizer, slots, prompts, recipe.rollout)
     with clock("reward"):
-        scores_PG = score_groups(groups, recipe.reward)
+        scores_PG = score_groups(groups, recipe.reward, recipe.rollout.max_new_tokens)
         rewards_PG = torch.tensor([[scored.reward for scored in scores_G] for scores_G in scores_PG])
         advantages_PG = algorithm.advantages(rewards_PG)
     updates = recipe.algo.updates_per_rollout

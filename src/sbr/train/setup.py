@@ -18,6 +18,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from transformers import get_scheduler
 
+from sbr.algo.select import Algorithm, select
 from sbr.config import GrpoRecipe, LoraConfig, ModelConfig, TrainConfig
 from sbr.errors import ConfigError
 from sbr.model import lora
@@ -178,7 +179,7 @@ def _load_whole(
     start = recipe.model.model_copy(update={"dtype": recipe.train.weights})
     source = start if resume_from is None else start.model_copy(update={"path": str(resume_from)})
     model = load_model(source, device)
-    if recipe.algo.beta == 0:
+    if not _algorithm(recipe).needs_reference:
         return model, None
     reference = load_model(start, device)
     reference.requires_grad_(False)
@@ -195,7 +196,11 @@ def _load_adapted(
         lora.add_adapter(model, config, recipe.model.path, recipe.train.seed)
     else:
         lora.load_adapter(model, resume_from)
-    return model, partial(lora.adapters_off, model) if recipe.algo.beta > 0 else None
+    return model, partial(lora.adapters_off, model) if _algorithm(recipe).needs_reference else None
+
+
+def _algorithm(recipe: GrpoRecipe) -> Algorithm:
+    return select(recipe.algo, recipe.rollout.max_new_tokens)
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

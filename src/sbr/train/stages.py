@@ -110,10 +110,16 @@ def roll_out(
     )
 
 
-def score_groups(groups: Sequence[RolloutGroup], config: RewardConfig) -> tuple[tuple[Score, ...], ...]:
+def score_groups(
+    groups: Sequence[RolloutGroup], config: RewardConfig, max_new_tokens: int
+) -> tuple[tuple[Score, ...], ...]:
     """Return the score of every completion, in the order of the groups."""
     return tuple(
-        tuple(score(completion.text, group.sample, config) for completion in group.completions) for group in groups
+        tuple(
+            score(completion.text, group.sample, config, len(completion.token_ids), max_new_tokens)
+            for completion in group.completions
+        )
+        for group in groups
     )
 
 
@@ -130,9 +136,13 @@ def completion_records(
             response=completion.text,
             extracted=scored.answer.letter,
             gold=slot.sample.gold,
+            rewarded=scored.rewarded,
             reward=scored.reward,
             accuracy=scored.accuracy,
             format=scored.format,
+            consistency=scored.consistency,
+            consistency_reason=scored.consistency_reason,
+            length=scored.length,
             echo=health(completion.text).echo,
             reason=scored.answer.reason,
             tokens=len(completion.token_ids),
