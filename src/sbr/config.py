@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import tyro
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sbr.errors import ConfigError
 
@@ -184,12 +184,22 @@ class EngineConfig(Section):
     """Seconds without an answer after which a request has failed."""
     media: Literal["frames", "video_jpeg"] = "frames"
     """frames: every frame is a picture (PNG, lossless).  video_jpeg: frames as one video of JPEGs, as vLLM reads it."""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of every request to the endpoint, such as top_k or chat_template_kwargs; in a recipe file only."""
     tensor_parallel: int = Field(default=1, ge=1)
     """Of vllm: GPUs that share the weights."""
     gpu_memory: float = Field(default=0.9, gt=0, le=1)
     """Of vllm: share of a GPU's memory it may use."""
     eager: bool = False
     """Of vllm: no compilation and no CUDA graphs; starts faster, answers slower."""
+
+    @model_validator(mode="after")
+    def _url_of_endpoint(self) -> EngineConfig:
+        if self.kind == "endpoint" and self.url is None:
+            raise ValueError("kind endpoint needs url, the address of the server, such as http://localhost:8000/v1")
+        if self.kind != "endpoint" and self.url is not None:
+            raise ValueError(f"url is for kind endpoint, and kind is {self.kind}")
+        return self
 
 
 class GrpoRecipe(Section):

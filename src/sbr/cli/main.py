@@ -68,6 +68,7 @@ def run(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=errors)])
     # torchao, if installed, is imported by transformers and there calls a function that torch is about to remove.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request to an endpoint
     try:
         importlib.import_module(VERBS[name].module).run(rest)
     except SbrError as error:

@@ -25,6 +25,9 @@ INPUTS = "inputs.json"
 SUMMARY = "summary.json"
 TABLE = "table.md"
 
+_NO_MATTER = {"output_dir", "engine.concurrency", "engine.retries", "engine.timeout", "engine.api_key_env"}
+"""Keys of a recipe that do not touch the answers: a continued run may change them."""
+
 _BLOCK = 1 << 20
 _BLOCKS = 1024
 """Files of up to 1 GiB are read whole, of larger ones so many blocks of 1 MiB, evenly spread."""
@@ -88,7 +91,7 @@ def weight_files(folder: Path) -> list[Path]:
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any], name: str) -> Iterator[str]:
     for key in sorted(then.keys() | now.keys()):
         before, after = then.get(key), now.get(key)
-        if before == after or (name == RECIPE and key == "output_dir"):
+        if before == after or (name == RECIPE and key in _NO_MATTER):
             continue
         if name == INPUTS:
             what = "is new" if before is None else "is gone" if after is None else "has changed"

@@ -196,15 +196,25 @@ def _check(config: EvalConfig) -> None:
 
 
 def _inputs(recipe: EvalRecipe) -> dict[str, str]:
-    """Fingerprints of the model folder (a hub name has none), of an adapter's base, and of the annotation files."""
-    folder = Path(resolve_model_path(recipe.model.path))
+    """Fingerprints of the model folder (a hub name has none), of an adapter's base, and of the annotation files.
+
+    The weights behind an endpoint are not here: its address and the name of the model stand for them.
+    """
+    if recipe.engine.kind == "endpoint":
+        known, files = {"endpoint": f"{recipe.model.path} at {recipe.engine.url}"}, {}
+    else:
+        known, files = {}, _model_files(Path(resolve_model_path(recipe.model.path)))
+    for level in recipe.eval.levels:
+        files |= {name: recipe.data.root / name for name in SOURCES[recipe.data.source].levels[level]}
+    return known | {name: fingerprint(file) for name, file in files.items()}
+
+
+def _model_files(folder: Path) -> dict[str, Path]:
     files = {f"{folder.name}/{file.name}": file for file in weight_files(folder)}
     if is_adapter(folder):
         base = Path(resolve_model_path(adapter_base(str(folder))))
         files |= {f"base/{base.name}/{file.name}": file for file in weight_files(base)}
-    for level in recipe.eval.levels:
-        files |= {name: recipe.data.root / name for name in SOURCES[recipe.data.source].levels[level]}
-    return {name: fingerprint(file) for name, file in files.items()}
+    return files
 
 
 def _missing(batch: Batch, recipe: EvalRecipe, records: RecordFile) -> bool:
