@@ -239,6 +239,8 @@ class EngineConfig(Section):
     """Of vllm: GPUs that share the weights."""
     gpu_memory: float = Field(default=0.9, gt=0, le=1)
     """Of vllm: share of a GPU's memory it may use."""
+    eager: bool = False
+    """Of vllm: no compilation and no CUDA graphs; starts faster, answers slower."""
 
     @model_validator(mode="after")
     def _url_of_endpoint(self) -> EngineConfig:

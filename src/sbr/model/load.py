@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoProcessor
+from transformers import AutoConfig, AutoProcessor, GenerationConfig
 
 from sbr.config import ModelConfig
 from sbr.errors import CheckpointError
@@ -39,6 +40,14 @@ class PatchProjection(nn.Conv3d):
         """(patches, channels, frames, height, width) -> (patches, width of the tower, 1, 1, 1)"""
         flat = nn.functional.linear(input.flatten(1), self.weight.flatten(1), self.bias)
         return flat[..., None, None, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Configs:
+    """What config.json and generation_config.json say, under the names of a model's own attributes."""
+
+    config: Any
+    generation_config: Any
 
 
 def resolve_model_path(path: str) -> str:
@@ -157,13 +166,30 @@ def _load_adapted(config: ModelConfig, folder: str, device: torch.device) -> Vis
     return model.to(getattr(torch, config.dtype))
 
 
-def _model_class(path: str, resolved: str) -> type[VisionLanguageModel]:
+def load_configs(path: str) -> Configs:
+    """Both configs of a checkpoint without its weights, as `load_model` would find them.  `path` as in a recipe.
+
+    Raises CheckpointError when config.json cannot be loaded.
+    """
+    resolved = resolve_model_path(path)
+    config = _load_config(path, resolved)
+    try:
+        return Configs(config, GenerationConfig.from_pretrained(resolved))
+    except OSError:  # no generation_config.json: transformers' own loader then does the same
+        return Configs(config, GenerationConfig.from_model_config(config))
+
+
+def _load_config(path: str, resolved: str) -> Any:
     if not Path(resolved).is_dir():
         _log.info("%s is not a folder here; looking it up on the Hugging Face hub", resolved)
     try:
-        found: Any = AutoConfig.from_pretrained(resolved)
+        return AutoConfig.from_pretrained(resolved)
     except (OSError, ValueError, HFValidationError) as error:
         raise CheckpointError(f"{path}: config.json cannot be loaded: {_first_line(error)}") from error
+
+
+def _model_class(path: str, resolved: str) -> type[VisionLanguageModel]:
+    found = _load_config(path, resolved)
     if found.model_type not in MODEL_CLASSES:
         raise CheckpointError(
             f"{path} is a {found.model_type} checkpoint; this version trains and evaluates {', '.join(MODEL_CLASSES)}"

@@ -41,12 +41,8 @@ class PromptEncoder:
         when the frames do not fit the sample or the checkpoint, or when the question holds a special token.
         """
         self._check(sample, frames)
-        pictures = [] if frames.image_HWC is None else [frames.image_HWC]
-        if sample.subtitles is None or frames.video_THWC is None or frames.fps is None:
-            prompt = encode_chat(self.processor, chat_messages(sample), frames, pictures)
-        else:
-            times = [index / frames.fps for index in frames.indices]
-            prompt = encode_chat(self.processor, chat_messages(sample, times), None, [*frames.video_THWC, *pictures])
+        messages, clip, pictures = chat_of(sample, frames)
+        prompt = encode_chat(self.processor, messages, clip, pictures)
         self._check_sizes(sample, prompt)
         return prompt
 
@@ -87,6 +83,17 @@ class PromptEncoder:
                 f"{len(prompt) - videos - images} text), the limit prompt.max_tokens is {self.config.max_tokens}. "
                 "Media tokens are never cut: lower frames.max_frames, frames.height or frames.width, or raise the limit"
             )
+
+
+def chat_of(sample: Sample, frames: Frames) -> tuple[list[dict[str, Any]], Frames | None, list[np.ndarray]]:
+    """The chat of a question and what it shows: the frames as one video, or None, and the single pictures in order."""
+    pictures = [] if frames.image_HWC is None else [frames.image_HWC]
+    if frames.video_THWC is None or frames.fps is None:
+        return chat_messages(sample), None, pictures
+    if sample.subtitles is None:
+        return chat_messages(sample), frames, pictures
+    times = [index / frames.fps for index in frames.indices]
+    return chat_messages(sample, times), None, [*frames.video_THWC, *pictures]
 
 
 def encode_chat(

@@ -21,6 +21,7 @@ from transformers import DynamicCache
 from sbr.errors import CheckpointError
 from sbr.model.decode import DecodeCache
 from sbr.model.families import VisionLanguageModel
+from sbr.model.load import Configs
 from sbr.model.packed_weights import packed_weights, packing_helps
 from sbr.model.shared_prefix import NO_MASK, PackedRow, pack, packed_hidden_states
 from sbr.rollout.sampling import Sampling, next_tokens, uniforms
@@ -77,7 +78,7 @@ def generate(
     return [tuple(completions[p * group_size : (p + 1) * group_size]) for p in range(len(prompts))]
 
 
-def end_tokens(model: VisionLanguageModel) -> list[int]:
+def end_tokens(model: VisionLanguageModel | Configs) -> list[int]:
     """Ids that end a completion, from the generation config (which may name one or several)."""
     ends = model.generation_config.eos_token_id if model.generation_config is not None else None
     if ends is None:
@@ -85,7 +86,7 @@ def end_tokens(model: VisionLanguageModel) -> list[int]:
     return [ends] if isinstance(ends, int) else list(ends)
 
 
-def banned_tokens(model: VisionLanguageModel, tokenizer: Any) -> list[int]:
+def banned_tokens(model: VisionLanguageModel | Configs, tokenizer: Any) -> list[int]:
     """Ids that are never drawn: special tokens except ends of turn, and vocabulary rows without a token."""
     config: Any = model.config
     special = {config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id}
