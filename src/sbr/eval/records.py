@@ -24,27 +24,29 @@ RECORDS = "records.jsonl"
 
 _ADAPTER = TypeAdapter(EvalRecord)
 _KEYS = frozenset(field.name for field in fields(EvalRecord))
-_REQUIRED = frozenset(field.name for field in fields(EvalRecord) if field.default is MISSING)
+_DEFAULTS = {field.name: field.default for field in fields(EvalRecord) if field.default is not MISSING}
+_REQUIRED = _KEYS - _DEFAULTS.keys()
 
 
 class RecordKey(NamedTuple):
-    """What one record answers; unique in a file.  Example: RecordKey("L1", "115", 0)."""
+    """What one record answers; unique in a file.  Example: RecordKey("L1", "115", sample_index=0, rotation=0)."""
 
     level: str
     sample_id: str
     sample_index: int
+    rotation: int = 0
 
 
 def record_key(record: EvalRecord) -> RecordKey:
-    return RecordKey(record.level, record.sample_id, record.sample_index)
+    return RecordKey(record.level, record.sample_id, record.sample_index, record.rotation)
 
 
 def record_line(record: EvalRecord) -> str:
     """The record as one line of JSON, line feed included.
 
-    A key that is not required is left out when it is None, so older records are written as they were read.
+    A key that is not required is left out at its default, so older records are written as they were read.
     """
-    values = {key: value for key, value in asdict(record).items() if value is not None or key in _REQUIRED}
+    values = {key: value for key, value in asdict(record).items() if key in _REQUIRED or value != _DEFAULTS[key]}
     return json.dumps(values, ensure_ascii=False) + "\n"
 
 
@@ -67,6 +69,37 @@ def read_records(file: Path) -> list[EvalRecord]:
         line = content.count(b"\n") + 1
         raise DataError(f"{file}:{line}: the last line is torn; run the same `sbr eval` again, it continues there")
     return _parse(content, file)
+
+
+def correct_by_question(records: Sequence[EvalRecord]) -> list[list[list[bool]]]:
+    """correct_QRK: is the answer right?  Questions in order of first appearance, rotations of the options, samples.
+
+    There is one rotation, or, when the options were rotated, as many as the question has options.  Raises DataError
+    when a question lacks some of its rotations or of the samples 0 .. k-1.
+    """
+    rows: dict[tuple[str, str], dict[tuple[int, int], bool]] = {}
+    options: dict[tuple[str, str], int] = {}
+    for record in records:
+        question = (record.level, record.sample_id)
+        rows.setdefault(question, {})[record.rotation, record.sample_index] = record.correct
+        options[question] = len(record.options)
+    rotated = any(record.rotation for record in records)
+    samples = len({index for _, index in next(iter(rows.values()))})
+    for (level, sample_id), row in rows.items():
+        rotations = options[level, sample_id] if rotated else 1
+        wanted = {(rotation, index) for rotation in range(rotations) for index in range(samples)}
+        if row.keys() != wanted:
+            found = sorted({index for _, index in row})
+            short = f"{len(row)} answers with the samples {found}, expected {len(wanted)} with 0 to {samples - 1}"
+            of_rotations = f" in each of {rotations} rotations" if rotated else ""
+            raise DataError(
+                f"question {sample_id} of {level} has {short}{of_rotations}; "
+                "run the same `sbr eval` again to complete the records"
+            )
+    return [
+        [[row[rotation, index] for index in range(samples)] for rotation in range(len(row) // samples)]
+        for row in rows.values()
+    ]
 
 
 class RecordFile:
@@ -159,4 +192,5 @@ def _parse_line(line: bytes, where: str) -> EvalRecord:
 
 
 def _name(key: RecordKey) -> str:
-    return f"question {key.sample_id} of {key.level} (sample {key.sample_index})"
+    rotated = f", options rotated by {key.rotation}" if key.rotation else ""
+    return f"question {key.sample_id} of {key.level} (sample {key.sample_index}{rotated})"
