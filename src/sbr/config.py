@@ -23,6 +23,7 @@ Source = Literal["seed_bench_r1", "egoplan", "egoplan2", "longvideobench"]
 Level = Literal["L1", "L2", "L3", "val"]
 """Levels of all sources; which source has which: sbr.data.sources."""
 Rule = Literal["official", "care", "strict"]
+Control = Literal["none", "blind", "no_video"]
 DType = Literal["float32", "bfloat16", "float16"]
 
 
@@ -164,7 +165,34 @@ class EvalConfig(Section):
     """Run the decoding steps through torch.compile with static shapes: for GPUs; the start takes a minute more."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many questions a level."""
+    control: Control = "none"
+    """blind: ask without video and image.  no_video: with the image only.  The words of the question stay."""
+    shuffle_options: bool = False
+    """Ask every question once for each rotation of its options."""
     seed: int = 0
+
+
+class EngineConfig(Section):
+    """Where answers come from; `model.path` is then the model's name at the server."""
+
+    kind: Literal["native", "vllm", "endpoint"] = "native"
+    """native: the model in this process.  vllm: vLLM in this process.  endpoint: an OpenAI-compatible server."""
+    url: str | None = None
+    """Of the endpoint, such as http://localhost:8000/v1."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the endpoint's key; unset means none."""
+    concurrency: int = Field(default=16, ge=1)
+    """Requests under way at the same time."""
+    retries: int = Field(default=5, ge=0)
+    """How often a request is repeated: after timeouts, lost connections and the statuses 408, 409, 429 and 5xx."""
+    timeout: float = Field(default=600.0, gt=0)
+    """Seconds without an answer after which a request has failed."""
+    media: Literal["frames", "video_jpeg"] = "frames"
+    """frames: every frame is a picture (PNG, lossless).  video_jpeg: frames as one video of JPEGs, as vLLM reads it."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """Of vllm: GPUs that share the weights."""
+    gpu_memory: float = Field(default=0.9, gt=0, le=1)
+    """Of vllm: share of a GPU's memory it may use."""
 
 
 class GrpoRecipe(Section):
@@ -191,6 +219,7 @@ class EvalRecipe(Section):
     output_dir: Path
     frames: FramesConfig = FramesConfig()
     prompt: PromptConfig = PromptConfig()
+    engine: EngineConfig = EngineConfig()
     eval: EvalConfig = EvalConfig()
 
 

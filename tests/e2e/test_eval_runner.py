@@ -167,7 +167,7 @@ def test_a_finished_run_is_not_asked_again(tiny_model_dir, data_root, finished, 
         raise AssertionError("the model must not be loaded")
 
     before = (finished / "records.jsonl").read_bytes()
-    monkeypatch.setattr("sbr.eval.runner.load_model", refuse)
+    monkeypatch.setattr("sbr.rollout.native_engine.load_model", refuse)
     summary = evaluate(recipe(tiny_model_dir, data_root, finished, protocol="paper", samples=2))
     assert (finished / "records.jsonl").read_bytes() == before
     assert summary == read_summary(finished / "summary.json")

@@ -57,7 +57,7 @@ class Rotations:
     by_rotation: tuple[float, ...]
     """Accuracy with the options rotated by 0, 1, ... places, of the questions that have so many options."""
     consistent: float
-    """Consistent accuracy: share of questions that are right in every rotation (with k samples: mean of the k shares)."""
+    """Consistent accuracy: share of questions right in every rotation (with k samples: mean of the k shares)."""
     interval: Interval
     """95 %, of `consistent`, clustered by question."""
     same_letter: float

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -32,16 +30,17 @@ from rich.progress import (
 from sbr.config import EvalConfig, EvalRecipe, FramesConfig
 from sbr.data.sources import SOURCES, choose_levels, load_questions
 from sbr.errors import ConfigError, DataError
+from sbr.eval.controls import controlled
 from sbr.eval.folder import RECORDS, SUMMARY, fingerprint, open_folder, weight_files
 from sbr.eval.records import RecordFile, RecordKey
 from sbr.eval.summary import Summary, summarize, write_summary
 from sbr.frames.load import load_frames
-from sbr.model.load import adapter_base, load_model, load_processor, resolve_model_path
+from sbr.model.load import adapter_base, resolve_model_path
 from sbr.model.lora import is_adapter
-from sbr.prompt.encode import PromptEncoder
 from sbr.reward.answer import extract_answer
-from sbr.rollout.native import Sampling, generate
-from sbr.types import Completion, EvalRecord, Frames, Prompt, Sample
+from sbr.rollout.engine import Answered, Question, Reply, open_engine
+from sbr.rollout.sampling import Sampling
+from sbr.types import EvalRecord, Frames, Sample
 
 _WORKERS = 4
 _BATCHES_AHEAD = 2
@@ -68,14 +67,13 @@ def evaluate(recipe: EvalRecipe) -> Summary:
     _check(recipe.eval)
     batches = cut_batches(recipe)
     open_folder(recipe, _inputs(recipe))
-    indices = range(recipe.eval.samples)
-    asked = {RecordKey(batch.level, s.sample_id, i) for batch in batches for s in batch.samples for i in indices}
+    asked = {key for batch in batches for key in _keys(batch, recipe.eval)}
     with RecordFile(recipe.output_dir / RECORDS) as records:
         if strange := records.done.keys() - asked:
             raise DataError(f"{records.file} answers {min(strange)}, which was not asked; choose another --out")
         if records.done:
             _log.info("%d of %d answers are already in %s", len(records.done), len(asked), records.file)
-        open_batches = [batch for batch in batches if _missing(batch, recipe, records)]
+        open_batches = [batch for batch in batches if not records.done.keys() >= set(_keys(batch, recipe.eval))]
         if open_batches:
             _answer(open_batches, recipe, records, len(asked))
         summary = summarize(list(records.done.values()), recipe)
@@ -92,14 +90,19 @@ def cut_batches(recipe: EvalRecipe) -> list[Batch]:
             ids = [sample.sample_id for sample in samples]
             twice = next(i for i in ids if ids.count(i) > 1)
             raise DataError(f"{level} has the sample_id {twice} twice; records could not be told apart")
+        samples = controlled(samples, recipe.eval)
         size = recipe.eval.batch_size
         batches += [Batch(level, tuple(samples[at : at + size])) for at in range(0, len(samples), size)]
     return batches
 
 
-def question_seed(seed: int, level: str, sample_id: str) -> int:
-    """Random seed of one question: the same on every machine and whatever else is asked.  63 bits."""
-    digest = hashlib.sha256(f"{seed}\0{level}\0{sample_id}".encode()).digest()
+def question_seed(seed: int, level: str, sample_id: str, rotation: int = 0) -> int:
+    """Random seed of one question: the same on every machine and whatever else is asked.  63 bits.
+
+    The order of the benchmark has the same seed whether or not other rotations are asked too.
+    """
+    rotated = f"\0{rotation}" if rotation else ""
+    digest = hashlib.sha256(f"{seed}\0{level}\0{sample_id}{rotated}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
@@ -122,7 +125,9 @@ def frames_ahead(
     try:
         while True:
             while len(pending) <= _BATCHES_AHEAD and (batch := next(upcoming, None)) is not None:
-                pending.append((batch, [pool.submit(load_frames, sample, config, factor) for sample in batch.samples]))
+                # The rotations of one question show the same frames.
+                shown = {s.sample_id: pool.submit(load_frames, s, config, factor) for s in _once(batch.samples)}
+                pending.append((batch, [shown[sample.sample_id] for sample in batch.samples]))
             if not pending:
                 return
             batch, futures = pending.popleft()
@@ -131,61 +136,67 @@ def frames_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _once(samples: Sequence[Sample]) -> Iterable[Sample]:
+    """One sample of each question."""
+    return {sample.sample_id: sample for sample in samples}.values()
+
+
 def _answer(batches: Sequence[Batch], recipe: EvalRecipe, records: RecordFile, total: int) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    processor = load_processor(recipe.model.path)
-    model = load_model(recipe.model, device).eval()
-    encoder = PromptEncoder(processor, recipe.prompt)
-    sampling = sampling_of(recipe.eval)
-    with _progress() as progress, closing(frames_ahead(batches, recipe.frames, encoder.size_factor)) as decoded:
+    with (
+        open_engine(recipe.model, recipe.prompt, recipe.engine, recipe.eval.compile) as engine,
+        _progress() as progress,
+        closing(frames_ahead(batches, recipe.frames, engine.size_factor)) as decoded,
+    ):
         task = progress.add_task("", total=total, completed=len(records.done), accuracy="")
-        for batch, frames in decoded:
-            _show(progress, task, batch.level, records)
-            started = time.perf_counter()
-            prompts = [encoder.encode(sample, frame) for sample, frame in zip(batch.samples, frames, strict=True)]
-            seeds = [question_seed(recipe.eval.seed, batch.level, sample.sample_id) for sample in batch.samples]
-            groups = generate(
-                model,
-                encoder.tokenizer,
-                prompts,
-                recipe.eval.samples,
-                sampling,
-                seeds,
-                compiled=recipe.eval.compile,
-            )
-            seconds = (time.perf_counter() - started) / (len(batch.samples) * recipe.eval.samples)
+        level = batches[0].level
+
+        def asked() -> Iterator[list[Question]]:
+            nonlocal level
+            for batch, frames in decoded:
+                level = batch.level
+                _show(progress, task, level, records)
+                pairs = zip(batch.samples, frames, strict=True)
+                yield [_question(sample, frame, recipe.eval, records) for sample, frame in pairs]
+
+        for answered in engine.answer(asked(), recipe.eval.samples, sampling_of(recipe.eval)):
             new = [
-                _record(batch.level, sample, prompt, index, completion, recipe.eval, seconds)
-                for sample, prompt, group in zip(batch.samples, prompts, groups, strict=True)
-                for index, completion in enumerate(group)
-                if RecordKey(batch.level, sample.sample_id, index) not in records.done
+                _record(of_one, index, reply, recipe.eval)
+                for of_one in answered
+                for index, reply in of_one.replies.items()
+                if index not in of_one.question.known
             ]
             records.append(new)
-            _show(progress, task, batch.level, records)
+            _show(progress, task, level, records)
 
 
-def _record(
-    level: str, sample: Sample, prompt: Prompt, index: int, completion: Completion, config: EvalConfig, seconds: float
-) -> EvalRecord:
-    """`seconds`: time of the batch (encoding and generating) divided by its answers, so records add up to the run."""
-    answer = extract_answer(completion.text, sample.options, config.rule)
+def _question(sample: Sample, frames: Frames, config: EvalConfig, records: RecordFile) -> Question:
+    known = frozenset(index for index in range(config.samples) if _key(sample, index) in records.done)
+    return Question(sample, frames, question_seed(config.seed, sample.split, sample.sample_id, sample.rotation), known)
+
+
+def _record(answered: Answered, index: int, reply: Reply, config: EvalConfig) -> EvalRecord:
+    sample = answered.question.sample
+    answer = extract_answer(reply.text, sample.options, config.rule)
     return EvalRecord(
         sample_id=sample.sample_id,
-        level=level,
+        level=sample.split,
         domain=sample.domain,
         sample_index=index,
-        prompt=prompt.text,
+        prompt=answered.prompt,
         options=sample.options,
-        response=completion.text,
+        response=reply.text,
         extracted=answer.letter,
         gold=sample.gold,
         correct=answer.letter == sample.gold,
         rule=answer.rule,
-        completion_tokens=len(completion.token_ids),
-        truncated=completion.truncated,
-        seconds=seconds,
+        completion_tokens=reply.tokens,
+        truncated=reply.truncated,
+        seconds=answered.seconds,
         video_id=sample.video_id,
         scenario=sample.scenario,
+        groups=sample.groups,
+        control=config.control,
+        rotation=sample.rotation,
     )
 
 
@@ -209,9 +220,13 @@ def _inputs(recipe: EvalRecipe) -> dict[str, str]:
     return {name: fingerprint(file) for name, file in files.items()}
 
 
-def _missing(batch: Batch, recipe: EvalRecipe, records: RecordFile) -> bool:
-    keys = (RecordKey(batch.level, s.sample_id, i) for s in batch.samples for i in range(recipe.eval.samples))
-    return any(key not in records.done for key in keys)
+def _keys(batch: Batch, config: EvalConfig) -> Iterator[RecordKey]:
+    """Of all answers to a batch."""
+    return (_key(sample, index) for sample in batch.samples for index in range(config.samples))
+
+
+def _key(sample: Sample, index: int) -> RecordKey:
+    return RecordKey(sample.split, sample.sample_id, index, sample.rotation)
 
 
 def _progress() -> Progress:

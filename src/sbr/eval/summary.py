@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from sbr.config import EvalRecipe
+from sbr.config import Control, EvalRecipe
 from sbr.errors import DataError
 from sbr.eval.letters import LetterBias, Rotations, letter_bias, rotations_of
 from sbr.eval.records import correct_by_question
@@ -48,12 +48,13 @@ class Slice:
     format_rate: float
     echo_rate: float
     """Share of responses whose reasoning is empty or only a letter (reward.health)."""
-    mean_completion_tokens: float
+    mean_completion_tokens: float | None
+    """Over the answers whose length is known; None when none is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """A level cut by one of the names in EvalRecord.groups.  Example: Grouping("duration", (<(8,15]>, <(15,60]>, ...))."""
+    """A level cut by one of the names in EvalRecord.groups, e.g. "duration" into "(8,15]", "(15,60]" and so on."""
 
     name: str
     parts: tuple[Slice, ...]
@@ -90,6 +91,8 @@ class Summary:
     seconds: float
     """Time spent on encoding and generating, over all records (also those of earlier, interrupted runs)."""
     levels: tuple[LevelSummary, ...]
+    control: Control = "none"
+    shuffle_options: bool = False
 
 
 def summarize(records: Sequence[EvalRecord], recipe: EvalRecipe) -> Summary:
@@ -107,6 +110,8 @@ def summarize(records: Sequence[EvalRecord], recipe: EvalRecipe) -> Summary:
         max_new_tokens=recipe.eval.max_new_tokens,
         seconds=sum(record.seconds for record in records),
         levels=tuple(level_summary(level, of_level) for level, of_level in by_level.items()),
+        control=recipe.eval.control,
+        shuffle_options=recipe.eval.shuffle_options,
     )
 
 
@@ -131,7 +136,7 @@ def level_summary(level: str, records: Sequence[EvalRecord]) -> LevelSummary:
 
 
 def by_group(records: Sequence[EvalRecord]) -> dict[str, dict[str, list[EvalRecord]]]:
-    """{"duration": {"(8,15]": [...], "(15,60]": [...]}, ...}: names as the records have them, parts in natural order."""
+    """{"duration": {"(8,15]": [...], "(15,60]": [...]}, ...}: names as records have them, parts in natural order."""
     found: dict[str, dict[str, list[EvalRecord]]] = {}
     for record in records:
         for name, part in record.groups:
@@ -155,6 +160,7 @@ def slice_of(name: str, records: Sequence[EvalRecord]) -> Slice:
     accuracies_Q = question_accuracies(correct_QRK)
     accuracies_QK = [[_mean(column) for column in zip(*rows, strict=True)] for rows in correct_QRK]
     flags = [health(record.response) for record in records]
+    lengths = [record.completion_tokens for record in records if record.completion_tokens is not None]
     return Slice(
         name=name,
         questions=len(correct_QRK),
@@ -166,7 +172,7 @@ def slice_of(name: str, records: Sequence[EvalRecord]) -> Slice:
         truncated_rate=_mean([record.truncated for record in records]),
         format_rate=_mean([flag.formatted for flag in flags]),
         echo_rate=_mean([flag.echo for flag in flags]),
-        mean_completion_tokens=_mean([record.completion_tokens for record in records]),
+        mean_completion_tokens=_mean(lengths) if lengths else None,
     )
 
 

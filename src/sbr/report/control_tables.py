@@ -30,9 +30,9 @@ def rotation_tables(runs: Runs) -> list[TextTable]:
         places = [percent(accuracy) for accuracy in rotations.by_rotation]
         rows.append((*row, *places, *["-"] * (most - len(places))))
     note = (
-        "accuracy: mean over all rotations. consistent: right in every rotation. same letter: answered with one and the "
-        "same letter in every rotation. rotated r: accuracy with the options moved by r places. In %; intervals of "
-        "95 %, clustered by question."
+        "In %, with 95 % intervals clustered by question. accuracy: mean over all rotations. consistent: right in every "
+        "rotation. same letter: answered with one and the same letter in every rotation. rotated r: accuracy with the "
+        "options moved by r places."
     )
     return [TextTable(f"{_title(runs)}the options in every rotation", header, tuple(rows), note)]
 
@@ -56,9 +56,9 @@ def letter_tables(runs: Runs) -> list[TextTable]:
     if not rows:
         return []
     note = (
-        "right letter, chosen: % of the answers; none: no letter was read. accuracy: % right of the questions with that "
-        "right letter. p (chosen): letters are chosen as often as they are right; p (accuracy): accuracy is the same for "
-        "every right letter; chi-square tests on the first answer to each question."
+        "right letter, chosen: % of the answers; none: no letter was read. accuracy: % right where that letter is the "
+        "right one. Chi-square tests on the first answer to each question: p (chosen), letters are chosen as often as "
+        "they are right; p (accuracy), accuracy is the same for every right letter."
     )
     header = ("", "right letter", "chosen", "accuracy", "p (chosen)", "p (accuracy)")
     return [TextTable(f"{_title(runs)}letters", header, tuple(rows), note)]

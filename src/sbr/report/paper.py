@@ -5,9 +5,9 @@ and where each number comes from.  The paper prints percentages only.  For every
 right answers that rounds to the printed percentage, so Wilson intervals can be given; the counts of the domains of L3
 add up to those of L3 Overall.  One printed cell (base, L3 Hobbies) must be a misprint: 32.30 for 32.20 = 95 of 295.
 
-Table 3 (LongVideoBench) prints no sizes either.  The validation set has 1,337 questions (arXiv 2407.15754); only one way
-to split them over durations, and only one over levels, reproduces the printed percentages with sums that agree with
-Overall.  Overall is printed to one decimal.
+Table 3 (LongVideoBench) prints no sizes either.  The validation set has 1,337 questions (arXiv 2407.15754); only one
+way to split them over durations, and only one over levels, reproduces the printed percentages with sums that agree
+with Overall, which is printed to one decimal.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Tables of evaluations, for the terminal (rich) and for files (markdown), from one and the same content.
 
 Accuracies are in per cent with two decimals and 95 % intervals in brackets, columns in the order of the paper's Table 2
-(arXiv 2503.24376): L1, L2, then the domains of L3 and L3 overall; of LongVideoBench as in Table 3: durations, levels, overall.
+(arXiv 2503.24376): L1, L2, then the domains of L3 and L3 overall.  LongVideoBench has those of Table 3: durations,
+levels, overall.
 """
 
 from __future__ import annotations
@@ -74,8 +75,11 @@ def run_tables(name: str, summary: Summary) -> list[TextTable]:
         note += "sd: of the accuracy over samples, in points. "
     note += (
         f"Settings: rule {summary.rule}, protocol {summary.protocol}, {summary.samples} answer(s) a question, "
-        f"at most {summary.max_new_tokens} new tokens."
+        f"at most {summary.max_new_tokens} new tokens"
+        + {"none": ".", "blind": ", without video and image.", "no_video": ", without video."}[summary.control]
     )
+    if summary.shuffle_options:
+        note += " Every question was asked in every rotation of its options; accuracy is the mean."
     tables = [TextTable(name, header, tuple(_run_row(*column) for column in _columns(summary.levels)), note)]
     groups: dict[str, list[tuple[str, ...]]] = {}
     for level in summary.levels:
@@ -192,7 +196,7 @@ def _table_3_columns(levels: Sequence[LevelSummary]) -> list[tuple[str, Slice]]:
 def _run_row(name: str, part: Slice) -> tuple[str, ...]:
     rates = (part.format_rate, part.truncated_rate, part.echo_rate)
     row = (name, str(part.questions), accuracy_cell(part), *(f"{100 * rate:.1f}" for rate in rates))
-    row += (f"{part.mean_completion_tokens:.1f}",)
+    row += ("-" if part.mean_completion_tokens is None else f"{part.mean_completion_tokens:.1f}",)
     return row if part.over_samples.sd is None else (*row, percent(part.over_samples.sd))
 
 
