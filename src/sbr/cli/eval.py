@@ -16,6 +16,7 @@ from sbr.errors import ConfigError
 @dataclass(frozen=True)
 class Args:
     """Evaluate a model on the levels of SEED-Bench-R1.  An interrupted run continues where it was: repeat the command.
+    Under torchrun or accelerate launch the processes share the questions; a run may continue with another number.
 
     Examples:
       sbr eval recipes/mini/eval.toml --data.root runs/demo/data     the base model of the package, with its frames
@@ -26,6 +27,7 @@ class Args:
       sbr eval --model Qwen/Qwen2-VL-7B-Instruct --source longvideobench --data LongVideoBench --out runs/lvb
       sbr eval --run runs/mini/grpo --blind --out runs/mini/blind     the same questions without video and image
       sbr eval --run runs/mini/grpo --shuffle-options --out runs/mini/rotated     every rotation of the options
+      torchrun --nproc_per_node 8 -m sbr eval --run runs/grpo     one process a GPU
       sbr eval recipes/mini/eval.toml --frames.max_frames 8     as `sbr grpo`: a recipe, and any of its keys
     """
 
@@ -76,12 +78,16 @@ def run(arguments: list[str]) -> None:
     from rich.console import Console
 
     from sbr.eval.folder import RECORDS, SUMMARY, TABLE
+    from sbr.eval.processes import launched
     from sbr.eval.runner import evaluate
     from sbr.report.control_tables import letter_tables, rotation_tables
     from sbr.report.tables import rich_table, run_tables, write_markdown
 
     transformers.utils.logging.disable_progress_bar()
-    summary = evaluate(recipe)
+    with launched() as processes:
+        summary = evaluate(recipe, processes)
+    if processes.rank > 0:
+        return
     levels = {recipe.model.path: summary.levels}
     tables = [*run_tables(recipe.model.path, summary), *rotation_tables(levels), *letter_tables(levels)]
     write_markdown(tables, recipe.output_dir / TABLE)

@@ -51,8 +51,23 @@ def record_line(record: EvalRecord) -> str:
 
 
 def records_file(path: Path) -> Path:
-    """The records of `path`: itself, or records.jsonl in it when it is the folder of an evaluation."""
-    return path / RECORDS if path.is_dir() else path
+    """The records of `path`: itself, or records.jsonl in it when it is the folder of an evaluation.
+
+    Raises DataError when several processes have not yet put their answers together there.
+    """
+    if not path.is_dir():
+        return path
+    if parts := part_files(path):
+        raise DataError(
+            f"{parts[0]} holds answers that are not yet in {RECORDS}; the evaluation is running or was interrupted: "
+            "run the same `sbr eval` again (the number of processes may differ)"
+        )
+    return path / RECORDS
+
+
+def part_files(folder: Path) -> list[Path]:
+    """Files of the processes of an unfinished evaluation (eval.parts), in the order of their ranks."""
+    return sorted(folder.glob("records-[1-9]*.jsonl"), key=lambda file: (len(file.name), file.name))
 
 
 def read_records(file: Path) -> list[EvalRecord]:
@@ -89,12 +104,11 @@ def correct_by_question(records: Sequence[EvalRecord]) -> list[list[list[bool]]]
         rotations = options[level, sample_id] if rotated else 1
         wanted = {(rotation, index) for rotation in range(rotations) for index in range(samples)}
         if row.keys() != wanted:
-            found = sorted({index for _, index in row})
-            short = f"{len(row)} answers with the samples {found}, expected {len(wanted)} with 0 to {samples - 1}"
-            of_rotations = f" in each of {rotations} rotations" if rotated else ""
+            found = f"the samples {sorted({index for _, index in row})}, expected 0 to {samples - 1}"
+            if rotated:
+                found = f"{len(row)} answers, expected {rotations} rotations with the samples 0 to {samples - 1}"
             raise DataError(
-                f"question {sample_id} of {level} has {short}{of_rotations}; "
-                "run the same `sbr eval` again to complete the records"
+                f"question {sample_id} of {level} has {found}; run the same `sbr eval` again to complete the records"
             )
     return [
         [[row[rotation, index] for index in range(samples)] for rotation in range(len(row) // samples)]
@@ -126,6 +140,7 @@ class RecordFile:
             self._stream.close()
             raise DataError(f"another process is writing {self.file}; wait for it or choose another folder") from None
         try:
+            self._refuse_replaced_file()
             self._cut_torn_line()
             self._stream.seek(0)
             self.done = {record_key(record): record for record in _parse(self._stream.read(), self.file)}
@@ -147,6 +162,12 @@ class RecordFile:
         self._stream.write("".join(record_line(record) for record in records).encode("utf-8"))
         self._stream.flush()
         os.fsync(self._stream.fileno())
+
+    def _refuse_replaced_file(self) -> None:
+        """The file may have been moved or deleted by who held the lock when we opened it."""
+        held = os.fstat(self._stream.fileno())
+        if not self.file.exists() or not os.path.samestat(held, self.file.stat()):
+            raise DataError(f"another process has just finished {self.file}; start again")
 
     def _cut_torn_line(self) -> None:
         """Shorten the file to its last line feed; one system call, so it happens or does not."""

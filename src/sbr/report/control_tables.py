@@ -30,9 +30,9 @@ def rotation_tables(runs: Runs) -> list[TextTable]:
         places = [percent(accuracy) for accuracy in rotations.by_rotation]
         rows.append((*row, *places, *["-"] * (most - len(places))))
     note = (
-        "In %, with 95 % intervals clustered by question. accuracy: mean over all rotations. consistent: right in every "
-        "rotation. same letter: answered with one and the same letter in every rotation. rotated r: accuracy with the "
-        "options moved by r places."
+        "In %, with 95 % intervals clustered by question. accuracy: mean over all rotations. consistent: right in "
+        "every rotation. same letter: answered with one and the same letter in every rotation. rotated r: accuracy "
+        "with the options moved by r places."
     )
     return [TextTable(f"{_title(runs)}the options in every rotation", header, tuple(rows), note)]
 

@@ -129,9 +129,9 @@ def test_scenarios_of_a_level_with_several():
     other = labelled(run("11"), "ab", "xx") + labelled(run("1011", "L3"), "abcd", "xyyx")
     comparison = compare_records(base, other, "base", "grpo")
     assert [(part.level, part.base.name) for part in comparison.slices] == [("L1", "Overall"), ("L3", "Overall")]
-    assert [(part.level, part.base.name) for part in comparison.scenarios] == [("L3", "x"), ("L3", "y")]
+    assert [(part.level, part.base.name) for part in comparison.groups["scenario"]] == [("L3", "x"), ("L3", "y")]
     # x: questions 0 and 3, base 1 0, other 1 1. y: questions 1 and 2, base 1 0, other 0 1.
-    assert [part.paired.difference for part in comparison.scenarios] == [0.5, 0.0]
+    assert [part.paired.difference for part in comparison.groups["scenario"]] == [0.5, 0.0]
 
 
 def test_figures_by_video_do_not_hang_on_the_order_of_lines():

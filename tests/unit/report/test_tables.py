@@ -163,7 +163,7 @@ def test_comparison_table_by_videos_and_by_scenarios():
     by_video = ClusteredDifference(Interval(-0.0051, 0.1394), 0.0457, 212, 10_000, 0)
     level = SliceComparison("L3", part("Overall", *BASE["L3"]), part("Overall", *GRPO["L3"]), paired, by_video)
     tea = SliceComparison("L3", part("tea", 1, 4), part("tea", 2, 4), paired, replace(by_video, clusters=3))
-    levels, scenarios = comparison_tables(Comparison("base", "grpo", "official", (level,), (tea,)))
+    levels, scenarios = comparison_tables(Comparison("base", "grpo", "official", (level,), {"scenario": (tea,)}))
     assert levels.rows[0][4:] == ("+10.00 [+8.00, +12.00]", "<0.001")
     assert levels.rows[1] == ("by 212 videos", "", "", "", "[-0.51, +13.94]", "0.046")
     assert "10,000 times (seed 0)" in levels.note
