@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sbr.eval.summary import LevelSummary
-from sbr.report.tables import TextTable, accuracy_cell, interval_cell, p_cell, percent
+from sbr.eval.vision import Vision
+from sbr.report.tables import TextTable, accuracy_cell, comparison_tables, interval_cell, p_cell, percent
 
 Runs = Mapping[str, Sequence[LevelSummary]]
 """Names of runs and their figures; the names are shown when there are several."""
@@ -71,3 +72,25 @@ def _title(runs: Runs) -> str:
 def _row_name(runs: Runs, name: str, level: str) -> str:
     """The level, after the name of the run when there are several."""
     return level if len(runs) == 1 else f"{name} {level}"
+
+
+def vision_tables(vision: Vision) -> list[TextTable]:
+    """A row a level with what is right by guessing, and under every control; below, what showing more adds."""
+    shown = {"blind": "blind", "no_video": "image only", "none": "all shown"}
+    controls = list(vision.levels[0].accuracies)
+    rows = [
+        (
+            level.level,
+            str(level.accuracies["none"].questions),
+            percent(level.chance),
+            *(accuracy_cell(level.accuracies[control]) for control in controls),
+        )
+        for level in vision.levels
+    ]
+    note = (
+        "% right [95 % interval]. chance: by guessing. blind: neither video nor image. image only: no video. What is "
+        "right without the media is no vision: it comes from the words, from habits of the data, or from luck."
+    )
+    header = ("", "n", "chance", *(shown[control] for control in controls))
+    first = TextTable("What part of the score is not vision", header, tuple(rows), note)
+    return [first, *(table for gain in vision.gains for table in comparison_tables(gain))]
