@@ -24,6 +24,7 @@ Source = Literal["seed_bench_r1", "egoplan", "egoplan2", "longvideobench"]
 Level = Literal["L1", "L2", "L3", "val"]
 """Levels of all sources; which source has which: sbr.data.sources."""
 Rule = Literal["official", "care", "strict"]
+Control = Literal["none", "blind", "no_video"]
 DType = Literal["float32", "bfloat16", "float16"]
 
 
@@ -213,6 +214,10 @@ class EvalConfig(Section):
     """Run the decoding steps through torch.compile with static shapes: for GPUs; the start takes a minute more."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many questions a level."""
+    control: Control = "none"
+    """blind: ask without video and image.  no_video: with the image only.  The words of the question stay."""
+    shuffle_options: bool = False
+    """Ask every question once for each rotation of its options."""
     seed: int = 0
 
 

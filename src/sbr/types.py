@@ -110,6 +110,8 @@ class Sample:
     """Further names under which results can be reported, e.g. (("duration", "(8,15]"), ("category", "S2E"))."""
     subtitles: tuple[Subtitle, ...] | None = None
     """Not None: the frames are shown as single pictures with these texts between them."""
+    rotation: int = 0
+    """By how many places the options were rotated (eval.controls); 0 is the order of the benchmark."""
 
     @property
     def gold_text(self) -> str:
@@ -241,3 +243,9 @@ class EvalRecord:
     video_id: str | None = None
     """Name of the uncut video; comparisons resample whole videos.  None in records older than this field."""
     scenario: str | None = None
+    groups: tuple[tuple[str, str], ...] = ()
+    """Further names under which results are reported, as in Sample.groups."""
+    control: str = "none"
+    """What was taken away from the question: "none", "blind" (video and image) or "no_video" (eval.controls)."""
+    rotation: int = 0
+    """By how many places the options were rotated; 0 is the order of the benchmark."""

@@ -113,7 +113,7 @@ def test_greedy_run_writes_records_summary_and_recipe(tiny_model_dir, data_root,
     asked = recipe(tiny_model_dir, data_root, tmp_path / "out")
     summary = evaluate(asked)
     records = read_records(tmp_path / "out" / "records.jsonl")
-    wanted = [(level, str(number), 0) for level, count in QUESTIONS.items() for number in range(count)]
+    wanted = [(level, str(number), 0, 0) for level, count in QUESTIONS.items() for number in range(count)]
     assert [tuple(record_key(record)) for record in records] == wanted
     for record in records:
         assert record.gold == "ABCD"[int(record.sample_id) % 4]

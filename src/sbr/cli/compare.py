@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> None:
     if args.other is None and not args.paper:
         raise ConfigError("sbr compare needs two evaluations, or one and --paper; see `sbr compare --help`")
     paths = [args.base] if args.other is None else [args.base, args.other]
-    names = args.names or _names(paths)
+    names = args.names or names_of(paths)
     if len(set(names)) != len(paths):
         raise ConfigError(f"--names is {' '.join(names)}; give {len(paths)} different name(s), one an evaluation")
     show(dict(zip(names, paths, strict=True)), args.out, Console(), args.paper)
@@ -77,7 +77,7 @@ def show(runs: Mapping[str, Path], out: Path | None, console: Console, paper: bo
         write_markdown(tables, out)
 
 
-def _names(paths: list[Path]) -> tuple[str, ...]:
+def names_of(paths: Sequence[Path]) -> tuple[str, ...]:
     """The last part of each path, or the whole paths when these are equal (runs/a/eval and runs/b/eval)."""
     names = tuple(path.name for path in paths)
     return names if len(set(names)) == len(names) else tuple(map(str, paths))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -16,6 +16,7 @@ from sbr.errors import ConfigError
 @dataclass(frozen=True)
 class Args:
     """Evaluate a model on the levels of SEED-Bench-R1.  An interrupted run continues where it was: repeat the command.
+    Under torchrun or accelerate launch the processes share the questions; a run may continue with another number.
 
     Examples:
       sbr eval recipes/mini/eval.toml --data.root runs/demo/data     the base model of the package, with its frames
@@ -26,6 +27,9 @@ class Args:
       sbr eval --model Qwen/Qwen2-VL-7B-Instruct --source longvideobench --data LongVideoBench --out runs/lvb
       sbr eval --engine endpoint --url http://localhost:8000/v1 --model Qwen/Qwen2-VL-7B-Instruct --data SEED-Bench-R1 \
                --out runs/served --concurrency 32       a server with an OpenAI-compatible API
+      sbr eval --run runs/mini/grpo --blind --out runs/mini/blind     the same questions without video and image
+      sbr eval --run runs/mini/grpo --shuffle-options --out runs/mini/rotated     every rotation of the options
+      torchrun --nproc_per_node 8 -m sbr eval --run runs/grpo     one process a GPU
       sbr eval recipes/mini/eval.toml --frames.max_frames 8     as `sbr grpo`: a recipe, and any of its keys
     """
 
@@ -57,6 +61,12 @@ class Args:
     """Questions answered at once."""
     seed: int | None = None
     """Seed of sampling."""
+    blind: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show neither video nor image: what the model knows from the words alone."""
+    no_video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the current observation only."""
+    shuffle_options: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Ask every question once for each rotation of its options (four times as many answers)."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Weights; without a recipe the default is bfloat16 on a GPU and float32 on a CPU."""
     max_new_tokens: int | None = None
@@ -77,12 +87,18 @@ def run(arguments: list[str]) -> None:
     from rich.console import Console
 
     from sbr.eval.folder import RECORDS, SUMMARY, TABLE
+    from sbr.eval.processes import launched
     from sbr.eval.runner import evaluate
+    from sbr.report.control_tables import letter_tables, rotation_tables
     from sbr.report.tables import rich_table, run_tables, write_markdown
 
     transformers.utils.logging.disable_progress_bar()
-    summary = evaluate(recipe)
-    tables = run_tables(recipe.model.path, summary)
+    with launched() as processes:
+        summary = evaluate(recipe, processes)
+    if processes.rank > 0:
+        return
+    levels = {recipe.model.path: summary.levels}
+    tables = [*run_tables(recipe.model.path, summary), *rotation_tables(levels), *letter_tables(levels)]
     write_markdown(tables, recipe.output_dir / TABLE)
     console = Console()
     for table in tables:
@@ -144,6 +160,8 @@ def default_dtype() -> str:
 
 def _flags(args: Args) -> dict[str, Any]:
     """Dotted recipe keys of the flags that were given."""
+    if args.blind and args.no_video:
+        raise ConfigError("sbr eval takes --blind or --no-video, not both; --blind shows no video either")
     levels = None if args.levels is None else [level.strip() for level in args.levels.split(",")]
     values = {
         "model.path": args.model,
@@ -157,6 +175,8 @@ def _flags(args: Args) -> dict[str, Any]:
         "eval.samples": args.samples,
         "eval.rule": args.rule,
         "eval.batch_size": args.batch_size,
+        "eval.control": "blind" if args.blind else "no_video" if args.no_video else None,
+        "eval.shuffle_options": args.shuffle_options or None,
         "eval.seed": args.seed,
         "eval.max_new_tokens": args.max_new_tokens,
         "engine.kind": args.engine,

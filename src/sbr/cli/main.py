@@ -29,6 +29,7 @@ VERBS = {
     "distill": Verb("sbr.cli.distill", "collect chains of thought from a stronger model by rejection sampling"),
     "eval": Verb("sbr.cli.eval", "answer the benchmark's questions and print accuracy per level and domain"),
     "score": Verb("sbr.cli.score", "read the answers of a finished evaluation by another rule, without a model"),
+    "controls": Verb("sbr.cli.controls", "what part of a score is not vision: blind runs, rotated options, letters"),
     "compare": Verb("sbr.cli.compare", "compare two finished evaluations question by question"),
 }
 

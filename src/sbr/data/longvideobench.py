@@ -29,8 +29,8 @@ VIDEOS, SUBTITLES = "videos", "subtitles"
 DURATIONS: Mapping[int, str] = MappingProxyType({15: "(8,15]", 60: "(15,60]", 600: "(180,600]", 3600: "(900,3600]"})
 """duration_group -> seconds of its videos, as the columns of arXiv 2503.24376, Table 3 are named."""
 
-LEVELS = ("L1-Perception", "L2-Relation")
-"""LongVideoBench's own levels; groups here, since they are no levels of generalisation."""
+LEVELS: Mapping[str, str] = MappingProxyType({"L1-Perception": "L1 (Perception)", "L2-Relation": "L2 (Relation)"})
+"""LongVideoBench's own levels, named as in that table; groups here, since they are no levels of generalisation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _sample(fields: RowFields, folder: Path, seen: set[str]) -> Sample:
         gold=_gold(fields, min(len(options), len(LETTERS))),
         groups=(
             ("duration", _one_of(fields, "duration_group", DURATIONS)),
-            ("level", _one_of(fields, "level", {name: name for name in LEVELS})),
+            ("level", _one_of(fields, "level", LEVELS)),
             ("category", fields.text("question_category")),
         ),
     )

@@ -1,14 +1,14 @@
-"""Two runs' records of the same questions -> differences per level, domain and scenario."""
+"""Two runs' records of the same questions -> differences per level, domain, scenario and group."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sbr.errors import DataError
-from sbr.eval.records import RecordKey, record_key
+from sbr.eval.records import RecordKey, correct_by_question, record_key
 from sbr.eval.stats import ClusteredDifference, PairedDifference, clustered_difference, paired_difference
-from sbr.eval.summary import OVERALL, Slice, correct_by_question, slice_of
+from sbr.eval.summary import OVERALL, Slice, in_natural_order, question_accuracies, slice_of
 from sbr.types import EvalRecord
 
 Pair = tuple[EvalRecord, EvalRecord]
@@ -17,7 +17,7 @@ Pair = tuple[EvalRecord, EvalRecord]
 
 @dataclass(frozen=True, slots=True)
 class SliceComparison:
-    """One level, domain or scenario of two runs.
+    """One level, domain, scenario or group of two runs.
 
     Example: level "L1", base 34.8 %, other 46.0 %, difference +11.2 points.
     """
@@ -38,8 +38,8 @@ class Comparison:
     other_name: str
     rule: str
     slices: tuple[SliceComparison, ...]
-    scenarios: tuple[SliceComparison, ...] = ()
-    """The scenarios of every level that has several."""
+    groups: Mapping[str, tuple[SliceComparison, ...]] = field(default_factory=dict)
+    """"scenario" and the names in EvalRecord.groups -> the parts of every level that has several."""
 
 
 def compare_records(
@@ -57,24 +57,28 @@ def compare_records(
     _refuse_different_questions(base_by_key, other_by_key, base_name, other_name)
     pairs = [(record, other_by_key[key]) for key, record in base_by_key.items()]
     slices: list[SliceComparison] = []
-    scenarios: list[SliceComparison] = []
+    groups: dict[str, list[SliceComparison]] = {}
     for level in sorted({record.level for record in base}):
         of_level = [pair for pair in pairs if pair[0].level == level]
         slices.append(_compare_slice(level, OVERALL, of_level))
         slices += _compare_parts(level, of_level, lambda record: record.domain)
-        scenarios += _compare_parts(level, of_level, lambda record: record.scenario)
-    return Comparison(base_name, other_name, base[0].rule, tuple(slices), tuple(scenarios))
+        groups.setdefault("scenario", []).extend(_compare_parts(level, of_level, lambda record: record.scenario))
+        for name in dict.fromkeys(name for pair in of_level for record in pair for name, _ in record.groups):
+            parts = _compare_parts(level, of_level, lambda record, name=name: dict(record.groups).get(name))
+            groups.setdefault(name, []).extend(parts)
+    named = {name: tuple(parts) for name, parts in groups.items() if parts}
+    return Comparison(base_name, other_name, base[0].rule, tuple(slices), named)
 
 
 def _compare_parts(
     level: str, pairs: Sequence[Pair], part_of: Callable[[EvalRecord], str | None]
 ) -> list[SliceComparison]:
-    """The parts of a level in alphabetical order; none when there is only one, which is the level itself."""
+    """The parts of a level in natural order; none when there is only one, which is the level itself."""
     parts: dict[str, list[Pair]] = {}
     for base, other in pairs:
         if (part := part_of(base) or part_of(other)) is not None:
             parts.setdefault(part, []).append((base, other))
-    return [_compare_slice(level, name, parts[name]) for name in sorted(parts)] if len(parts) > 1 else []
+    return [_compare_slice(level, name, parts[name]) for name in in_natural_order(parts)] if len(parts) > 1 else []
 
 
 def _compare_slice(level: str, name: str, pairs: Sequence[Pair]) -> SliceComparison:
@@ -93,7 +97,7 @@ def _videos(pairs: Iterable[Pair]) -> list[str]:
 
 
 def _accuracies(records: Sequence[EvalRecord]) -> list[float]:
-    return [sum(row) / len(row) for row in correct_by_question(records)]
+    return question_accuracies(correct_by_question(records))
 
 
 def _refuse_different_questions(
@@ -111,7 +115,8 @@ def _refuse_different_questions(
         raise DataError(
             f"cannot compare {base_name} and {other_name}: the question sets differ ({len(only_base)} answers only in "
             f"{base_name}, {len(only_other)} only in {other_name}; e.g. {example.level} {example.sample_id} sample "
-            f"{example.sample_index} only in {holder}); evaluate both with the same --levels, --limit and --samples"
+            f"{example.sample_index}{f' rotated by {example.rotation}' if example.rotation else ''} only in {holder}); "
+            "evaluate both with the same --levels, --limit, --samples and --shuffle-options"
         )
     checks: tuple[tuple[str, Callable[[EvalRecord], object]], ...] = (
         ("options", lambda record: record.options),
@@ -119,11 +124,12 @@ def _refuse_different_questions(
         ("domain", lambda record: record.domain),
         ("video", lambda record: record.video_id),
         ("scenario", lambda record: record.scenario),
+        ("groups", lambda record: record.groups or None),
     )
     for key, record in base.items():
         for what, value in checks:
             one, two = value(record), value(other[key])
-            # Only video and scenario can be None, in records older than these fields.
+            # Only video, scenario and groups can be None, in records older than these fields.
             if one != two and None not in (one, two):
                 raise DataError(
                     f"cannot compare {base_name} and {other_name}: {key.level} {key.sample_id} has the {what} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,19 +14,21 @@ RECORDS = "records.jsonl"
 
 
 class RecordKey(NamedTuple):
-    """What one record answers; unique in a file.  Example: RecordKey("L1", "115", 0)."""
+    """What one record answers; unique in a file.  Example: RecordKey("L1", "115", sample_index=0, rotation=0)."""
 
     level: str
     sample_id: str
     sample_index: int
+    rotation: int = 0
 
 
 def record_key(record: EvalRecord) -> RecordKey:
-    return RecordKey(record.level, record.sample_id, record.sample_index)
+    return RecordKey(record.level, record.sample_id, record.sample_index, record.rotation)
 
 
 def _name(key: RecordKey) -> str:
-    return f"question {key.sample_id} of {key.level} (sample {key.sample_index})"
+    rotated = f", options rotated by {key.rotation}" if key.rotation else ""
+    return f"question {key.sample_id} of {key.level} (sample {key.sample_index}{rotated})"
 
 
 _LINES = LineFormat(EvalRecord, record_key, _name)
@@ -37,8 +40,23 @@ def record_line(record: EvalRecord) -> str:
 
 
 def records_file(path: Path) -> Path:
-    """The records of `path`: itself, or records.jsonl in it when it is the folder of an evaluation."""
-    return path / RECORDS if path.is_dir() else path
+    """The records of `path`: itself, or records.jsonl in it when it is the folder of an evaluation.
+
+    Raises DataError when several processes have not yet put their answers together there.
+    """
+    if not path.is_dir():
+        return path
+    if parts := part_files(path):
+        raise DataError(
+            f"{parts[0]} holds answers that are not yet in {RECORDS}; the evaluation is running or was interrupted: "
+            "run the same `sbr eval` again (the number of processes may differ)"
+        )
+    return path / RECORDS
+
+
+def part_files(folder: Path) -> list[Path]:
+    """Files of the processes of an unfinished evaluation (eval.parts), in the order of their ranks."""
+    return sorted(folder.glob("records-[1-9]*.jsonl"), key=lambda file: (len(file.name), file.name))
 
 
 def read_records(file: Path) -> list[EvalRecord]:
@@ -55,6 +73,36 @@ def read_records(file: Path) -> list[EvalRecord]:
         line = content.count(b"\n") + 1
         raise DataError(f"{file}:{line}: the last line is torn; run the same `sbr eval` again, it continues there")
     return _LINES.parse(content, file)
+
+
+def correct_by_question(records: Sequence[EvalRecord]) -> list[list[list[bool]]]:
+    """correct_QRK: is the answer right?  Questions in order of first appearance, rotations of the options, samples.
+
+    There is one rotation, or, when the options were rotated, as many as the question has options.  Raises DataError
+    when a question lacks some of its rotations or of the samples 0 .. k-1.
+    """
+    rows: dict[tuple[str, str], dict[tuple[int, int], bool]] = {}
+    options: dict[tuple[str, str], int] = {}
+    for record in records:
+        question = (record.level, record.sample_id)
+        rows.setdefault(question, {})[record.rotation, record.sample_index] = record.correct
+        options[question] = len(record.options)
+    rotated = any(record.rotation for record in records)
+    samples = len({index for _, index in next(iter(rows.values()))})
+    for (level, sample_id), row in rows.items():
+        rotations = options[level, sample_id] if rotated else 1
+        wanted = {(rotation, index) for rotation in range(rotations) for index in range(samples)}
+        if row.keys() != wanted:
+            found = f"the samples {sorted({index for _, index in row})}, expected 0 to {samples - 1}"
+            if rotated:
+                found = f"{len(row)} answers, expected {rotations} rotations with the samples 0 to {samples - 1}"
+            raise DataError(
+                f"question {sample_id} of {level} has {found}; run the same `sbr eval` again to complete the records"
+            )
+    return [
+        [[row[rotation, index] for index in range(samples)] for rotation in range(len(row) // samples)]
+        for row in rows.values()
+    ]
 
 
 class RecordFile(Journal[RecordKey, EvalRecord]):

@@ -2,23 +2,24 @@
 
 Batches are cut from the whole list of questions before looking at what is already answered, and a batch that was only
 partly written is answered again as a whole.  So an interrupted and continued run gives the answers of an uninterrupted
-one, although batch mates touch the last digits of the arithmetic.
+one, although batch mates touch the last digits of the arithmetic.  Several processes share the open batches and write a
+file each; the answers of all are put together in the order of the questions when the last one is there.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -27,7 +28,10 @@ from rich.progress import (
 from sbr.config import EvalConfig, EvalRecipe
 from sbr.data.sources import SOURCES, choose_levels, load_questions
 from sbr.errors import ConfigError, DataError
+from sbr.eval.controls import controlled
 from sbr.eval.folder import RECORDS, SUMMARY, open_folder
+from sbr.eval.parts import LineCount, collect_parts, part_file
+from sbr.eval.processes import ALONE, Processes
 from sbr.eval.records import RecordFile, RecordKey
 from sbr.eval.summary import Summary, summarize, write_summary
 from sbr.frames.ahead import frames_ahead
@@ -51,30 +55,52 @@ class Batch:
     samples: tuple[Sample, ...]
 
 
-def evaluate(recipe: EvalRecipe) -> Summary:
+def evaluate(recipe: EvalRecipe, processes: Processes = ALONE) -> Summary:
     """Answer what is not yet answered in `recipe.output_dir`, then write summary.json and return its content.
 
+    With several `processes`, each calls this function and answers its share of the open batches; all return the same.
     Raises ConfigError when the folder belongs to other settings, MediaError on the first unreadable video or image (it
     names the file; nothing is left out or replaced), DataError and CheckpointError for everything else on disk.
     """
     levels = choose_levels(recipe.data, recipe.eval.levels)
     recipe = recipe.model_copy(update={"eval": recipe.eval.model_copy(update={"levels": levels})})
-    _check(recipe.eval)
+    _check(recipe, processes)
     batches = cut_batches(recipe)
+    if processes.rank == 0:
+        return _lead(recipe, batches, processes)
+    done: set[RecordKey] = processes.from_first(None)
+    open_batches = _still_open(batches, done, recipe.eval)
+    with RecordFile(part_file(recipe.output_dir, processes.rank)) as records:
+        _answer(processes.share(open_batches), recipe, done, records, _no_show)
+    processes.wait()
+    return processes.from_first(None)
+
+
+def _lead(recipe: EvalRecipe, batches: Sequence[Batch], processes: Processes) -> Summary:
+    """The part of rank 0: what is answered, its own share, and everything put together in the order of `batches`."""
+    folder = recipe.output_dir
     open_folder(recipe, _inputs(recipe))
-    indices = range(recipe.eval.samples)
-    asked = {RecordKey(batch.level, s.sample_id, i) for batch in batches for s in batch.samples for i in indices}
-    with RecordFile(recipe.output_dir / RECORDS) as records:
-        if strange := records.done.keys() - asked:
+    asked = [key for batch in batches for key in _keys(batch, recipe.eval)]
+    with RecordFile(folder / RECORDS) as records:
+        collect_parts(records)
+        if strange := records.done.keys() - set(asked):
             raise DataError(f"{records.file} answers {min(strange)}, which was not asked; choose another --out")
         if records.done:
             _log.info("%d of %d answers are already in %s", len(records.done), len(asked), records.file)
-        open_batches = [batch for batch in batches if _missing(batch, recipe, records)]
-        if open_batches:
-            _answer(open_batches, recipe, records, len(asked))
-        summary = summarize(list(records.done.values()), recipe)
-    write_summary(summary, recipe.output_dir / SUMMARY)
-    return summary
+        done = processes.from_first(set(records.done))
+        if open_batches := _still_open(batches, done, recipe.eval):
+            with _Bar(records, len(asked)) as bar:
+                _answer(processes.share(open_batches), recipe, done, records, bar.show)
+                processes.wait(bar.show)
+        else:
+            processes.wait()
+        collect_parts(records)
+        in_order = [records.done[key] for key in asked]
+        if list(records.done) != asked:
+            records.rewrite(in_order)
+        summary = summarize(in_order, recipe)
+        write_summary(summary, folder / SUMMARY)
+    return processes.from_first(summary)
 
 
 def cut_batches(recipe: EvalRecipe) -> list[Batch]:
@@ -86,6 +112,7 @@ def cut_batches(recipe: EvalRecipe) -> list[Batch]:
             ids = [sample.sample_id for sample in samples]
             twice = next(i for i in ids if ids.count(i) > 1)
             raise DataError(f"{level} has the sample_id {twice} twice; records could not be told apart")
+        samples = controlled(samples, recipe.eval)
         size = recipe.eval.batch_size
         batches += [Batch(level, tuple(samples[at : at + size])) for at in range(0, len(samples), size)]
     return batches
@@ -97,22 +124,29 @@ def sampling_of(config: EvalConfig) -> Sampling:
     return Sampling(temperature=temperature, top_p=1.0, top_k=0, max_new_tokens=config.max_new_tokens)
 
 
-def _answer(batches: Sequence[Batch], recipe: EvalRecipe, records: RecordFile, total: int) -> None:
+def _answer(
+    batches: Sequence[Batch],
+    recipe: EvalRecipe,
+    known: Set[RecordKey],
+    records: RecordFile,
+    show: Callable[[str], None],
+) -> None:
+    """Ask `batches` and append the answers that are not in `known`; `show` is called with the level at hand."""
+    if not batches:
+        return
     cache = open_cache(recipe.data)
     with (
         open_engine(recipe.model, recipe.prompt, recipe.engine, recipe.eval.compile) as engine,
-        _progress() as progress,
         closing(_decoded(batches, recipe, engine.size_factor, cache)) as decoded,
     ):
-        task = progress.add_task("", total=total, completed=len(records.done), accuracy="")
         level = batches[0].level
 
         def asked() -> Iterator[list[Question]]:
             nonlocal level
             for batch, pairs in zip(batches, decoded, strict=True):
                 level = batch.level
-                _show(progress, task, level, records)
-                yield [_question(level, sample, frames, recipe.eval, records) for sample, frames in pairs]
+                show(level)
+                yield [_question(sample, frames, recipe.eval, known) for sample, frames in pairs]
 
         for answered in engine.answer(asked(), recipe.eval.samples, sampling_of(recipe.eval)):
             new = [
@@ -122,7 +156,7 @@ def _answer(batches: Sequence[Batch], recipe: EvalRecipe, records: RecordFile, t
                 if index not in of_one.question.known
             ]
             records.append(new)
-            _show(progress, task, level, records)
+            show(level)
     if cache is not None:
         cache.log_counts()
 
@@ -134,9 +168,9 @@ def _decoded(
     return frames_ahead((batch.samples for batch in batches), load)
 
 
-def _question(level: str, sample: Sample, frames: Frames, config: EvalConfig, records: RecordFile) -> Question:
-    known = frozenset(i for i in range(config.samples) if RecordKey(level, sample.sample_id, i) in records.done)
-    return Question(sample, frames, question_seed(config.seed, level, sample.sample_id), known)
+def _question(sample: Sample, frames: Frames, config: EvalConfig, done: Set[RecordKey]) -> Question:
+    known = frozenset(index for index in range(config.samples) if _key(sample, index) in done)
+    return Question(sample, frames, question_seed(config.seed, sample.split, sample.sample_id, sample.rotation), known)
 
 
 def _record(answered: Answered, index: int, reply: Reply, config: EvalConfig) -> EvalRecord:
@@ -159,14 +193,22 @@ def _record(answered: Answered, index: int, reply: Reply, config: EvalConfig) ->
         seconds=answered.seconds,
         video_id=sample.video_id,
         scenario=sample.scenario,
+        groups=sample.groups,
+        control=config.control,
+        rotation=sample.rotation,
     )
 
 
-def _check(config: EvalConfig) -> None:
-    if config.protocol == "greedy" and config.samples != 1:
+def _check(recipe: EvalRecipe, processes: Processes) -> None:
+    if recipe.eval.protocol == "greedy" and recipe.eval.samples != 1:
         raise ConfigError(
-            f"eval.samples is {config.samples}, but the greedy protocol always gives the same answer; "
+            f"eval.samples is {recipe.eval.samples}, but the greedy protocol always gives the same answer; "
             "leave samples at 1, or use --protocol paper"
+        )
+    if recipe.engine.kind == "vllm" and processes.count > 1:
+        raise ConfigError(
+            f"engine.kind is 'vllm' in {processes.count} processes, but vLLM starts processes of its own; "
+            "start `sbr eval` once and set engine.tensor_parallel"
         )
 
 
@@ -184,25 +226,55 @@ def _inputs(recipe: EvalRecipe) -> dict[str, str]:
     return known | {name: fingerprint(file) for name, file in files.items()}
 
 
-def _missing(batch: Batch, recipe: EvalRecipe, records: RecordFile) -> bool:
-    keys = (RecordKey(batch.level, s.sample_id, i) for s in batch.samples for i in range(recipe.eval.samples))
-    return any(key not in records.done for key in keys)
+def _still_open(batches: Sequence[Batch], done: Set[RecordKey], config: EvalConfig) -> list[Batch]:
+    return [batch for batch in batches if not done >= set(_keys(batch, config))]
 
 
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[accuracy]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+def _keys(batch: Batch, config: EvalConfig) -> Iterator[RecordKey]:
+    """Of all answers to a batch."""
+    return (_key(sample, index) for sample in batch.samples for index in range(config.samples))
 
 
-def _show(progress: Progress, task: TaskID, level: str, records: RecordFile) -> None:
-    of_level = [record.correct for record in records.done.values() if record.level == level]
-    accuracy = f"{level} {100 * sum(of_level) / len(of_level):.1f} % right" if of_level else ""
-    progress.update(task, completed=len(records.done), description=f"Asking {level}", accuracy=accuracy)
+def _key(sample: Sample, index: int) -> RecordKey:
+    return RecordKey(sample.split, sample.sample_id, index, sample.rotation)
+
+
+class _Bar:
+    """The progress bar of rank 0; it counts the answers of all processes."""
+
+    def __init__(self, records: RecordFile, total: int) -> None:
+        self._records = records
+        self._parts = LineCount(records.file.parent)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[accuracy]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task("", total=total, completed=len(records.done), accuracy="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, level: str | None = None) -> None:
+        """`level`: the one at hand; None while other processes finish."""
+        of_level = [record.correct for record in self._records.done.values() if record.level == level]
+        accuracy = f"{level} {100 * sum(of_level) / len(of_level):.1f} % right" if of_level else ""
+        self._progress.update(
+            self._task,
+            completed=len(self._records.done) + self._parts.read(),
+            description="Waiting for the other processes" if level is None else f"Asking {level}",
+            accuracy=accuracy,
+        )
+
+
+def _no_show(_: str) -> None:
+    """Only rank 0 has a progress bar."""

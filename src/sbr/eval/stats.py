@@ -90,13 +90,13 @@ def wilson_interval(correct: float, n: float, confidence: float = 0.95) -> Inter
 
 
 def clustered_wilson_interval(
-    accuracy_per_question: Sequence[float], samples: int, confidence: float = 0.95
+    accuracy_per_question: Sequence[float], samples: float, confidence: float = 0.95
 ) -> Interval:
-    """Wilson interval of the mean accuracy when every question was sampled `samples` times.
+    """Wilson interval of the mean accuracy when every question was answered `samples` times (on average).
 
-    `accuracy_per_question`: for every question the share of its samples that are right.  Samples of one question are
+    `accuracy_per_question`: for every question the share of its answers that are right.  Answers to one question are
     not independent, so the effective sample size [K] is p (1 - p) / var(mean), at least the number of questions and at
-    most the number of samples in all.  With one sample a question this is `wilson_interval`.
+    most the number of answers in all.  With one answer a question this is `wilson_interval`.
     """
     values = np.asarray(accuracy_per_question, dtype=float)
     n = len(values)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from sbr.config import EvalRecipe
+from sbr.config import Control, EvalRecipe
 from sbr.errors import DataError
+from sbr.eval.letters import LetterBias, Rotations, letter_bias, rotations_of
+from sbr.eval.records import correct_by_question
 from sbr.eval.stats import Interval, MeanSpread, clustered_wilson_interval, mean_and_sd
 from sbr.reward.health import health
 from sbr.types import EvalRecord
@@ -22,7 +25,7 @@ OVERALL = "Overall"
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The figures of one domain of a level, or of the whole level.
+    """The figures of one domain or group of a level, or of the whole level.
 
     Example, one greedy answer a question: Slice(name="Overall", questions=2432, samples=1, correct=1119,
     accuracy=0.4601, interval=Interval(0.4404, 0.4800), over_samples=MeanSpread(0.4601, None, 1), ...).
@@ -31,12 +34,14 @@ class Slice:
     name: str
     questions: int
     samples: int
-    """Answers a question; every question has the same number."""
+    """Answers a question (to each rotation of its options); every question has the same number."""
     correct: int
-    """Right answers out of questions * samples."""
+    """Right answers, of all samples and rotations."""
     accuracy: float
+    """Mean over the questions of the share of right answers."""
     interval: Interval
-    """95 %: Wilson; with several samples, Wilson with the effective sample size (stats.clustered_wilson_interval)."""
+    """95 %: Wilson; with several answers a question, Wilson with the effective sample size
+    (stats.clustered_wilson_interval)."""
     over_samples: MeanSpread
     """Mean and standard deviation of the accuracies of the first, second, ... sample of every question."""
     truncated_rate: float
@@ -48,6 +53,15 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Grouping:
+    """A level cut by one of the names in EvalRecord.groups, e.g. "duration" into "(8,15]", "(15,60]" and so on."""
+
+    name: str
+    parts: tuple[Slice, ...]
+    """In natural order: (8,15] stands before (15,60]."""
+
+
+@dataclass(frozen=True, slots=True)
 class LevelSummary:
     """One level: all its questions, and each domain and scenario in alphabetical order."""
 
@@ -56,6 +70,12 @@ class LevelSummary:
     domains: tuple[Slice, ...]
     scenarios: tuple[Slice, ...] = ()
     """Only what the records name: L3 has scenarios, L1 and L2 have none."""
+    groups: tuple[Grouping, ...] = ()
+    """LongVideoBench: by duration, level and category."""
+    letters: LetterBias | None = None
+    """None in summaries that are older than this field."""
+    rotations: Rotations | None = None
+    """With eval.shuffle_options only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +91,8 @@ class Summary:
     seconds: float
     """Time spent on encoding and generating, over all records (also those of earlier, interrupted runs)."""
     levels: tuple[LevelSummary, ...]
+    control: Control = "none"
+    shuffle_options: bool = False
 
 
 def summarize(records: Sequence[EvalRecord], recipe: EvalRecipe) -> Summary:
@@ -88,6 +110,8 @@ def summarize(records: Sequence[EvalRecord], recipe: EvalRecipe) -> Summary:
         max_new_tokens=recipe.eval.max_new_tokens,
         seconds=sum(record.seconds for record in records),
         levels=tuple(level_summary(level, of_level) for level, of_level in by_level.items()),
+        control=recipe.eval.control,
+        shuffle_options=recipe.eval.shuffle_options,
     )
 
 
@@ -102,7 +126,22 @@ def level_summary(level: str, records: Sequence[EvalRecord]) -> LevelSummary:
         scenarios=tuple(
             slice_of(name, [record for record in records if record.scenario == name]) for name in scenarios
         ),
+        groups=tuple(
+            Grouping(name, tuple(slice_of(part, of_part) for part, of_part in parts.items()))
+            for name, parts in by_group(records).items()
+        ),
+        letters=letter_bias(records),
+        rotations=rotations_of(records),
     )
+
+
+def by_group(records: Sequence[EvalRecord]) -> dict[str, dict[str, list[EvalRecord]]]:
+    """{"duration": {"(8,15]": [...], "(15,60]": [...]}, ...}: names as records have them, parts in natural order."""
+    found: dict[str, dict[str, list[EvalRecord]]] = {}
+    for record in records:
+        for name, part in record.groups:
+            found.setdefault(name, {}).setdefault(part, []).append(record)
+    return {name: {part: parts[part] for part in in_natural_order(parts)} for name, parts in found.items()}
 
 
 def levels_of(records: Sequence[EvalRecord]) -> tuple[LevelSummary, ...]:
@@ -114,21 +153,22 @@ def levels_of(records: Sequence[EvalRecord]) -> tuple[LevelSummary, ...]:
 
 
 def slice_of(name: str, records: Sequence[EvalRecord]) -> Slice:
-    """Figures of any set of records in which every question has the same sample indices 0 .. k-1."""
+    """Figures of any set of records in which every question has the same samples (and all rotations, if any)."""
     if not records:
         raise DataError(f"no records for {name}: nothing was asked")
-    correct_QK = correct_by_question(records)
-    samples = len(correct_QK[0])
+    correct_QRK = correct_by_question(records)
+    accuracies_Q = question_accuracies(correct_QRK)
+    accuracies_QK = [[_mean(column) for column in zip(*rows, strict=True)] for rows in correct_QRK]
     flags = [health(record.response) for record in records]
     lengths = [record.completion_tokens for record in records if record.completion_tokens is not None]
     return Slice(
         name=name,
-        questions=len(correct_QK),
-        samples=samples,
-        correct=sum(map(sum, correct_QK)),
-        accuracy=sum(map(sum, correct_QK)) / len(records),
-        interval=clustered_wilson_interval([sum(row) / samples for row in correct_QK], samples),
-        over_samples=mean_and_sd([sum(column) / len(correct_QK) for column in zip(*correct_QK, strict=True)]),
+        questions=len(correct_QRK),
+        samples=len(accuracies_QK[0]),
+        correct=sum(record.correct for record in records),
+        accuracy=_mean(accuracies_Q),
+        interval=clustered_wilson_interval(accuracies_Q, len(records) / len(correct_QRK)),
+        over_samples=mean_and_sd([_mean(column) for column in zip(*accuracies_QK, strict=True)]),
         truncated_rate=_mean([record.truncated for record in records]),
         format_rate=_mean([flag.formatted for flag in flags]),
         echo_rate=_mean([flag.echo for flag in flags]),
@@ -136,22 +176,18 @@ def slice_of(name: str, records: Sequence[EvalRecord]) -> Slice:
     )
 
 
-def correct_by_question(records: Sequence[EvalRecord]) -> list[list[bool]]:
-    """One row a question (in order of first appearance), one column a sample index: is the answer right?
+def question_accuracies(correct_QRK: Sequence[Sequence[Sequence[bool]]]) -> list[float]:
+    """The share of right answers of every question, over its rotations and samples."""
+    return [sum(map(sum, rows)) / sum(map(len, rows)) for rows in correct_QRK]
 
-    Raises DataError when the questions do not all have the samples 0 .. k-1.
+
+def in_natural_order(names: Iterable[str]) -> list[str]:
+    """Alphabetical, with digits read as numbers.
+
+    >>> in_natural_order(["(15,60]", "(180,600]", "(8,15]"])
+    ['(8,15]', '(15,60]', '(180,600]']
     """
-    rows: dict[tuple[str, str], dict[int, bool]] = {}
-    for record in records:
-        rows.setdefault((record.level, record.sample_id), {})[record.sample_index] = record.correct
-    samples = len(next(iter(rows.values())))
-    for (level, sample_id), row in rows.items():
-        if sorted(row) != list(range(samples)):
-            raise DataError(
-                f"question {sample_id} of {level} has the samples {sorted(row)}, expected 0 to {samples - 1}; "
-                "run the same `sbr eval` again to complete the records"
-            )
-    return [[row[index] for index in range(samples)] for row in rows.values()]
+    return sorted(names, key=lambda name: [(p.isdecimal() and int(p), p) for p in re.split(r"(\d+)", name)])
 
 
 def write_summary(summary: Summary, file: Path) -> None:

@@ -17,7 +17,8 @@ def frames_ahead(
 ) -> Generator[list[tuple[Sample, Frames]], None, None]:
     """Every batch with its frames, made by `load` in a few threads up to two batches ahead.
 
-    Frames are decoded in the order they are needed; an error of one sample is raised when its batch is due.
+    Frames are decoded in the order they are needed; an error of one sample is raised when its batch is due.  Samples of
+    one `sample_id` in a batch are rotations of one question and share their frames.
     """
     pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="frames")
     pending: deque[list[tuple[Sample, Future[Frames]]]] = deque()
@@ -25,7 +26,9 @@ def frames_ahead(
     try:
         while True:
             while len(pending) <= _BATCHES_AHEAD and (batch := next(upcoming, None)) is not None:
-                pending.append([(sample, pool.submit(load, sample)) for sample in batch])
+                shown = {sample.sample_id: sample for sample in batch}
+                futures = {sample_id: pool.submit(load, sample) for sample_id, sample in shown.items()}
+                pending.append([(sample, futures[sample.sample_id]) for sample in batch])
             if not pending:
                 return
             yield [(sample, future.result()) for sample, future in pending.popleft()]

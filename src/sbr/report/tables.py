@@ -1,7 +1,8 @@
 """Tables of evaluations, for the terminal (rich) and for files (markdown), from one and the same content.
 
 Accuracies are in per cent with two decimals and 95 % intervals in brackets, columns in the order of the paper's Table 2
-(arXiv 2503.24376): L1, L2, then the domains of L3 and L3 overall.
+(arXiv 2503.24376): L1, L2, then the domains of L3 and L3 overall.  LongVideoBench has those of Table 3: durations,
+levels, overall.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from rich.text import Text
 from sbr.errors import DataError
 from sbr.eval.compare import Comparison, SliceComparison
 from sbr.eval.stats import Interval
-from sbr.eval.summary import OVERALL, LevelSummary, Slice, Summary, write_atomically
-from sbr.report.paper import PaperCell, table_2
+from sbr.eval.summary import OVERALL, Grouping, LevelSummary, Slice, Summary, write_atomically
+from sbr.report.paper import PaperCell, table_2, table_3
+
+PaperRows = Mapping[str, Mapping[str, PaperCell]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +38,13 @@ class TextTable:
 
 
 def accuracy_table(runs: Mapping[str, Sequence[LevelSummary]], rule: str, paper: bool = False) -> TextTable:
-    """One row a run, one column a level and domain: the layout of the paper's Table 2.
+    """One row a run, one column a level and domain: the layout of the paper's Table 2 (LongVideoBench: of Table 3).
 
-    With `paper`, the rows of Table 2 stand below, marked as the paper's; a column that it lacks has "-" there.
+    With `paper`, the paper's rows stand below, marked as such; a column that it lacks has "-" there.
     Raises DataError when the runs have different levels or domains, or no column of the paper's.
     """
-    columns = {name: _columns(levels) for name, levels in runs.items()}
+    long_videos = all(_is_long_video_bench(level) for levels in runs.values() for level in levels)
+    columns = {name: (_table_3_columns if long_videos else _columns)(levels) for name, levels in runs.items()}
     headers = {name: tuple(column for column, _ in parts) for name, parts in columns.items()}
     if len(set(headers.values())) != 1:
         listed = "; ".join(f"{name}: {', '.join(header)}" for name, header in headers.items())
@@ -50,15 +54,16 @@ def accuracy_table(runs: Mapping[str, Sequence[LevelSummary]], rule: str, paper:
     samples = sorted({levels[0].overall.samples for levels in runs.values()})
     note = f"Rule {rule}, {' or '.join(map(str, samples))} answer(s) a question."
     if paper:
-        rows += _paper_rows(header)
-        note += _paper_note({column: part.questions for column, part in next(iter(columns.values()))})
+        number, cells = (3, table_3()) if long_videos else (2, table_2())
+        rows += _paper_rows(header, number, cells)
+        note += _paper_note({column: part.questions for column, part in next(iter(columns.values()))}, number, cells)
     return TextTable("Accuracy in % [95 % interval]", ("model", *header), tuple(rows), note)
 
 
 def run_tables(name: str, summary: Summary) -> list[TextTable]:
     """One run: a row a level and domain, with the rates that show how healthy its answers are.
 
-    A second table has the scenarios, when the questions name them.
+    Further tables have the scenarios and groups (duration, category ...), when the questions name them.
     """
     header = ("", "n", "accuracy", "format", "truncated", "echo", "tokens")
     note = (
@@ -70,21 +75,26 @@ def run_tables(name: str, summary: Summary) -> list[TextTable]:
         note += "sd: of the accuracy over samples, in points. "
     note += (
         f"Settings: rule {summary.rule}, protocol {summary.protocol}, {summary.samples} answer(s) a question, "
-        f"at most {summary.max_new_tokens} new tokens."
+        f"at most {summary.max_new_tokens} new tokens"
+        + {"none": ".", "blind": ", without video and image.", "no_video": ", without video."}[summary.control]
     )
+    if summary.shuffle_options:
+        note += " Every question was asked in every rotation of its options; accuracy is the mean."
     tables = [TextTable(name, header, tuple(_run_row(*column) for column in _columns(summary.levels)), note)]
-    scenarios = [(f"{level.level} {part.name}", part) for level in summary.levels for part in level.scenarios]
-    if scenarios:
-        rows = tuple(_run_row(*scenario) for scenario in scenarios)
-        tables.append(TextTable(f"{name}, by scenario", header, rows, "As above."))
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for level in summary.levels:
+        for grouping in (Grouping("scenario", level.scenarios), *level.groups):
+            rows = [_run_row(f"{level.level} {part.name}", part) for part in grouping.parts]
+            groups.setdefault(grouping.name, []).extend(rows)
+    tables += [TextTable(f"{name}, by {key}", header, tuple(rows), "As above.") for key, rows in groups.items() if rows]
     return tables
 
 
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
     """Two runs on the same questions: accuracies, difference in percentage points with its interval, p-value.
 
-    Below each level and domain stands the interval with whole videos resampled.  A second table has the scenarios, when
-    the questions name several.
+    Below each level and domain stands the interval with whole videos resampled.  Further tables have the scenarios and
+    groups (duration, category ...), when the questions name several.
     """
     title = f"{comparison.other_name} against {comparison.base_name}"
     header = ("", "n", comparison.base_name, comparison.other_name, "difference", "p")
@@ -103,12 +113,10 @@ def comparison_tables(comparison: Comparison) -> list[TextTable]:
         f"Rule {comparison.rule}."
     )
     tables = [TextTable(title, header, tuple(rows), note)]
-    if comparison.scenarios:
-        rows = [
-            row for part in comparison.scenarios for row in _comparison_rows(f"{part.level} {part.base.name}", part)
-        ]
-        note = "As above. The p-values are not corrected for the number of scenarios."
-        tables.append(TextTable(f"{title}, by scenario", header, tuple(rows), note))
+    for name, parts in comparison.groups.items():
+        rows = [row for part in parts for row in _comparison_rows(f"{part.level} {part.base.name}", part)]
+        note = "As above. The p-values are not corrected for the number of rows."
+        tables.append(TextTable(f"{title}, by {name}", header, tuple(rows), note))
     return tables
 
 
@@ -143,11 +151,11 @@ def accuracy_cell(part: Slice) -> str:
     >>> interval_cell(Interval(0.44038, 0.47997))
     '[44.04, 48.00]'
     """
-    return f"{_percent(part.accuracy)} {interval_cell(part.interval)}"
+    return f"{percent(part.accuracy)} {interval_cell(part.interval)}"
 
 
 def interval_cell(interval: Interval) -> str:
-    return f"[{_percent(interval.low)}, {_percent(interval.high)}]"
+    return f"[{percent(interval.low)}, {percent(interval.high)}]"
 
 
 def difference_cell(part: SliceComparison) -> str:
@@ -173,11 +181,23 @@ def _columns(levels: Sequence[LevelSummary]) -> list[tuple[str, Slice]]:
     return columns
 
 
+def _is_long_video_bench(level: LevelSummary) -> bool:
+    return {"duration", "level"} <= {grouping.name for grouping in level.groups}
+
+
+def _table_3_columns(levels: Sequence[LevelSummary]) -> list[tuple[str, Slice]]:
+    """(name, figures) in the order of Table 3; the source has one level."""
+    (level,) = levels
+    parts = {grouping.name: grouping.parts for grouping in level.groups}
+    columns = [(part.name, part) for part in (*parts["duration"], *parts["level"])]
+    return [*columns, (OVERALL, level.overall)]
+
+
 def _run_row(name: str, part: Slice) -> tuple[str, ...]:
     rates = (part.format_rate, part.truncated_rate, part.echo_rate)
     row = (name, str(part.questions), accuracy_cell(part), *(f"{100 * rate:.1f}" for rate in rates))
     row += ("-" if part.mean_completion_tokens is None else f"{part.mean_completion_tokens:.1f}",)
-    return row if part.over_samples.sd is None else (*row, _percent(part.over_samples.sd))
+    return row if part.over_samples.sd is None else (*row, percent(part.over_samples.sd))
 
 
 def _comparison_rows(name: str, part: SliceComparison) -> Iterator[tuple[str, ...]]:
@@ -200,11 +220,10 @@ def _video_note(comparison: Comparison) -> str:
     return note
 
 
-def _paper_rows(header: Sequence[str]) -> list[tuple[str, ...]]:
-    paper = table_2()
+def _paper_rows(header: Sequence[str], number: int, paper: PaperRows) -> list[tuple[str, ...]]:
     if not set(header) & (columns := next(iter(paper.values()))).keys():
         raise DataError(
-            f"no column of the runs ({', '.join(header)}) is in the paper's Table 2 ({', '.join(columns)}); "
+            f"no column of the runs ({', '.join(header)}) is in the paper's Table {number} ({', '.join(columns)}); "
             "leave --paper out"
         )
     return [(f"paper: {name}", *(_paper_cell(cells.get(column)) for column in header)) for name, cells in paper.items()]
@@ -214,13 +233,13 @@ def _paper_cell(cell: PaperCell | None) -> str:
     return "-" if cell is None else f"{cell.percent:.2f} {interval_cell(cell.interval)}"
 
 
-def _paper_note(questions: Mapping[str, int]) -> str:
+def _paper_note(questions: Mapping[str, int], number: int, rows: PaperRows) -> str:
     """Where the paper's rows come from, and how many questions are behind them when the runs have other numbers."""
     note = (
-        " Rows marked paper: Table 2 of arXiv 2503.24376 (Qwen2-VL-7B) as printed; their Wilson intervals are ours, "
-        "from the right answers that the printed figures imply."
+        f" Rows marked paper: Table {number} of arXiv 2503.24376 (Qwen2-VL-7B) as printed; their Wilson intervals are "
+        "ours, from the right answers that the printed figures imply."
     )
-    paper = next(iter(table_2().values()))
+    paper = next(iter(rows.values()))
     shared = [column for column in questions if column in paper]
     if "L3 Hobbies" in shared:
         note += " The printed base figure of L3 Hobbies, 32.30, should be 32.20 (95 of 295) to agree with L3 Overall."
@@ -236,5 +255,5 @@ def _signed(interval: Interval) -> str:
     return f"[{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
 
 
-def _percent(fraction: float) -> str:
+def percent(fraction: float) -> str:
     return f"{100 * fraction:.2f}"

@@ -36,15 +36,16 @@ class LineFormat(Generic[KeyT, RecordT]):
         self._adapter: TypeAdapter[RecordT] = TypeAdapter(kind)
         members = fields(kind)  # pyright: ignore[reportArgumentType]  # a dataclass, which `type[RecordT]` cannot say
         self._keys = frozenset(field.name for field in members)
-        self._required = frozenset(field.name for field in members if field.default is MISSING)
+        self._defaults = {field.name: field.default for field in members if field.default is not MISSING}
+        self._required = self._keys - self._defaults.keys()
 
     def line(self, record: RecordT) -> str:
         """The record as one line of JSON, line feed included.
 
-        A key that is not required is left out when it is None, so older records are written as they were read.
+        A key that is not required is left out at its default, so older records are written as they were read.
         """
         values: dict[str, Any] = asdict(record)  # pyright: ignore[reportArgumentType]
-        values = {key: value for key, value in values.items() if value is not None or key in self._required}
+        values = {key: value for key, value in values.items() if key in self._required or value != self._defaults[key]}
         return json.dumps(values, ensure_ascii=False) + "\n"
 
     def parse(self, content: bytes, file: Path) -> list[RecordT]:

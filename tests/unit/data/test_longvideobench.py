@@ -52,7 +52,7 @@ def test_a_row_becomes_a_question_about_a_whole_video_without_an_image(tmp_path)
     assert sample.question == "When the man says 'go', what does he do?"
     assert (sample.options, sample.gold, sample.gold_text) == (("runs", "sits", "sings"), "B", "sits")
     assert (sample.video_source, sample.video_id) == ("LongVideoBench", "v7")
-    assert sample.groups == (("duration", "(900,3600]"), ("level", "L2-Relation"), ("category", "T2A"))
+    assert sample.groups == (("duration", "(900,3600]"), ("level", "L2 (Relation)"), ("category", "T2A"))
 
 
 def test_two_to_five_options_and_a_limit(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from sbr.errors import DataError
 from sbr.eval.compare import compare_records
-from sbr.eval.stats import clustered_difference, paired_interval
+from sbr.eval.stats import clustered_difference, paired_difference, paired_interval
 from sbr.types import EvalRecord
 
 
@@ -129,9 +129,37 @@ def test_scenarios_of_a_level_with_several():
     other = labelled(run("11"), "ab", "xx") + labelled(run("1011", "L3"), "abcd", "xyyx")
     comparison = compare_records(base, other, "base", "grpo")
     assert [(part.level, part.base.name) for part in comparison.slices] == [("L1", "Overall"), ("L3", "Overall")]
-    assert [(part.level, part.base.name) for part in comparison.scenarios] == [("L3", "x"), ("L3", "y")]
+    assert [(part.level, part.base.name) for part in comparison.groups["scenario"]] == [("L3", "x"), ("L3", "y")]
     # x: questions 0 and 3, base 1 0, other 1 1. y: questions 1 and 2, base 1 0, other 0 1.
-    assert [part.paired.difference for part in comparison.scenarios] == [0.5, 0.0]
+    assert [part.paired.difference for part in comparison.groups["scenario"]] == [0.5, 0.0]
+
+
+def test_groups_of_a_level_by_name():
+    parts = ("(900,3600]", "(8,15]", "(15,60]", "(8,15]")
+    base, other = (
+        [replace(r, groups=(("duration", part), ("level", "L1"))) for r, part in zip(run(flags), parts, strict=True)]
+        for flags in ("1010", "1101")
+    )
+    groups = compare_records(base, other, "base", "grpo").groups
+    assert list(groups) == ["duration"], "there is one level only, which is the whole"
+    found = [(part.base.name, part.base.questions, part.paired.difference) for part in groups["duration"]]
+    assert found == [("(8,15]", 2, 1.0), ("(15,60]", 1, -1.0), ("(900,3600]", 1, 0.0)]
+    assert compare_records(run("1010"), other, "old", "grpo").groups == {
+        "duration": compare_records(run("1010"), other, "old", "grpo").groups["duration"]
+    }
+    other[0] = replace(other[0], groups=(("duration", "(15,60]"), ("level", "L1")))
+    with pytest.raises(DataError, match="L1 0 has the groups"):
+        compare_records(base, other, "base", "grpo")
+
+
+def test_rotations_are_paired_one_by_one_and_count_once_a_question():
+    base = run("10") + [replace(record, rotation=1) for record in run("11")]
+    other = run("11") + [replace(record, rotation=1) for record in run("11")]
+    (only,) = compare_records(base, other, "base", "grpo").slices
+    assert (only.base.questions, only.base.accuracy, only.other.accuracy) == (2, 0.75, 1.0)
+    assert only.paired == paired_difference([1.0, 0.5], [1.0, 1.0])
+    with pytest.raises(DataError, match=r"e\.g\. L1 0 sample 0 rotated by 1 only in base"):
+        compare_records(base, run("11"), "base", "grpo")
 
 
 def test_figures_by_video_do_not_hang_on_the_order_of_lines():

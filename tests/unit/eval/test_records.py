@@ -69,14 +69,28 @@ def test_keys_on_disk_are_those_of_the_issue(file):
 
 
 def test_records_older_than_the_video_are_read_and_written_as_they_were(file):
-    old = {key: value for key, value in asdict(NONE).items() if key not in ("video_id", "scenario")}
+    newer = ("video_id", "scenario", "groups", "control", "rotation")
+    old = {key: value for key, value in asdict(NONE).items() if key not in newer}
     line = json.dumps(old, ensure_ascii=False) + "\n"
     file.parent.mkdir()
     file.write_text(line, "utf-8")
     (record,) = read_records(file)
+    assert record == NONE
     assert (record.video_id, record.scenario, record.extracted) == (None, None, None)
+    assert (record.groups, record.control, record.rotation) == ((), "none", 0)
     assert record_line(record) == line
     assert '"extracted": null' in line, "what is required stays, null or not"
+
+
+def test_groups_control_and_rotation_are_kept(file):
+    groups = (("duration", "(8,15]"), ("category", "S2E"))
+    turned = [replace(RECORD, groups=groups, control="blind", rotation=r) for r in (0, 3)]
+    write(file, *turned)
+    assert read_records(file) == turned
+    assert [record_key(record) for record in turned] == [RecordKey("L1", "115", 0), RecordKey("L1", "115", 0, 3)]
+    line = json.loads(file.read_text("utf-8").splitlines()[0])
+    assert line["groups"] == [["duration", "(8,15]"], ["category", "S2E"]]
+    assert "rotation" not in line
 
 
 def test_a_path_of_records_is_the_file_or_its_folder(file):

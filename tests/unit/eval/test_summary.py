@@ -102,13 +102,30 @@ def test_scenarios_are_counted_where_they_are_named():
         levels_of([])
 
 
+def test_groups_are_cut_by_name_in_natural_order():
+    durations = ("(900,3600]", "(8,15]", "(180,600]", "(15,60]", "(8,15]")
+    records = [
+        replace(record(str(i), i % 2 == 0, "val"), groups=(("duration", part), ("category", "S2E")))
+        for i, part in enumerate(durations)
+    ]
+    (level,) = levels_of(records)
+    assert [grouping.name for grouping in level.groups] == ["duration", "category"]
+    figures = [(part.name, part.questions, part.correct) for part in level.groups[0].parts]
+    assert figures == [("(8,15]", 2, 1), ("(15,60]", 1, 0), ("(180,600]", 1, 1), ("(900,3600]", 1, 1)]
+    assert level.groups[1].parts == (replace(level.overall, name="S2E"),)
+
+
 def test_summaries_older_than_the_scenarios_are_read(tmp_path):
     summary = summarize([record("1", True)], recipe(levels=("L1",)))
     write_summary(summary, tmp_path / "summary.json")
     values = json.loads((tmp_path / "summary.json").read_text())
-    del values["levels"][0]["scenarios"]
+    for key in ("scenarios", "groups", "letters", "rotations"):
+        del values["levels"][0][key]
+    del values["control"], values["shuffle_options"]
     (tmp_path / "summary.json").write_text(json.dumps(values))
-    assert read_summary(tmp_path / "summary.json") == summary
+    assert read_summary(tmp_path / "summary.json") == replace(
+        summary, levels=(replace(summary.levels[0], letters=None),)
+    )
 
 
 def test_summary_refuses_a_level_without_records():

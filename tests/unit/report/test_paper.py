@@ -1,12 +1,13 @@
 """The paper's tables that ship with the package: their own arithmetic, and what follows from them."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from sbr.eval.stats import difference_interval, most_discordant_pairs
-from sbr.report.paper import PaperCell, paper_tables, table_2
+from sbr.report.paper import TABLE_3_SIZES, PaperCell, paper_tables, table_2, table_3
 
 L3_DOMAINS = ("Daily life", "Hobbies", "Recreation", "Work")
 REFERENCE = Path(__file__).parents[4] / "shared" / "reference" / "paper_tables.json"
@@ -38,6 +39,36 @@ def test_counts_from_percentages_are_the_published_ones_and_add_up(key):
     domains = [cells[f"L3 {domain}"] for domain in L3_DOMAINS]
     assert sum(cell.correct for cell in domains) == counts["L3"][key]
     assert sum(cell.questions for cell in domains) == counts["L3"]["n"]
+
+
+def test_the_sizes_of_table_3_are_the_only_ones_that_fit():
+    """1,337 questions over four durations, and over two levels: every split that gives all printed percentages."""
+    printed = paper_tables()["table3_longvideobench_percent"]
+    assert printed["columns"] == list(TABLE_3_SIZES)
+    rows = [printed[key] for key in ("base", "sft", "grpo")]
+    total = TABLE_3_SIZES["Overall"]
+
+    def fitting(column: int) -> list[int]:
+        shares = [row[column] / 100 for row in rows]
+        return [
+            n for n in range(20, total) if all(round(100 * round(p * n) / n, 2) == round(100 * p, 2) for p in shares)
+        ]
+
+    def counts(sizes: tuple[int, ...], first: int) -> list[int]:
+        return [sum(round(row[first + i] * n / 100) for i, n in enumerate(sizes)) for row in rows]
+
+    def agree(sizes: tuple[int, ...], first: int) -> bool:
+        right = counts(sizes, first)
+        return sum(sizes) == total and all(
+            abs(100 * n / total - row[6]) < 0.05 for n, row in zip(right, rows, strict=True)
+        )
+
+    durations = [sizes for sizes in product(*map(fitting, range(4))) if agree(sizes, 0)]
+    levels = [sizes for sizes in product(*map(fitting, (4, 5))) if agree(sizes, 4)]
+    assert durations == [tuple(TABLE_3_SIZES.values())[:4]]
+    assert levels == [tuple(TABLE_3_SIZES.values())[4:6]]
+    assert counts(durations[0], 0) == counts(levels[0], 4) == [440, 535, 580]
+    assert [cells["Overall"].correct for cells in table_3().values()] == [440, 535, 580]
 
 
 def test_only_one_printed_cell_is_not_a_rounded_share():

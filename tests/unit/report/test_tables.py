@@ -9,7 +9,8 @@ from rich.console import Console
 from sbr.errors import DataError
 from sbr.eval.compare import Comparison, SliceComparison
 from sbr.eval.stats import ClusteredDifference, Interval, MeanSpread, PairedDifference, wilson_interval
-from sbr.eval.summary import LevelSummary, Slice, Summary
+from sbr.eval.summary import Grouping, LevelSummary, Slice, Summary
+from sbr.report.paper import TABLE_3_SIZES, paper_tables
 from sbr.report.tables import (
     accuracy_table,
     comparison_tables,
@@ -106,6 +107,49 @@ def test_the_papers_rows_beside_other_questions_say_so():
         accuracy_table({"mine": (games,)}, "official", paper=True)
 
 
+def long_videos(durations: tuple[int, ...], levels: tuple[int, int]) -> LevelSummary:
+    """LongVideoBench with so many right answers, at the sizes of the paper's Table 3."""
+    names = list(TABLE_3_SIZES)
+    cells = [part(name, n, TABLE_3_SIZES[name]) for name, n in zip(names, (*durations, *levels), strict=False)]
+    groups = (
+        Grouping("duration", tuple(cells[:4])),
+        Grouping("level", tuple(cells[4:])),
+        Grouping("category", (part("S2E", 3, 9), part("T3O", 2, 8))),
+    )
+    topics = (part("Travel", 1, 9), part("Vlogs", 2, 9))
+    return LevelSummary("val", part("Overall", sum(durations), 1337), topics, groups=groups)
+
+
+def test_long_videos_have_the_layout_of_table_3_and_its_rows():
+    mine = long_videos((103, 92, 175, 210), (303, 277))
+    table = accuracy_table({"mine": (mine,)}, "official", paper=True)
+    assert table.header[1:] == tuple(paper_tables()["table3_longvideobench_percent"]["columns"])
+    ours, base, sft, grpo = table.rows
+    printed = paper_tables()["table3_longvideobench_percent"]
+    for row, key in ((base, "base"), (sft, "sft"), (grpo, "grpo")):
+        assert [cell.split(" ")[0] for cell in row[1:]] == [f"{number:.2f}" for number in printed[key]]
+    assert grpo[1:7] == ours[1:7]
+    assert "Table 3 of arXiv 2503.24376" in table.note
+    assert "NOT THE SAME" not in table.note
+    few = replace(mine, overall=part("Overall", 2, 9))
+    assert "Overall 9 (1337)" in accuracy_table({"few": (few,)}, "official", paper=True).note
+
+
+def test_run_tables_of_long_videos_by_duration_level_and_category():
+    mine = long_videos((103, 92, 175, 210), (303, 277))
+    tables = run_tables("lvb", replace(full_summary(), levels=(mine,)))
+    assert [table.title for table in tables] == ["lvb", "lvb, by duration", "lvb, by level", "lvb, by category"]
+    assert [row[0] for row in tables[0].rows] == ["val Travel", "val Vlogs", "val Overall"]
+    assert tables[1].rows[0][:2] == ("val (8,15]", "189")
+    assert [row[2].split(" ")[0] for row in tables[1].rows] == ["54.50", "53.49", "42.48", "37.23"]
+    assert [row[0] for row in tables[3].rows] == ["val S2E", "val T3O"]
+
+
+def test_a_run_with_a_control_says_so():
+    table = run_tables("x", replace(summary(BASE), control="blind", shuffle_options=True))[0]
+    assert "without video and image. Every question was asked in every rotation" in table.note
+
+
 def test_run_table_shows_the_rates():
     (table,) = run_tables("runs/grpo", full_summary())
     assert table.header == ("", "n", "accuracy", "format", "truncated", "echo", "tokens")
@@ -163,7 +207,7 @@ def test_comparison_table_by_videos_and_by_scenarios():
     by_video = ClusteredDifference(Interval(-0.0051, 0.1394), 0.0457, 212, 10_000, 0)
     level = SliceComparison("L3", part("Overall", *BASE["L3"]), part("Overall", *GRPO["L3"]), paired, by_video)
     tea = SliceComparison("L3", part("tea", 1, 4), part("tea", 2, 4), paired, replace(by_video, clusters=3))
-    levels, scenarios = comparison_tables(Comparison("base", "grpo", "official", (level,), (tea,)))
+    levels, scenarios = comparison_tables(Comparison("base", "grpo", "official", (level,), {"scenario": (tea,)}))
     assert levels.rows[0][4:] == ("+10.00 [+8.00, +12.00]", "<0.001")
     assert levels.rows[1] == ("by 212 videos", "", "", "", "[-0.51, +13.94]", "0.046")
     assert "10,000 times (seed 0)" in levels.note

@@ -1,0 +1,73 @@
+"""Several processes on one evaluation: `torchrun --nproc_per_node 4 -m sbr eval ...`, or `accelerate launch`.
+
+Rank 0 says what is already answered, every rank answers its share and appends to a file of its own, rank 0 waits for
+all and puts the files together (eval.runner).  Between the processes travel only these few messages, over gloo on the
+CPU.  There is no time limit: a rank may have hours more to do than another.  When a rank dies, the launcher ends the
+others; repeating the command continues, with any number of processes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+_NO_LIMIT = timedelta(days=365)
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among those that share one evaluation.  Example: Processes(rank=1, count=4)."""
+
+    rank: int = 0
+    count: int = 1
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This rank's items; the shares of two ranks differ by one item at most."""
+        return list(items[self.rank :: self.count])
+
+    def from_first(self, value: T | None) -> T:
+        """The value that rank 0 passes, on every rank; all ranks call it."""
+        box = [value]
+        if self.count > 1:
+            dist.broadcast_object_list(box, src=0)
+        return box[0]  # pyright: ignore[reportReturnType]
+
+    def wait(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Until all ranks are here; `meanwhile` is called a few times a second.  Raises when another rank is gone."""
+        if self.count == 1:
+            return
+        arrived = dist.barrier(async_op=True)
+        assert arrived is not None
+        while not arrived.is_completed():
+            meanwhile()
+            time.sleep(_POLL_SECONDS)
+        arrived.wait()
+
+
+ALONE = Processes()
+
+
+@contextmanager
+def launched() -> Iterator[Processes]:
+    """The processes that torchrun or accelerate launch started with this one; ALONE without them."""
+    if (count := int(os.environ.get("WORLD_SIZE", "1"))) == 1:
+        yield ALONE
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    dist.init_process_group("gloo", timeout=_NO_LIMIT)
+    try:
+        yield Processes(dist.get_rank(), count)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,189 @@
+"""`torchrun -m sbr eval`: two processes, real kills, another number of processes; rows as those of one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sbr.config import DataConfig, EngineConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig
+from sbr.errors import ConfigError
+from sbr.eval.processes import Processes
+from sbr.eval.records import read_records, record_line
+from sbr.eval.runner import evaluate
+from sbr.eval.summary import read_summary
+
+QUESTIONS = 40
+OPTIONS = ("open tap", "close tap", "take cup", "put cup on table")
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Questions with an image and no video, so that answers come quickly."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "annotations").mkdir()
+    (root / "images" / "EpicKitchens").mkdir(parents=True)
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 256, (56, 56, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / "EpicKitchens" / f"{number}.png")
+    rows = [
+        {
+            "sample_id": number,
+            "video_source": "EpicKitchens",
+            "video_id": f"V{number}",
+            "current_observation_basename": f"{number % 2}.png",
+            "current_observation_frame": 8,
+            "task_goal": "make tea",
+            "question": f"What next, {number}?",
+            "answer": OPTIONS[number % 4],
+            "task_progress_metadata": [],
+            "golden_choice_idx": "ABCD"[number % 4],
+            **{f"choice_{letter}": option for letter, option in zip("abcd", OPTIONS, strict=True)},
+        }
+        for number in range(QUESTIONS)
+    ]
+    (root / "annotations" / "validation_L1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return root
+
+
+@pytest.fixture(scope="module")
+def asked(tiny_model_dir: Path, data_root: Path) -> EvalRecipe:
+    """Two samples of every rotation: 320 answers in 80 batches."""
+    return EvalRecipe(
+        model=ModelConfig(path=str(tiny_model_dir), dtype="float32"),
+        data=DataConfig(root=data_root),
+        output_dir=Path("-"),
+        frames=FramesConfig(height=56, width=56),
+        eval=EvalConfig(
+            levels=("L1",), protocol="paper", samples=2, shuffle_options=True, batch_size=2, max_new_tokens=8
+        ),
+    )
+
+
+def to(out: Path, recipe: EvalRecipe) -> EvalRecipe:
+    return recipe.model_copy(update={"output_dir": out})
+
+
+def rows(folder: Path) -> list[dict]:
+    """Everything but the time, in the order of the file."""
+    lines = (folder / "records.jsonl").read_text("utf-8").splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+
+
+def answers_on_disk(folder: Path) -> list[bytes]:
+    """Whole lines of all processes."""
+    return [line for file in folder.glob("records*.jsonl") for line in file.read_bytes().split(b"\n")[:-1]]
+
+
+def launch(recipe: EvalRecipe, folder: Path, processes: int) -> subprocess.Popen[str]:
+    file = folder / "recipe.toml"
+    file.write_text(
+        f"output_dir={str(recipe.output_dir)!r}\n[model]\npath={recipe.model.path!r}\ndtype='float32'\n"
+        f"[data]\nroot={str(recipe.data.root)!r}\n[frames]\nheight=56\nwidth=56\n[eval]\nlevels=['L1']\n"
+        "protocol='paper'\nsamples=2\nshuffle_options=true\nbatch_size=2\nmax_new_tokens=8\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return subprocess.Popen(
+        [*command, "-m", "sbr", "eval", str(file)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def workers(launcher: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()]
+
+
+@pytest.fixture(scope="module")
+def finished(asked: EvalRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One process, uninterrupted."""
+    out = tmp_path_factory.mktemp("finished")
+    evaluate(to(out, asked))
+    return out
+
+
+def test_killed_processes_lose_no_answer_and_another_number_of_processes_finishes(asked, finished, tmp_path):
+    out = tmp_path / "out"
+    kept: set[bytes] = set()
+    for victim in (0, 1):
+        before = len(kept)
+        kill_at = before + random.randrange(1, 60)
+        with launch(to(out, asked), tmp_path, processes=2) as run:
+            while run.poll() is None and len(answers_on_disk(out)) < kill_at:
+                time.sleep(0.005)
+            os.kill(workers(run.pid)[victim], signal.SIGKILL)
+            output = run.communicate()[0]
+        assert run.returncode != 0
+        assert "SIGKILL" in output
+        found = answers_on_disk(out)
+        assert kept <= set(found), "an answer that was there is there still"
+        assert before < len(found) < len(rows(finished))
+        kept = set(found)
+    # A process that is killed while it writes leaves half a line.
+    half = json.dumps({**rows(finished)[-1], "seconds": 0.1})[:100]
+    with (out / "records-1.jsonl").open("a") as part:
+        part.write(half)
+    summary = evaluate(to(out, asked))
+    assert rows(out) == rows(finished), f"{len(kept)} answers were kept"
+    lines = {line + b"\n" for line in kept}
+    assert lines <= set((out / "records.jsonl").read_bytes().splitlines(keepends=True)), "kept, not asked again"
+    assert summary.levels == read_summary(finished / "summary.json").levels
+    assert {file.name for file in out.iterdir()} == {"records.jsonl", "recipe.json", "inputs.json", "summary.json"}
+
+
+def test_an_uninterrupted_run_of_two_processes_writes_the_rows_of_one(asked, finished, tmp_path):
+    """The first process has answered half of the batches before, and the tables are printed once."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("recipe.json", "inputs.json"):
+        (out / name).write_bytes((finished / name).read_bytes())
+    lines = (finished / "records.jsonl").read_text("utf-8").splitlines(keepends=True)
+    (out / "records.jsonl").write_text("".join(lines[100:]), "utf-8")  # out of order: the first are missing
+    with launch(to(out, asked), tmp_path, processes=2) as run:
+        output = run.communicate()[0]
+    assert run.returncode == 0, output
+    assert rows(out) == rows(finished)
+    assert output.count("In %, with 95 % intervals clustered by question") == 1
+    summary = read_summary(out / "summary.json")
+    assert summary.levels == read_summary(finished / "summary.json").levels
+    assert not list(out.glob("records-*"))
+
+
+def test_processes_without_work_and_shares(asked, finished, tmp_path):
+    assert [Processes(rank, 3).share(range(7)) for rank in range(3)] == [[0, 3, 6], [1, 4], [2, 5]]
+    assert [Processes(rank, 3).share([5]) for rank in range(3)] == [[5], [], []]
+    before = (finished / "records.jsonl").read_bytes()
+    with launch(to(finished, asked), tmp_path, processes=3) as run:
+        output = run.communicate(timeout=300)[0]
+    assert run.returncode == 0, output
+    assert (finished / "records.jsonl").read_bytes() == before
+
+
+def test_vllm_starts_its_own_processes(asked, tmp_path):
+    recipe = to(tmp_path, asked).model_copy(update={"engine": EngineConfig(kind="vllm")})
+    with pytest.raises(ConfigError, match="vLLM starts processes of its own"):
+        evaluate(recipe, Processes(0, 2))
+
+
+def test_answers_of_an_interrupted_launch_are_collected_by_one_process(asked, finished, tmp_path):
+    """Everything is answered, but in three files, one answer in two of them: nothing is asked again."""
+    for name in ("recipe.json", "inputs.json"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    records = read_records(finished / "records.jsonl")
+    for name, some in (("records", records[::3]), ("records-1", records[1::3]), ("records-2", records[2::3])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(map(record_line, some)), "utf-8")
+    with (tmp_path / "records.jsonl").open("a", encoding="utf-8") as file:
+        file.write(record_line(records[1]))
+    evaluate(to(tmp_path, asked))
+    assert (tmp_path / "records.jsonl").read_bytes() == (finished / "records.jsonl").read_bytes()
