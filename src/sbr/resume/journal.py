@@ -106,8 +106,7 @@ class Journal(Generic[KeyT, RecordT]):
             self._stream.close()
             raise DataError(f"another process is writing {self.file}; wait for it or choose another folder") from None
         try:
-            if os.fstat(self._stream.fileno()).st_ino != self.file.stat().st_ino:
-                raise DataError(f"another process has just rewritten {self.file}; run the same command again")
+            self._refuse_replaced_file()
             self._cut_torn_line()
             self._stream.seek(0)
             records = self._lines.parse(self._stream.read(), self.file)
@@ -139,6 +138,12 @@ class Journal(Generic[KeyT, RecordT]):
         replace_file(self.file, "".join(self._lines.line(record) for record in records).encode("utf-8"))
         self._stream.close()
         self.done = {self._lines.key(record): record for record in records}
+
+    def _refuse_replaced_file(self) -> None:
+        """Who held the lock when we opened the file may have replaced or deleted it."""
+        held = os.fstat(self._stream.fileno())
+        if not self.file.exists() or not os.path.samestat(held, self.file.stat()):
+            raise DataError(f"another process has just finished with {self.file}; run the same command again")
 
     def _cut_torn_line(self) -> None:
         """Shorten the file to its last line feed; one system call, so it happens or does not."""
