@@ -20,6 +20,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -130,7 +131,8 @@ class FrameCache:
         """Remove what killed processes left half written."""
         for draft in (self.folder / _DRAFTS).glob("*"):
             if _age(draft) > _ABANDONED:
-                draft.unlink(missing_ok=True)
+                with suppress(PermissionError):  # another user's: theirs to remove, and in nobody's way
+                    draft.unlink(missing_ok=True)
 
     def _write(self, entry: Path, key: Mapping[str, Any], pictures: Pictures, outcome: str) -> None:
         try:

@@ -92,9 +92,9 @@ def write_entry(file: Path, drafts: Path, key: Mapping[str, Any], pictures: Pict
     try:
         drafts.mkdir(exist_ok=True)
         with draft.open("xb") as stream:
-            stream.write(_first_line(zlib.crc32(pixels, zlib.crc32(header))))
+            stream.write(_first_line(zlib.crc32(pixels.data, zlib.crc32(header))))
             stream.write(header)
-            stream.write(pixels)
+            stream.write(pixels.data)
         file.parent.mkdir(exist_ok=True)
         draft.replace(file)
     finally:
