@@ -79,10 +79,8 @@ def test_what_vllm_gets(vllm: StandIn, tiny_model_dir: Path, sbr_sample, sbr_fra
         prompt = engine._encoder.encode(question.sample, question.frames)
         end = tokenizer.convert_tokens_to_ids("<|im_end|>")
         vllm.reads = prompt.input_ids_S.tolist()
-        vllm.answer = [
-            reply(1, [*tokenizer.encode("wash the"), end], "stop"),
-            reply(0, tokenizer.encode("tea"), "length"),
-        ]
+        whole, cut = [*tokenizer.encode("wash the"), end], tokenizer.encode("tea")
+        vllm.answer = [reply(1, whole, "stop"), reply(0, cut, "length")]
         [answered] = next(engine.answer([[question]], 2, sampling))
     settings, [(inputs, params), last] = vllm.settings, vllm.calls
     assert last == "shutdown"
