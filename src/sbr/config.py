@@ -273,7 +273,7 @@ class DistillConfig(Section):
     rule: Rule = "official"
     """How answers are read (filter)."""
     consistent: bool = False
-    """Keep an answer only when its reasoning ends with the option it chooses (filter; sbr.reward.consistency)."""
+    """Keep an answer only when its reasoning ends at the option it chooses (filter; sbr.reward.consistency is 1)."""
     min_words: int = Field(default=0, ge=0)
     """Fewest words of a reasoning (filter)."""
     max_words: int | None = Field(default=None, ge=1)

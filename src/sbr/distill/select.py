@@ -9,9 +9,10 @@ from sbr.config import DistillConfig
 from sbr.data.options import reads_as
 from sbr.distill.samples import TeacherSample, Verdict
 from sbr.reward.answer import extract_answer
-from sbr.reward.consistency import named_option
+from sbr.reward.consistency import consistency
 from sbr.reward.format import format_reward
 from sbr.reward.health import reasoning_text
+from sbr.types import Answer
 
 
 def judge(samples: Sequence[TeacherSample], config: DistillConfig) -> list[TeacherSample]:
@@ -24,7 +25,8 @@ def judge(samples: Sequence[TeacherSample], config: DistillConfig) -> list[Teach
     format        not <think>...</think><answer>...</answer> and nothing else
     no_answer     `config.rule` reads no letter
     wrong         it reads a letter that is not the gold one
-    inconsistent  `config.consistent`: the reasoning ends with another option, or names none
+    inconsistent  `config.consistent`: the reasoning does not end at the chosen option, or a rule cannot tell
+                  (`sbr.reward.consistency` is below 1)
     short, long   the reasoning has less than `min_words` or more than `max_words` words
     duplicate     `config.distinct`: reads as an earlier kept answer (letter case and blanks make no difference)
     surplus       `config.keep` answers with a lower index are kept already
@@ -33,7 +35,7 @@ def judge(samples: Sequence[TeacherSample], config: DistillConfig) -> list[Teach
     kept: list[str] = []
     for sample in sorted(samples, key=lambda sample: sample.sample_index):
         answer = extract_answer(sample.response, sample.options, config.rule)
-        verdict = _alone(sample, answer.letter, config)
+        verdict = _alone(sample, answer, config)
         text = reads_as(sample.response)
         if verdict == "kept" and config.distinct and text in kept:
             verdict = "duplicate"
@@ -45,17 +47,17 @@ def judge(samples: Sequence[TeacherSample], config: DistillConfig) -> list[Teach
     return judged
 
 
-def _alone(sample: TeacherSample, letter: str | None, config: DistillConfig) -> Verdict:
+def _alone(sample: TeacherSample, answer: Answer, config: DistillConfig) -> Verdict:
     """The verdict on an answer without looking at the others."""
     if sample.truncated:
         return "truncated"
     if format_reward(sample.response) == 0:
         return "format"
-    if letter is None:
+    if answer.letter is None:
         return "no_answer"
-    if letter != sample.gold:
+    if answer.letter != sample.gold:
         return "wrong"
-    if config.consistent and named_option(sample.response, sample.options) != letter:
+    if config.consistent and consistency(sample.response, answer, sample.options).value < 1:
         return "inconsistent"
     words = len(reasoning_text(sample.response).split())
     if words < config.min_words:

@@ -9,7 +9,7 @@ from sbr.config import DistillConfig
 from sbr.distill.samples import LINES, TeacherSample
 from sbr.distill.select import judge
 
-GOOD = "<think>open tap is done, next is close tap</think><answer>B</answer>"
+GOOD = "<think>open tap is done. next is close tap</think><answer>B</answer>"
 BLANK = TeacherSample("39", 0, "What?", ("open tap", "close tap", "take cup", "put cup"), "B", "", 9, False, 0.1)
 
 
@@ -34,9 +34,9 @@ def verdicts(responses: list[str], **settings) -> list[str | None]:
         (GOOD.replace("B", "Before"), {"rule": "strict"}, "no_answer"),
         (GOOD.replace("B", "B. close tap"), {"rule": "care"}, "no_answer"),
         (GOOD, {"consistent": True}, "kept"),
-        (GOOD.replace("next is close tap", "so take cup"), {"consistent": True}, "inconsistent"),
+        (GOOD.replace("close tap", "take cup"), {"consistent": True}, "inconsistent"),
         ("<think>i guess</think><answer>B</answer>", {"consistent": True}, "inconsistent"),
-        (GOOD.replace("next is close tap", "so take cup"), {}, "kept"),
+        (GOOD.replace("close tap", "take cup"), {}, "kept"),
         (GOOD, {"min_words": 8}, "kept"),
         (GOOD, {"min_words": 9}, "short"),
         (GOOD, {"max_words": 7}, "long"),
