@@ -23,7 +23,7 @@ class Verb:
 
 VERBS = {
     "demo": Verb("sbr.cli.demo", "build the miniature, evaluate the base, run GRPO, evaluate again, print the table"),
-    "data": Verb("sbr.cli.data", "check a data root: rows, media, leaks, answer letters"),
+    "data": Verb("sbr.cli.data", "check a data root; build one from action annotations; download one"),
     "mini": Verb("sbr.cli.mini", "build the miniature benchmark, or pretrain its base model"),
     "grpo": Verb("sbr.cli.grpo", "post-train a model with GRPO from a recipe"),
     "eval": Verb("sbr.cli.eval", "answer the benchmark's questions and print accuracy per level and domain"),
