@@ -1,4 +1,4 @@
-"""`sbr data check ROOT`: is this folder the benchmark, and is it complete?"""
+"""`sbr data`: check a data root, build one from action annotations, download one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from sbr.cli.data_build import Build, build
 from sbr.cli.data_cache import Cache, cache
+from sbr.cli.data_download import Download, download
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +34,7 @@ class Check:
       sbr data check data/SEED-Bench-R1 --quick
       sbr data check data/SEED-Bench-R1 --json report.json
       sbr data check data/mini --json - | jq .media.broken
+      sbr data check data/epic --no-media --levels L1 L2
     """
 
     root: tyro.conf.Positional[Path]
@@ -40,6 +43,10 @@ class Check:
     """"paper": the numbers of rows must be those of the paper; without it they are only shown beside them."""
     quick: bool = False
     """Look for the media without opening them."""
+    no_media: bool = False
+    """Check the rows alone: a root whose clips are not cut yet."""
+    levels: tuple[Literal["L1", "L2", "L3"], ...] = ("L1", "L2", "L3")
+    """Levels that must be there; those that are there are always checked."""
     full: bool = False
     """Decode every frame of every video instead of its key frames; this takes hours for the whole benchmark."""
     workers: int = 0
@@ -51,11 +58,18 @@ class Check:
 
 def run(arguments: list[str]) -> None:
     """Entry of `sbr data`; raises SystemExit(1) when the data root has a problem."""
-    if arguments[:1] == ["cache"]:  # by itself, since tyro drops the examples of subcommands
-        cache(tyro.cli(Cache, args=arguments[1:], prog="sbr data cache", description=inspect.getdoc(Cache)))
-        return
-    subcommands: dict[str, Any] = {"check": Check, "cache": Cache}
-    check(tyro.extras.subcommand_cli_from_dict(subcommands, args=arguments, prog="sbr data"))
+    # Each by itself, since tyro drops the examples of subcommands.
+    match arguments[:1]:
+        case ["build"]:
+            build(tyro.cli(Build, args=arguments[1:], prog="sbr data build", description=inspect.getdoc(Build)))
+        case ["cache"]:
+            cache(tyro.cli(Cache, args=arguments[1:], prog="sbr data cache", description=inspect.getdoc(Cache)))
+        case ["download"]:
+            about = inspect.getdoc(Download)
+            download(tyro.cli(Download, args=arguments[1:], prog="sbr data download", description=about))
+        case _:
+            verbs: dict[str, Any] = {"check": Check, "build": Build, "cache": Cache, "download": Download}
+            check(tyro.extras.subcommand_cli_from_dict(verbs, args=arguments, prog="sbr data"))
 
 
 def check(args: Check) -> None:
@@ -68,6 +82,8 @@ def check(args: Check) -> None:
 
     if args.quick and args.full:
         raise ConfigError("--quick opens no medium and --full decodes all of them; give one of the two")
+    if args.no_media and (args.quick or args.full):
+        raise ConfigError("--no-media looks for no medium; --quick and --full are about media")
     if args.workers < 0:
         raise ConfigError(f"--workers is {args.workers}, expected 0 or more")
     started = time.monotonic()
@@ -79,8 +95,10 @@ def check(args: Check) -> None:
             args.root,
             lambda done, total: bar.update(task, completed=done, total=total),
             expect_paper=args.expect == "paper",
+            look_for_media=not args.no_media,
+            levels=args.levels,
         )
-    media = None if args.quick else _open_media(audit, args, console)
+    media = None if args.quick or args.no_media else _open_media(audit, args, console)
     show(audit, media, console)
     rows = sum(split.rows + split.bad_rows for split in audit.splits)
     console.print(f"{rows:,} rows and {len(audit.named):,} media in {time.monotonic() - started:.1f} s")

@@ -23,7 +23,7 @@ class Verb:
 
 VERBS = {
     "demo": Verb("sbr.cli.demo", "build the miniature, evaluate the base, run GRPO, evaluate again, print the table"),
-    "data": Verb("sbr.cli.data", "check a data root: rows, media, leaks, answer letters; decode its clips once"),
+    "data": Verb("sbr.cli.data", "check a data root; build or download one; decode its clips once"),
     "mini": Verb("sbr.cli.mini", "build the miniature benchmark, or pretrain its base model"),
     "grpo": Verb("sbr.cli.grpo", "post-train a model with GRPO from a recipe"),
     "distill": Verb("sbr.cli.distill", "collect chains of thought from a stronger model by rejection sampling"),

@@ -5,7 +5,7 @@ The media that are there are listed with the rows that name them; `sbr.frames.pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,8 +76,16 @@ class Audit:
         return tuple(shared for shared in self.shared if shared.is_leak)
 
 
-def audit_root(root: Path, progress: Progress = lambda done, total: None, expect_paper: bool = False) -> Audit:
+def audit_root(
+    root: Path,
+    progress: Progress = lambda done, total: None,
+    expect_paper: bool = False,
+    look_for_media: bool = True,
+    levels: Sequence[str] = tuple(LEVELS),
+) -> Audit:
     """Check every row of every known annotation file and look for the media they name.
+
+    Files of levels that are not among `levels` may be absent.  Without `look_for_media` none is missing.
 
     Other files called training*.jsonl are checked as training rows.  With `expect_paper` the numbers of rows must be
     those of the paper: nothing in the files says which data set they are, so only the caller can ask for it.
@@ -94,7 +102,7 @@ def audit_root(root: Path, progress: Progress = lambda done, total: None, expect
     splits, contents = [], []
     for known_file in files:
         content = Content(data.annotation_file(known_file.name), known_file.level.name if known_file.level else None)
-        tally = Tally(data, known_file, media, content)
+        tally = Tally(data, known_file, media if look_for_media else None, content)
         for size in tally.lines():
             done += size
             progress(done, total)
@@ -103,12 +111,16 @@ def audit_root(root: Path, progress: Progress = lambda done, total: None, expect
     return Audit(
         root=data.path,
         splits=tuple(splits),
-        absent=tuple(known.name for known in FILES if known.required and known.name not in there),
+        absent=tuple(known.name for known in FILES if _is_needed(known, levels) and known.name not in there),
         not_checked=tuple(name for name in there if name not in {file.name for file in files}),
         shared=tuple(find_shared(contents)),
         miscounts=tuple(wrong for split in splits for wrong in _miscounts(split)) if expect_paper else (),
         named=media.named(),
     )
+
+
+def _is_needed(file: SplitFile, levels: Sequence[str]) -> bool:
+    return file.required and (file.level is None or file.level.name in levels)
 
 
 def _is_other_training(name: str, known: set[str]) -> bool:

@@ -90,11 +90,10 @@ def build(
     Raises ConfigError where the options do not fit the source, DataError if `root` holds annotations of something
     else, if no question is left for training, or if a file cannot be written.
     """
-    known = set(annotations.participants.values())
-    if options.l1 and len(known) == len(annotations.participants):
+    if options.l1 and not annotations.names_people:
         raise ConfigError(
-            f"--l1 is {options.l1}, and every video has a participant of its own ({annotations.source} names none): L1 "
-            "asks about other videos of the same people. Set --l1 0; --l2 holds videos out"
+            f"--l1 is {options.l1}, and these {annotations.source} annotations do not say who wears the camera: L1 asks "
+            "about other videos of the same people. Set --l1 0; --l2 holds videos out"
         )
     claim(root)
     made = build_questions(annotations, options.empty_progress, options.negatives)

@@ -84,6 +84,11 @@ class Annotations:
     counts: Mapping[str, int] = field(default_factory=dict)
     """Rows, and what is odd about them, by name."""
 
+    @property
+    def names_people(self) -> bool:
+        """Whether the files say which videos are of the same person."""
+        return any(video != participant for video, participant in self.participants.items())
+
 
 def read_annotations(files: Sequence[Path], video_info: Path | None = None) -> Annotations:
     """EPIC-KITCHENS for .csv, Ego4D-style for .jsonl (both also .gz); several files must be of one kind.

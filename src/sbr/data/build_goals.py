@@ -13,9 +13,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -148,53 +147,6 @@ def stretches(annotations: Annotations, most: int) -> Iterator[Stretch]:
                 yield Stretch(video, actions[begin:end])
 
 
-def read_answers(file: Path) -> dict[str, GoalAnswer]:
-    """Answers by the name of their stretch; none if there is no file.
-
-    A last line without its end, left by a process that was killed, is cut off: its stretch is asked again.
-    """
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        return {}
-    whole, _, rest = content.rpartition(b"\n")
-    if rest:
-        with file.open("r+b") as stream:
-            stream.truncate(len(content) - len(rest))
-    answers: dict[str, GoalAnswer] = {}
-    problems: list[RowProblem] = []
-    for line in parse_lines(file, whole.splitlines()):
-        fields = RowFields(file, line.number, line.values or {})
-        if line.values is None:
-            problems += [line.problem] if line.problem else []
-            continue
-        reply = fields.values.get("reply")
-        if not isinstance(reply, str):  # an empty reply is one: the model said nothing
-            fields.problem("reply", "a text", shown(reply))
-        answer = GoalAnswer(fields.text("stretch"), fields.text("video_id"), str(reply))
-        problems += fields.problems
-        answers[answer.stretch] = answer
-    if problems:
-        raise AnnotationError(file, problems, "Delete these lines; their stretches are then asked again.")
-    return answers
-
-
-class AnswerLog:
-    """Appends answers, each on the disk before the next begins."""
-
-    def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = file.open("ab")
-
-    def append(self, answer: GoalAnswer) -> None:
-        self._stream.write((json.dumps(asdict(answer), ensure_ascii=False) + "\n").encode("utf-8", "replace"))
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-
-    def close(self) -> None:
-        self._stream.close()
-
-
 def goals_of(
     all_stretches: Sequence[Stretch], answers: Mapping[str, GoalAnswer], model: str
 ) -> tuple[list[GoalSegment], Mapping[str, int]]:
@@ -236,14 +188,6 @@ def parse_reply(stretch: Stretch, reply: str) -> tuple[list[GoalSegment] | None,
         return None, 0
     goals = [segment for item in items if (segment := _segment(stretch, item)) is not None]
     return goals, len(items) - len(goals)
-
-
-def ask_all(
-    to_ask: Sequence[Stretch], model: str, ask: Callable[[Messages], str], keep: Callable[[GoalAnswer], None]
-) -> None:
-    """Ask for every stretch, one after the other.  An error of `ask` ends it; what was answered is kept."""
-    for stretch in to_ask:
-        keep(GoalAnswer(stretch.key(model), stretch.video_id, ask(stretch.messages())))
 
 
 def _segment(stretch: Stretch, item: object) -> GoalSegment | None:

@@ -21,8 +21,8 @@ _FILLERS = frozenset(
     "a an the some more another other of to in into inside on onto upon at from out with for by over under around "
     "up down back away and again her his their its my one both all then against using through near beside".split()
 )
-_KEPT_AFTER = {"turn": ("on", "off", "up", "down"), "switch": ("on", "off"), "power": ("on", "off")}
-"""Words that turn these verbs into their opposites; "off" is kept after every verb."""
+_AFTER_TURN = ("on", "up", "down")
+"""Words that make opposites of "turn" (and "switch", which is the same verb); "off" is kept after every verb."""
 _SAME_VERB = {
     verb: group[0]
     for group in (
@@ -73,7 +73,7 @@ def meaning_of(narration: str) -> Meaning:
         return Meaning("", frozenset())
     verb = _VERBS.get(stem(words[0]), stem(words[0]))
     for word in words[1:]:
-        if word == "off" or word in _KEPT_STEMS.get(verb, ()):
+        if word == "off" or (verb == "turn" and word in _AFTER_TURN):
             verb = f"{verb}-{word}"
             break
     things = frozenset(stem(word) for word in words[1:] if word not in _FILLERS and word != "off")
@@ -120,4 +120,3 @@ def stem(word: str) -> str:
 
 
 _VERBS = {stem(verb): stem(first) for verb, first in _SAME_VERB.items()}
-_KEPT_STEMS = {_VERBS.get(stem(verb), stem(verb)): words for verb, words in _KEPT_AFTER.items()}

@@ -105,7 +105,8 @@ class Tally:
 
     data: DataRoot
     known: SplitFile
-    media: MediaIndex
+    media: MediaIndex | None
+    """None: nobody looks for the media."""
     content: Content
     rows: int = 0
     bad_rows: int = 0
@@ -208,6 +209,6 @@ class Tally:
                 problems.append(problem)
                 continue
             self.content.media.add(path)
-            if reason := self.media.add(path, is_video, RowPlace(self.file, line)):
+            if self.media and (reason := self.media.add(path, is_video, RowPlace(self.file, line))):
                 self.missing.append(MissingMedium(self.file, line, path, reason))
         return problems

@@ -1,0 +1,211 @@
+"""`sbr data download RECIPE_OR_SOURCE --root ROOT`: what a recipe needs, from the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import tyro
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sbr.config import Source
+    from sbr.data.hub import HubSource, MediaPlan
+
+ARCHIVES_DONE = ".unpacked.jsonl"
+
+
+@dataclass(frozen=True)
+class Download:
+    """Fetch the annotation files of a recipe or a source, then the media that their rows name.
+
+    Interrupted downloads go on where they stopped.  HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are obeyed.
+
+    Exit status 0: everything is there; 1: media that rows name are on no page of the repository; 2: bad input, no
+    network, or a licence that was not accepted.
+
+    Examples:
+      sbr data download seed_bench_r1 --root data/SEED-Bench-R1 --dry-run
+      sbr data download seed_bench_r1 --root data/SEED-Bench-R1 --levels L2 --accept-licences
+      sbr data download recipes/qwen2vl_7b/grpo.toml --root data/SEED-Bench-R1 --accept-licences
+      sbr data download egoplan2 --root data/EgoPlan2 --annotations-only --accept-licences
+    """
+
+    what: tyro.conf.Positional[str]
+    """A recipe (.toml): its data.source and, for training, its train file, for evaluation its levels.  Or a source:
+    seed_bench_r1, egoplan2, longvideobench."""
+    root: Path
+    """Folder to fill."""
+    levels: tuple[str, ...] = ()
+    """Of a source: "train", "L1", "L2", "L3" or "val"; the default is all it has."""
+    annotations_only: bool = False
+    """No media."""
+    dry_run: bool = False
+    """Fetch the annotation files and say what the media would take; fetch no media."""
+    accept_licences: bool = False
+    """You have read and accept the licences that are shown.  Needed for everything but --dry-run."""
+    keep_archives: bool = False
+    """Do not delete archives after unpacking them."""
+
+
+def download(args: Download) -> None:
+    """Raises SystemExit(1) when media are missing in the repository."""
+    from rich.console import Console
+
+    from sbr.data.hub import NOT_ON_THE_HUB, SOURCES
+    from sbr.errors import ConfigError
+
+    console = Console()
+    name, files = _wanted(args)
+    if name in NOT_ON_THE_HUB:
+        raise ConfigError(NOT_ON_THE_HUB[name])
+    source = SOURCES[name]
+    for licence in source.licences:
+        console.print(f"licence - {licence}", soft_wrap=True, highlight=False)
+    if not args.accept_licences and not args.dry_run:
+        raise ConfigError("nothing was fetched: read the licences above, then run again with --accept-licences")
+    listing = _list(source)
+    if absent := [file for file in files if file not in listing]:
+        raise ConfigError(f"{source.repository} has no {', '.join(absent)}; it has {', '.join(sorted(listing)[:12])} ...")
+    for file in files:
+        _fetch(source, file, args.root)
+        console.print(f"{args.root / file}", soft_wrap=True)
+    if args.annotations_only:
+        return
+    if name != "seed_bench_r1":
+        console.print(f"media are not fetched: {source.media}", soft_wrap=True)
+        return
+    if not _media(args, source, [Path(file).name for file in files], listing, console):
+        raise SystemExit(1)
+
+
+def _wanted(args: Download) -> tuple[Source, list[str]]:
+    """The source, and its annotation files that are needed."""
+    import tomllib
+    from typing import get_args
+
+    from sbr.config import DataConfig, EvalRecipe, Source, load_recipe, validate
+    from sbr.data.hub import SOURCES
+    from sbr.data.sources import choose_levels
+    from sbr.errors import ConfigError
+
+    if args.what in get_args(Source):
+        name = cast("Source", args.what)
+        known = SOURCES[name].annotations if name in SOURCES else {}
+        if known and (strange := [level for level in args.levels if level not in known]):
+            raise ConfigError(f"{name} has no {', '.join(strange)}; it has {', '.join(known)}")
+        return name, [known[level] for level in args.levels or known]
+    file = Path(args.what)
+    if file.suffix != ".toml":
+        raise ConfigError(f"{args.what!r} is neither a recipe (.toml) nor one of {', '.join(get_args(Source))}")
+    if args.levels:
+        raise ConfigError("--levels belongs to a source; a recipe names its own")
+    try:
+        recipe = load_recipe(EvalRecipe, file)
+    except ConfigError:
+        # A training recipe of any kind: only its section about data matters here.
+        if not file.is_file():
+            raise
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = validate(DataConfig, values.get("data", {}), f"{file}, section data")
+        return data.source, [f"annotations/{data.train_file}"]
+    known = SOURCES[recipe.data.source].annotations if recipe.data.source in SOURCES else {}
+    return recipe.data.source, [known[level] for level in choose_levels(recipe.data, recipe.eval.levels) if known]
+
+
+def _media(args: Download, source: HubSource, names: Sequence[str], listing: Sequence[str], console: Console) -> bool:
+    from sbr.data.hub import named_media, plan_media, unpack
+
+    missing, there = named_media(args.root, names)
+    with _done_archives(args.root) as journal:
+        plan = plan_media(missing, there, listing, journal.done)
+        _say(plan, console)
+        if args.dry_run:
+            return True
+        for file in plan.files:
+            _fetch(source, file, args.root)
+        left = set(missing) - set(plan.files)
+        for number, archive in enumerate(plan.archives, 1):
+            if not left - set(plan.nowhere):
+                break
+            console.print(f"archive {number} of {len(plan.archives)}: {archive}; {len(left):,} media to find")
+            packed = _fetch(source, archive, args.root / ".archives")
+            left -= set(unpack(packed, left, args.root))
+            journal.append([UnpackedArchive(archive)])
+            if not args.keep_archives:
+                packed.unlink()
+    for medium in sorted(left)[:10]:
+        console.print(f"[red]not in {source.repository}:[/] {medium}", soft_wrap=True)
+    console.print(f"{there + len(missing) - len(left):,} media are there, {len(left):,} are missing")
+    return not left
+
+
+def _say(plan: MediaPlan, console: Console) -> None:
+    console.print(
+        f"media: {len(plan.wanted) + plan.there:,} named by the rows, {plan.there:,} there; {len(plan.files):,} to fetch as "
+        f"files, {len(plan.wanted) - len(plan.files) - len(plan.nowhere):,} inside {len(plan.archives):,} archives, "
+        f"{len(plan.nowhere):,} not in the repository",
+        soft_wrap=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedArchive:
+    """A line of .unpacked.jsonl."""
+
+    archive: str
+
+
+def _done_archives(root: Path):  # noqa: ANN202
+    from sbr.resume.journal import Journal, LineFormat
+
+    return Journal(root / ARCHIVES_DONE, LineFormat(UnpackedArchive, lambda a: a.archive, lambda key: f"archive {key}"))
+
+
+def _list(source: HubSource) -> list[str]:
+    from huggingface_hub import HfApi
+
+    with _hub_errors(source):
+        return sorted(HfApi().list_repo_files(source.repository, repo_type="dataset"))
+
+
+def _fetch(source: HubSource, file: str, folder: Path) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    with _hub_errors(source):
+        return Path(hf_hub_download(source.repository, file, repo_type="dataset", local_dir=folder))
+
+
+class _hub_errors:  # noqa: N801  # a context manager used as a function
+    """Every way in which the hub can fail -> one DataError that says what to do."""
+
+    def __init__(self, source: HubSource) -> None:
+        self._repository = source.repository
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        import httpx
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            HfHubHTTPError,
+            LocalEntryNotFoundError,
+            OfflineModeIsEnabled,
+        )
+
+        from sbr.errors import DataError
+
+        where = f"https://huggingface.co/datasets/{self._repository}"
+        if isinstance(error, GatedRepoError):
+            raise DataError(f"{where} is gated: accept its conditions there, then `hf auth login` or set HF_TOKEN") from None
+        if isinstance(error, HfHubHTTPError):
+            raise DataError(f"the hub refuses {where}: {str(error).splitlines()[0]}") from None
+        if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError | httpx.HTTPError | OSError):
+            raise DataError(
+                f"{where} cannot be reached ({type(error).__name__}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE, "
+                "then run the same command again: it goes on where it stopped"
+            ) from None

@@ -1,0 +1,171 @@
+"""Where the benchmarks lie on the Hugging Face hub, and which of their files a set of rows needs.
+
+What was seen of the repositories (2025-26):
+    TencentARC/SEED-Bench-R1     annotations/*.jsonl; media in archives videos/<video_source>/batch_<n>.tar.gz
+    qiulu66/EgoPlan-Bench2       EgoPlan-Bench2.json; its videos are Ego4D's
+    longvideobench/LongVideoBench  (gated) lvb_val.json; videos.tar.part.aa ..., one archive in parts; subtitles.tar
+EgoPlan-Bench is not on the hub: its authors publish it on Google Drive.
+
+Nobody says which archive holds which clip, so the listing of the repository decides: a medium that is there as a file
+of its own is taken as such; for the others the archives of its folder are fetched one by one, only the files that rows
+name are unpacked, and none is fetched once all are there.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+from sbr.config import Source
+from sbr.data.annotations import TrainingRow, scan_rows
+from sbr.data.audit import FILES
+from sbr.data.jsonl import replace_file
+from sbr.data.layout import DataRoot
+from sbr.data.named_media import media_of
+from sbr.errors import DataError
+
+EPIC_LICENCE = "Epic-Kitchens: CC BY-NC 4.0, not for commercial use, https://creativecommons.org/licenses/by-nc/4.0/"
+EGO4D_LICENCE = "Ego4D: its own licence agreement, to be signed, https://ego4ddataset.com/ego4d-license/"
+LVB_LICENCE = "LongVideoBench: CC BY-NC-SA 4.0, not for commercial use; the hub asks you to accept its conditions"
+ARCHIVES = (".tar.gz", ".tgz", ".tar")
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """One benchmark on the hub."""
+
+    repository: str
+    annotations: Mapping[str, str]
+    """Level, or "train", -> its file."""
+    licences: tuple[str, ...]
+    media: str
+    """What `sbr data download` does about the media."""
+
+
+SOURCES: Mapping[Source, HubSource] = MappingProxyType(
+    {
+        "seed_bench_r1": HubSource(
+            "TencentARC/SEED-Bench-R1",
+            MappingProxyType(
+                {"train": "annotations/training_6k.jsonl"}
+                | {level: f"annotations/validation_{level}.jsonl" for level in ("L1", "L2", "L3")}
+            ),
+            (EPIC_LICENCE, EGO4D_LICENCE),
+            "",
+        ),
+        "egoplan2": HubSource(
+            "qiulu66/EgoPlan-Bench2",
+            MappingProxyType({"L3": "EgoPlan-Bench2.json"}),
+            (EGO4D_LICENCE,),
+            "its videos come from Ego4D (https://ego4d-data.org, v1 videos in 288p) and belong into Ego4D/v1_288p/",
+        ),
+        "longvideobench": HubSource(
+            "longvideobench/LongVideoBench",
+            MappingProxyType({"val": "lvb_val.json"}),
+            (LVB_LICENCE,),
+            "its videos are one archive in parts; fetch videos.tar.part.* (about 160 GB), join them (cat) and unpack",
+        ),
+    }
+)
+NOT_ON_THE_HUB: Mapping[Source, str] = MappingProxyType(
+    {
+        "egoplan": "EgoPlan-Bench is on Google Drive: take EgoPlan_validation.json and EgoPlan_IT.json by the links in "
+        "https://github.com/ChenYi99/EgoPlan, the frames from Epic-Kitchens and the videos from Ego4D"
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPlan:
+    """What has to be fetched for the media of some rows."""
+
+    wanted: tuple[str, ...]
+    """Paths below the root that rows name and that are not there yet."""
+    there: int
+    files: tuple[str, ...]
+    """Those among `wanted` that the repository has as files of their own."""
+    archives: tuple[str, ...]
+    """Archives that may hold the rest."""
+    nowhere: tuple[str, ...]
+    """Those among `wanted` for which the repository has neither."""
+
+
+def named_media(root: Path, names: Iterable[str]) -> tuple[list[str], int]:
+    """Media that the annotation files `names` name and that are not below `root` yet, and the number of those there.
+
+    Raises DataError if a file is missing; bad rows are passed over here, `sbr data check` lists them.
+    """
+    data = DataRoot(root)
+    kinds = {file.name: file.kind for file in FILES}
+    paths: dict[Path, None] = {}
+    for name in names:
+        for line in scan_rows(data.annotation_file(name), kinds.get(name, TrainingRow)):
+            if line.row is not None:
+                paths.update((path, None) for _, path, _ in media_of(data, line.row))
+    missing = [path.relative_to(data.path).as_posix() for path in paths if not path.is_file()]
+    return missing, len(paths) - len(missing)
+
+
+def plan_media(wanted: Sequence[str], there: int, listing: Collection[str], done: Collection[str]) -> MediaPlan:
+    """`listing`: files of the repository; `done`: archives that were unpacked before for these media."""
+    have = set(listing)
+    files = [name for name in wanted if name in have]
+    rest = [name for name in wanted if name not in have]
+    archives: dict[str, None] = {}
+    nowhere = []
+    for name in rest:
+        own = archives_for(name, listing)
+        archives.update((archive, None) for archive in own if archive not in done)
+        nowhere += [] if own else [name]
+    return MediaPlan(tuple(wanted), there, tuple(files), tuple(sorted(archives, key=_natural)), tuple(nowhere))
+
+
+def archives_for(medium: str, listing: Iterable[str]) -> list[str]:
+    """Archives in which a medium may be: those in its folder or a folder above it, or named like one of these.
+
+    >>> archives_for("videos/Ego4D/a.mp4", ["videos/Ego4D/batch_1.tar.gz", "images.tar.gz", "videos.tar"])
+    ['videos/Ego4D/batch_1.tar.gz', 'videos.tar']
+    """
+    folders = [str(parent) for parent in PurePosixPath(medium).parents if str(parent) != "."]
+    found = []
+    for name in listing:
+        base = next((name.removesuffix(end) for end in ARCHIVES if name.endswith(end)), None)
+        if base is not None and (base in folders or str(PurePosixPath(name).parent) in folders):
+            found.append(name)
+    return found
+
+
+def unpack(archive: Path, wanted: Collection[str], root: Path) -> list[str]:
+    """Write the members that are `wanted` below `root`; returns them.
+
+    A member is a wanted medium if its path ends in the medium's name below its video_source ("x/Ego4D_flatten/a.mp4" is
+    "videos/Ego4D/a.mp4").  Only plain files are taken, and only to the places that rows name.  Raises DataError for a
+    damaged archive; what was unpacked before the damage stays.
+    """
+    by_name: dict[str, list[str]] = {}
+    for medium in wanted:
+        by_name.setdefault(PurePosixPath(medium).name, []).append(medium)
+    written = []
+    try:
+        with tarfile.open(archive) as members:
+            for member in members:
+                if not member.isfile():
+                    continue
+                for medium in by_name.get(PurePosixPath(member.name).name, ()):
+                    below = "/".join(PurePosixPath(medium).parts[2:])
+                    stream = members.extractfile(member)
+                    if stream is not None and f"/{member.name}".endswith(f"/{below}"):
+                        replace_file(root / medium, stream.read())
+                        written.append(medium)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"{archive} cannot be unpacked ({error}); delete it and run the same command again") from None
+    return written
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """batch_2 before batch_10."""
+    digits = "".join(c if c.isdigit() else " " for c in name).split()
+    return [(int(part), "") for part in digits] + [(0, name)]
