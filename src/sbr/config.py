@@ -123,14 +123,30 @@ class RewardConfig(Section):
     """Which questions those are; they do not depend on train.seed."""
 
 
-AlgoName = Literal["grpo", "dr_grpo", "dapo", "gspo", "reg_grpo"]
+AlgoName = Literal["grpo", "dr_grpo", "dapo", "gspo", "reg_grpo", "grpo_care"]
 
 ALGO_DEFAULTS: dict[AlgoName, dict[str, float]] = {
     "grpo": {"beta": 0.1, "clip_low": 0.2, "clip_high": 0.2, "advantage_eps": 1e-4},
     "dr_grpo": {"beta": 0.0, "clip_low": 0.2, "clip_high": 0.2},
-    "dapo": {"clip_low": 0.2, "clip_high": 0.28, "advantage_eps": 1e-4},
+    "dapo": {
+        "clip_low": 0.2,
+        "clip_high": 0.28,
+        "advantage_eps": 1e-4,
+        "extra_rounds": 9,
+        "overlong_weight": 1.0,
+    },
     "gspo": {"beta": 0.0, "clip_low": 3e-4, "clip_high": 4e-4, "advantage_eps": 1e-4},
     "reg_grpo": {"beta": 0.1, "advantage_eps": 1e-4},
+    "grpo_care": {
+        "clip_low": 0.2,
+        "clip_high": 0.2,
+        "advantage_eps": 1e-4,
+        "bonus": 0.5,
+        "margin": 0.0,
+        "likelihood_cap": 0.95,
+        "ema_decay": 0.995,
+        "ema_every": 10,
+    },
 }
 """Which keys an algorithm uses, each with its default; sources: docs/algorithms.md."""
 
@@ -150,6 +166,20 @@ class AlgoConfig(Section):
     """... and up to 1 + clip_high (0.2; dapo 0.28; gspo 0.0004; not reg_grpo)."""
     advantage_eps: float | None = Field(default=None, gt=0)
     """Added to the standard deviation that rewards are divided by (1e-4; not dr_grpo)."""
+    extra_rounds: int | None = Field(default=None, ge=0)
+    """dapo: rollout rounds in which other prompts take the place of groups without signal, at most (9)."""
+    overlong_weight: float | None = Field(default=None, ge=0)
+    """dapo: weight of its soft overlong punishment, beside that of reward.length_weight (1)."""
+    bonus: float | None = Field(default=None, ge=0)
+    """grpo_care: reward of a right answer that its reasoning makes likely (0.5)."""
+    margin: float | None = Field(default=None, ge=0)
+    """grpo_care: how far below the mean of its group's right answers a likelihood may be (0)."""
+    likelihood_cap: float | None = Field(default=None, gt=0, le=1)
+    """grpo_care: likelihoods above count as this (0.95)."""
+    ema_decay: float | None = Field(default=None, ge=0, lt=1)
+    """grpo_care: weight of the old average when the reference follows the policy (0.995)."""
+    ema_every: int | None = Field(default=None, ge=1)
+    """grpo_care: training steps between two such updates (10)."""
     updates_per_rollout: int = Field(default=1, ge=1)
     """Optimizer updates on the same completions; a training step is one rollout with all its updates."""
 

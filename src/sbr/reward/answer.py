@@ -51,6 +51,18 @@ def extract_answer(response: str, options: Sequence[str], rule: Rule) -> Answer:
     return _RULES[rule](content, LETTERS[: len(options)])
 
 
+def answer_span(response: str) -> tuple[int, int] | None:
+    """Return where the answer stands: first and past-the-last character inside the first tag pair, blanks left out.
+
+    >>> "<answer> B </answer>"[slice(*answer_span("<answer> B </answer>"))]
+    'B'
+    """
+    if (pair := _PAIR.search(response)) is None:
+        return None
+    start = pair.start(1) + len(pair[1]) - len(pair[1].lstrip())
+    return start, start + len(pair[1].strip())
+
+
 def _official(content: str, offered: str) -> Answer:
     letter = content[0]
     if letter not in offered:

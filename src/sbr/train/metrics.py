@@ -19,6 +19,10 @@ class CompletionRecord:
     step: int
     slot: int
     """Which prompt of the step."""
+    round: int
+    """0, or the extra rollout round in which this prompt took the slot."""
+    replaced: bool
+    """The group had no signal, and another prompt took its slot: it was not learned from."""
     index: int
     """Which completion of the prompt, 0 to G - 1."""
     sample_id: str
@@ -34,6 +38,8 @@ class CompletionRecord:
     consistency: float
     consistency_reason: str
     length: float
+    bonus: float
+    """Of GRPO-CARE; part of `reward`."""
     echo: bool
     """The reasoning is empty or says no more than a letter (`sbr.reward.health`)."""
     reason: str
@@ -96,7 +102,15 @@ class StepMetrics:
     flipped_share: float
     """Share of completions whose question reward noise has flipped."""
     silent_groups: float
-    """Share of groups in which all rewards are equal: they give no gradient but the KL term's."""
+    """Share of groups in which all rewards are equal: they give no gradient but the KL term's.  Like all figures of
+    answers, over everything that was sampled."""
+    replaced_groups: int
+    """Of them, how many lost their slot to another prompt (dapo)."""
+    silent_in_batch: float
+    """Share of groups without signal among those that were learned from."""
+    rollout_rounds: int
+    bonus_mean: float
+    """Mean bonus of GRPO-CARE, part of `reward_mean`."""
     format_rate: float
     consistency_rate: float
     """Share of answers that the reasoning ends at (`sbr.reward.consistency`; 0.5 is no 1)."""
@@ -135,9 +149,10 @@ class StepMetrics:
 def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[ProcessStep]) -> StepMetrics:
     """Join the processes of one step.  Times are those of the slowest process, stage by stage."""
     rows = [record for part in parts for record in part.completions]
-    groups: dict[int, list[float]] = {}
+    groups: dict[tuple[int, int, bool], list[float]] = {}
     for row in rows:
-        groups.setdefault(row.slot, []).append(row.reward)
+        groups.setdefault((row.slot, row.round, row.replaced), []).append(row.reward)
+    silent = {key: max(rewards) == min(rewards) for key, rewards in groups.items()}
     batches = [batch for part in parts for batch in part.batches]
     by_token = [batch.loss.tokens for batch in batches]
     kls = [batch.loss.kl for batch in batches if batch.loss.kl is not None]
@@ -151,7 +166,11 @@ def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[Proce
         accuracy=_mean(row.accuracy for row in rows),
         accuracy_rewarded=_mean(row.extracted == row.rewarded for row in rows),
         flipped_share=_mean(row.rewarded != row.gold for row in rows),
-        silent_groups=_mean(max(rewards) == min(rewards) for rewards in groups.values()),
+        silent_groups=_mean(silent.values()),
+        replaced_groups=sum(replaced for _, _, replaced in groups),
+        silent_in_batch=_mean(value for (_, _, replaced), value in silent.items() if not replaced),
+        rollout_rounds=1 + max(row.round for row in rows),
+        bonus_mean=_mean(row.bonus for row in rows),
         format_rate=_mean(row.format for row in rows),
         consistency_rate=_mean(row.consistency == 1 for row in rows),
         contradiction_rate=_mean(row.consistency == 0 for row in rows),

@@ -25,7 +25,9 @@ from sbr.model import lora
 from sbr.model.families import VisionLanguageModel
 from sbr.model.load import load_model, load_processor, resolve_model_path
 from sbr.model.logprobs import CompletionLogprobs, completion_logprobs
+from sbr.train.average import AverageWeights
 from sbr.train.checkpoint import restore
+from sbr.train.run_folder import STATE
 from sbr.types import Prompt
 
 
@@ -60,6 +62,8 @@ class Trainer:
     processor: Any
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
+    average: AverageWeights | None = None
+    """The slow average of the policy that some algorithms ask (`Algorithm.average`)."""
 
 
 def make_accelerator(recipe: GrpoRecipe) -> Accelerator:
@@ -138,10 +142,15 @@ def make_trainer(recipe: GrpoRecipe, accelerator: Accelerator, steps: int, resum
         num_warmup_steps=math.ceil(recipe.train.warmup_ratio * steps),
         num_training_steps=steps,
     )
+    kept = _algorithm(recipe).average
+    average = AverageWeights(model, kept) if kept else None
     if resume_from is not None:
         restore(resume_from, accelerator, optimizer, schedule)
+        if average:
+            average.load(resume_from / STATE.parent)
     policy, prepared = accelerator.prepare(Policy(model), optimizer)
-    return Trainer(accelerator, policy, model, reference, load_processor(recipe.model.path), prepared, schedule)
+    processor = load_processor(recipe.model.path)
+    return Trainer(accelerator, policy, model, reference, processor, prepared, schedule, average)
 
 
 def _check_lora(model: ModelConfig, config: LoraConfig) -> None:

@@ -16,6 +16,9 @@ def record(slot, index, reward, tokens, **changes):
         "rewarded": "A",
         "consistency": 0.5,
         "length": 0.0,
+        "round": 0,
+        "replaced": False,
+        "bonus": 0.0,
         **changes,
     }
     return CompletionRecord(
@@ -74,6 +77,19 @@ def test_two_processes_by_hand():
     assert metrics.grad_norm == 3.0
     assert metrics.tokens_per_second == 4.0  # 40 tokens in the 10 s of the slower process
     assert (metrics.seconds, metrics.seconds_frames, metrics.seconds_rollout) == (10.0, 2.0, 2.0)
+
+
+def test_replaced_groups_count_as_sampled_and_not_as_learned_from():
+    replaced = (record(0, 0, 0.0, 10, replaced=True), record(0, 1, 0.0, 10, replaced=True))
+    taken = (record(0, 0, 1.5, 10, round=1, bonus=0.5), record(0, 1, 0.0, 10, round=1))
+    other = (record(1, 0, 1.0, 10), record(1, 1, 1.0, 10))
+    part = ProcessStep((*taken, *other, *replaced), (batch(4, 40, 1.0, None),), (1.0,), FIRST.seconds)
+    metrics = combine(1, 0.1, 1e-6, [part])
+    assert (metrics.replaced_groups, metrics.rollout_rounds) == (1, 2)
+    assert metrics.silent_groups == pytest.approx(2 / 3)
+    assert metrics.silent_in_batch == 0.5
+    assert metrics.reward_mean == pytest.approx(3.5 / 6)
+    assert metrics.bonus_mean == pytest.approx(0.5 / 6)
 
 
 def test_without_a_reference_there_is_no_kl():
