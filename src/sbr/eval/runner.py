@@ -7,13 +7,11 @@ one, although batch mates touch the last digits of the arithmetic.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -27,22 +25,21 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sbr.config import EvalConfig, EvalRecipe, FramesConfig
+from sbr.config import EvalConfig, EvalRecipe
 from sbr.data.sources import SOURCES, choose_levels, load_questions
 from sbr.errors import ConfigError, DataError
-from sbr.eval.folder import RECORDS, SUMMARY, fingerprint, open_folder, weight_files
+from sbr.eval.folder import RECORDS, SUMMARY, open_folder
 from sbr.eval.records import RecordFile, RecordKey
 from sbr.eval.summary import Summary, summarize, write_summary
+from sbr.frames.ahead import frames_ahead
 from sbr.frames.load import load_frames
 from sbr.model.load import adapter_base, resolve_model_path
 from sbr.model.lora import is_adapter
+from sbr.resume.folder import fingerprint, weight_files
 from sbr.reward.answer import extract_answer
-from sbr.rollout.engine import Answered, Question, Reply, open_engine
+from sbr.rollout.engine import Answered, Question, Reply, open_engine, question_seed
 from sbr.rollout.sampling import Sampling
 from sbr.types import EvalRecord, Frames, Sample
-
-_WORKERS = 4
-_BATCHES_AHEAD = 2
 
 _log = logging.getLogger(__name__)
 
@@ -95,58 +92,27 @@ def cut_batches(recipe: EvalRecipe) -> list[Batch]:
     return batches
 
 
-def question_seed(seed: int, level: str, sample_id: str) -> int:
-    """Random seed of one question: the same on every machine and whatever else is asked.  63 bits."""
-    digest = hashlib.sha256(f"{seed}\0{level}\0{sample_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
 def sampling_of(config: EvalConfig) -> Sampling:
     """greedy: the most likely token.  paper: temperature 1 over the whole vocabulary (official infer.py)."""
     temperature = 0.0 if config.protocol == "greedy" else 1.0
     return Sampling(temperature=temperature, top_p=1.0, top_k=0, max_new_tokens=config.max_new_tokens)
 
 
-def frames_ahead(
-    batches: Sequence[Batch], config: FramesConfig, factor: int
-) -> Generator[tuple[Batch, list[Frames]], None, None]:
-    """Every batch with its frames, decoded by a few threads up to two batches ahead.
-
-    Frames are decoded in the order they are needed; an error of one sample is raised when its batch is due.
-    """
-    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="frames")
-    pending: deque[tuple[Batch, list[Future[Frames]]]] = deque()
-    upcoming = iter(batches)
-    try:
-        while True:
-            while len(pending) <= _BATCHES_AHEAD and (batch := next(upcoming, None)) is not None:
-                pending.append((batch, [pool.submit(load_frames, sample, config, factor) for sample in batch.samples]))
-            if not pending:
-                return
-            batch, futures = pending.popleft()
-            yield batch, [future.result() for future in futures]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _answer(batches: Sequence[Batch], recipe: EvalRecipe, records: RecordFile, total: int) -> None:
     with (
         open_engine(recipe.model, recipe.prompt, recipe.engine, recipe.eval.compile) as engine,
         _progress() as progress,
-        closing(frames_ahead(batches, recipe.frames, engine.size_factor)) as decoded,
+        closing(_decoded(batches, recipe, engine.size_factor)) as decoded,
     ):
         task = progress.add_task("", total=total, completed=len(records.done), accuracy="")
         level = batches[0].level
 
         def asked() -> Iterator[list[Question]]:
             nonlocal level
-            for batch, frames in decoded:
+            for batch, pairs in zip(batches, decoded, strict=True):
                 level = batch.level
                 _show(progress, task, level, records)
-                yield [
-                    _question(batch.level, sample, frame, recipe.eval, records)
-                    for sample, frame in zip(batch.samples, frames, strict=True)
-                ]
+                yield [_question(level, sample, frames, recipe.eval, records) for sample, frames in pairs]
 
         for answered in engine.answer(asked(), recipe.eval.samples, sampling_of(recipe.eval)):
             new = [
@@ -157,6 +123,13 @@ def _answer(batches: Sequence[Batch], recipe: EvalRecipe, records: RecordFile, t
             ]
             records.append(new)
             _show(progress, task, level, records)
+
+
+def _decoded(
+    batches: Sequence[Batch], recipe: EvalRecipe, factor: int
+) -> Generator[list[tuple[Sample, Frames]], None, None]:
+    load = partial(load_frames, config=recipe.frames, factor=factor)
+    return frames_ahead((batch.samples for batch in batches), load)
 
 
 def _question(level: str, sample: Sample, frames: Frames, config: EvalConfig, records: RecordFile) -> Question:
