@@ -18,9 +18,6 @@ from sbr.resume.folder import open_output_folder
 SUMMARY = "summary.json"
 TABLE = "table.md"
 
-_MAY_CHANGE = frozenset({"data.cache", "data.cache_dir"})
-"""Keys that change no answer."""
-
 
 def open_folder(recipe: EvalRecipe, inputs: Mapping[str, str]) -> None:
     """Create the folder, or make sure that it belongs to the same evaluation.
@@ -28,4 +25,4 @@ def open_folder(recipe: EvalRecipe, inputs: Mapping[str, str]) -> None:
     `inputs` maps the name of every input file to its fingerprint.  Raises ConfigError that names every key that differs
     from what the folder was started with.
     """
-    open_output_folder(recipe.output_dir, recipe, inputs, RECORDS, "an evaluation", "--out", _MAY_CHANGE)
+    open_output_folder(recipe.output_dir, recipe, inputs, RECORDS, "an evaluation", "--out")

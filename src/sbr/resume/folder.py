@@ -19,7 +19,12 @@ from sbr.errors import ConfigError
 RECIPE = "recipe.json"
 INPUTS = "inputs.json"
 
-NO_MATTER = frozenset({"output_dir", "engine.concurrency", "engine.retries", "engine.timeout", "engine.api_key_env"})
+NO_MATTER = frozenset(
+    {
+        *("output_dir", "data.cache", "data.cache_dir"),
+        *("engine.concurrency", "engine.retries", "engine.timeout", "engine.api_key_env"),
+    }
+)
 """Keys of recipes that touch no answer: a continued run may change them."""
 
 _BLOCK = 1 << 20
