@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from sbr.eval.records import read_records, record_line
 from sbr.eval.runner import evaluate
 from sbr.eval.summary import read_summary
 
-QUESTIONS = 40
+QUESTIONS = 24
 OPTIONS = ("open tap", "close tap", "take cup", "put cup on table")
 
 
@@ -57,7 +58,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def asked(tiny_model_dir: Path, data_root: Path) -> EvalRecipe:
-    """Two samples of every rotation: 320 answers in 80 batches."""
+    """Two samples of every rotation: 192 answers in 48 batches."""
     return EvalRecipe(
         model=ModelConfig(path=str(tiny_model_dir), dtype="float32"),
         data=DataConfig(root=data_root),
@@ -79,9 +80,13 @@ def rows(folder: Path) -> list[dict]:
     return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
 
 
-def answers_on_disk(folder: Path) -> list[bytes]:
-    """Whole lines of all processes."""
-    return [line for file in folder.glob("records*.jsonl") for line in file.read_bytes().split(b"\n")[:-1]]
+def answers_on_disk(folder: Path) -> set[bytes]:
+    """Whole lines of all processes; while files are put together a line can be in two of them."""
+    found: set[bytes] = set()
+    for file in sorted(folder.glob("records*.jsonl")):  # a part is read before records.jsonl, into which it is moved
+        with suppress(FileNotFoundError):
+            found.update(file.read_bytes().split(b"\n")[:-1])
+    return found
 
 
 def launch(recipe: EvalRecipe, folder: Path, processes: int) -> subprocess.Popen[str]:
@@ -118,7 +123,7 @@ def test_killed_processes_lose_no_answer_and_another_number_of_processes_finishe
     kept: set[bytes] = set()
     for victim in (0, 1):
         before = len(kept)
-        kill_at = before + random.randrange(1, 60)
+        kill_at = before + random.randrange(1, 40)
         with launch(to(out, asked), tmp_path, processes=2) as run:
             while run.poll() is None and len(answers_on_disk(out)) < kill_at:
                 time.sleep(0.005)
@@ -127,9 +132,9 @@ def test_killed_processes_lose_no_answer_and_another_number_of_processes_finishe
         assert run.returncode != 0
         assert "SIGKILL" in output
         found = answers_on_disk(out)
-        assert kept <= set(found), "an answer that was there is there still"
+        assert kept <= found, "an answer that was there is there still"
         assert before < len(found) < len(rows(finished))
-        kept = set(found)
+        kept = found
     # A process that is killed while it writes leaves half a line.
     half = json.dumps({**rows(finished)[-1], "seconds": 0.1})[:100]
     with (out / "records-1.jsonl").open("a") as part:
@@ -149,7 +154,7 @@ def test_an_uninterrupted_run_of_two_processes_writes_the_rows_of_one(asked, fin
     for name in ("recipe.json", "inputs.json"):
         (out / name).write_bytes((finished / name).read_bytes())
     lines = (finished / "records.jsonl").read_text("utf-8").splitlines(keepends=True)
-    (out / "records.jsonl").write_text("".join(lines[100:]), "utf-8")  # out of order: the first are missing
+    (out / "records.jsonl").write_text("".join(lines[60:]), "utf-8")  # out of order: the first are missing
     with launch(to(out, asked), tmp_path, processes=2) as run:
         output = run.communicate()[0]
     assert run.returncode == 0, output

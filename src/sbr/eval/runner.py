@@ -175,7 +175,9 @@ def _question(sample: Sample, frames: Frames, config: EvalConfig, done: Set[Reco
 
 def _record(answered: Answered, index: int, reply: Reply, config: EvalConfig) -> EvalRecord:
     sample = answered.question.sample
-    answer = extract_answer(reply.text, sample.options, config.rule)
+    # A server can send half a surrogate pair, which no file can hold; what is read is what is saved.
+    response = reply.text.encode("utf-8", "replace").decode("utf-8")
+    answer = extract_answer(response, sample.options, config.rule)
     return EvalRecord(
         sample_id=sample.sample_id,
         level=sample.split,
@@ -183,7 +185,7 @@ def _record(answered: Answered, index: int, reply: Reply, config: EvalConfig) ->
         sample_index=index,
         prompt=answered.prompt,
         options=sample.options,
-        response=reply.text,
+        response=response,
         extracted=answer.letter,
         gold=sample.gold,
         correct=answer.letter == sample.gold,

@@ -34,6 +34,9 @@ def golden_records(rule: str) -> list[EvalRecord]:
             truncated=i % 5 == 0,
             seconds=0.1 * i,
             video_id=f"P{i % 7}" if i % 3 else None,
+            groups=(("duration", "(8,15]"),) if i % 2 else (),
+            control=("none", "blind")[i % 4 == 0],
+            rotation=i % 3,
         )
         for i, case in enumerate(CASES)
     ]

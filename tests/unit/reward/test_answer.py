@@ -12,7 +12,8 @@ from sbr.types import LETTERS
 OPTIONS = ("open tap", "close tap", "take cup", "put cup on table")
 PIECES = ["<think>", "</think>", "<answer>", "</answer>", "A", "B", " C", "D.", "(E)", "b", "open tap", "close tap"]
 PIECES += ["The answer is ", "**", "\uff21", "\u3000", "`", "", "or", "-", "\\", "[", "\x00", "\U0001f170", "..", "\n"]
-RESPONSES = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
+ANY_TEXT = st.text(st.one_of(st.characters(), st.characters(categories=["Cs", "Cf", "Nd"]), st.sampled_from("<>/AB*")))
+RESPONSES = st.one_of(st.text(), ANY_TEXT, st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
 INSIDE = RESPONSES.map(lambda text: f"<think>x</think><answer>{text}</answer>")
 OPTION_LISTS = st.lists(st.one_of(st.text(max_size=12), st.sampled_from(PIECES)), min_size=2, max_size=5)
 
@@ -56,6 +57,25 @@ def test_an_exact_letter_is_read_alike_by_all_rules_when_there_is_one_tag(respon
         assert extract_answer(response, OPTIONS, "official").letter == care.letter
         if response.count("</answer>") == 1:
             assert extract_answer(response, OPTIONS, "strict").letter == care.letter
+
+
+@settings(deadline=None)
+@given(response=st.one_of(RESPONSES, INSIDE), options=OPTION_LISTS, gold=st.sampled_from(LETTERS))
+def test_what_care_has_right_official_has_right_and_strict_does_not_contradict(response, options, gold):
+    care = extract_answer(response, options, "care").letter
+    if care == gold:
+        assert extract_answer(response, options, "official").letter == gold
+        assert extract_answer(response, options, "strict").letter in (gold, None)
+
+
+@settings(deadline=None)
+@given(response=st.one_of(RESPONSES, INSIDE), behind=RESPONSES, options=OPTION_LISTS)
+def test_official_and_care_read_the_first_tag_only_and_strict_does_not_change_its_mind(response, behind, options):
+    first = f"<think>x</think><answer>{response}</answer>"
+    for rule in ("official", "care"):
+        assert extract_answer(first + behind, options, rule) == extract_answer(first, options, rule)
+    before = extract_answer(first, options, "strict").letter
+    assert extract_answer(first + behind, options, "strict").letter in (before, None)
 
 
 @settings(deadline=None)
