@@ -26,6 +26,7 @@ VERBS = {
     "data": Verb("sbr.cli.data", "check a data root: rows, media, leaks, answer letters"),
     "mini": Verb("sbr.cli.mini", "build the miniature benchmark, or pretrain its base model"),
     "grpo": Verb("sbr.cli.grpo", "post-train a model with GRPO from a recipe"),
+    "sft": Verb("sbr.cli.sft", "fine-tune a model on chains of thought from a recipe"),
     "eval": Verb("sbr.cli.eval", "answer the benchmark's questions and print accuracy per level and domain"),
     "score": Verb("sbr.cli.score", "read the answers of a finished evaluation by another rule, without a model"),
     "compare": Verb("sbr.cli.compare", "compare two finished evaluations question by question"),

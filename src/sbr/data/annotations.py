@@ -97,11 +97,16 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CotRow:
-    """One line of training_with_cot_6k.jsonl: chat messages and the response to learn."""
+    """One line of training_with_cot_6k.jsonl: chat messages and the response to learn.
+
+    Several rows may belong to one question: then they have the same prompt, and the same `sample_id` if any.
+    """
 
     prompt: tuple[ChatMessage, ...]
     response: str
     sample_id: str | None = None
+    video_id: str | None = None
+    """Name of the uncut video."""
 
 
 Row: TypeAlias = TrainingRow | ValidationRow | CotRow
@@ -176,8 +181,9 @@ def _scan(file: Path, lines: Iterable[bytes], kind: type[RowT]) -> Iterator[Scan
             continue
         fields = RowFields(file, number, line.values)
         row: RowT = parse(fields)
-        if row.sample_id and (first := first_line_of.setdefault(row.sample_id, number)) != number:
-            fields.problem("sample_id", "a new one", f"{shown(row.sample_id)}, as on line {first}")
+        unique = None if isinstance(row, CotRow) else row.sample_id  # a question may have several responses
+        if unique and (first := first_line_of.setdefault(unique, number)) != number:
+            fields.problem("sample_id", "a new one", f"{shown(unique)}, as on line {first}")
         yield ScannedLine(number, line.size, None if fields.problems else row, tuple(fields.problems))
     if number == 0:
         yield ScannedLine(1, 0, None, (RowProblem(file, 1, "file", "one row or more", "empty"),))
@@ -234,6 +240,7 @@ def _cot(fields: RowFields) -> CotRow:
         prompt=tuple(_message(fields, f"prompt[{i}]", item) for i, item in enumerate(items)),
         response=fields.text("response"),
         sample_id=None if fields.absent("sample_id") else fields.identifier("sample_id"),
+        video_id=fields.optional_text("video_id"),
     )
 
 
@@ -276,7 +283,12 @@ def _to_json(row: Row) -> dict[str, Any]:
             {"role": message.role, "content": [{"type": part.type, part.type: part.value} for part in message.content]}
             for message in row.prompt
         ]
-        values: dict[str, Any] = {"sample_id": row.sample_id, "prompt": prompt, "response": row.response}
+        values: dict[str, Any] = {
+            "sample_id": row.sample_id,
+            "video_id": row.video_id,
+            "prompt": prompt,
+            "response": row.response,
+        }
     else:
         values = dataclasses.asdict(row)
     return {name: value for name, value in values.items() if value is not None}

@@ -13,10 +13,10 @@ from torchvision.transforms import functional as vision
 from sbr.config import FramesConfig
 from sbr.frames.clips import picture_of, read_clip
 from sbr.frames.sampling import SIZE_FACTOR, frame_indices, resized_size
-from sbr.types import Frames, Sample
+from sbr.types import Frames, Shown
 
 
-def load_frames(sample: Sample, config: FramesConfig, factor: int = SIZE_FACTOR, threads: int = 1) -> Frames:
+def load_frames(sample: Shown, config: FramesConfig, factor: int = SIZE_FACTOR, threads: int = 1) -> Frames:
     """The pictures of one sample, uint8 RGB at `resized_size(config, factor)`; `threads` of the video decoder.
 
     Raises MediaError, naming the file, for a medium that is missing, damaged or too short.

@@ -9,21 +9,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from sbr.config import TrainConfig
 from sbr.errors import ConfigError
-from sbr.types import Sample
+
+
+class Identified(Protocol):
+    """A question: a Sample, or that of a CoT file."""
+
+    @property
+    def sample_id(self) -> str: ...
+
+
+QuestionT = TypeVar("QuestionT", bound=Identified)
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Generic[QuestionT]):
     """One prompt of one step."""
 
     index: int
     """Position in the step, 0 to prompts_per_step - 1, over all processes."""
-    sample: Sample
+    sample: QuestionT
     seed: int
     """Seed of the G completions."""
 
@@ -56,8 +66,8 @@ def left_over(count: int, config: TrainConfig) -> int:
 
 
 def slots_of_step(
-    samples: Sequence[Sample], step: int, config: TrainConfig, process: int, processes: int
-) -> tuple[Slot, ...]:
+    samples: Sequence[QuestionT], step: int, config: TrainConfig, process: int, processes: int
+) -> tuple[Slot[QuestionT], ...]:
     """Return the prompts that process `process` of `processes` takes in step `step` (from 1), in slot order.
 
     Epochs follow each other without a gap: a step may hold the end of one and the start of the next.

@@ -21,7 +21,7 @@ from sbr.rollout.native import Sampling, generate
 from sbr.train.metrics import CompletionRecord, Seconds
 from sbr.train.order import Slot
 from sbr.train.setup import Trainer
-from sbr.types import Frames, Prompt, RolloutGroup, Sample, Score
+from sbr.types import Frames, Prompt, RolloutGroup, Sample, Score, Shown
 
 
 class FramePrefetcher:
@@ -43,7 +43,7 @@ class FramePrefetcher:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
 
-    def request(self, samples: Sequence[Sample]) -> None:
+    def request(self, samples: Sequence[Shown]) -> None:
         """Start decoding; the next `take` returns these frames."""
         self._waiting = [self._threads.submit(load_frames, sample, self._config, self._factor) for sample in samples]
 
@@ -53,7 +53,7 @@ class FramePrefetcher:
 
 
 class Stopwatch:
-    """Sums wall time per stage; the stages are the fields of `Seconds`.
+    """Sums wall time per stage; the stages of a GRPO step are the fields of `Seconds`.
 
     Waits for the accelerator at both ends of a stage, because its kernels run behind Python's back.
     """
@@ -68,9 +68,12 @@ class Stopwatch:
         yield
         self._seconds[stage] = self._seconds.get(stage, 0.0) + self._now() - start
 
+    def spent(self, stage: str) -> float:
+        """Return the seconds of a stage; one that never ran took 0 s."""
+        return self._seconds.get(stage, 0.0)
+
     def seconds(self) -> Seconds:
-        """Return what was measured; a stage that never ran took 0 s."""
-        return Seconds(**{field.name: self._seconds.get(field.name, 0.0) for field in fields(Seconds)})
+        return Seconds(**{field.name: self.spent(field.name) for field in fields(Seconds)})
 
     def _now(self) -> float:
         if self._device.type == "cuda":
@@ -78,13 +81,15 @@ class Stopwatch:
         return time.perf_counter()
 
 
-def encode_prompts(encoder: PromptEncoder, slots: Sequence[Slot], frames: Sequence[Frames]) -> tuple[Prompt, ...]:
+def encode_prompts(
+    encoder: PromptEncoder, slots: Sequence[Slot[Sample]], frames: Sequence[Frames]
+) -> tuple[Prompt, ...]:
     """Return the model inputs of the slots, in order."""
     return tuple(encoder.encode(slot.sample, pictures) for slot, pictures in zip(slots, frames, strict=True))
 
 
 def roll_out(
-    trainer: Trainer, tokenizer: Any, slots: Sequence[Slot], prompts: Sequence[Prompt], config: RolloutConfig
+    trainer: Trainer, tokenizer: Any, slots: Sequence[Slot[Sample]], prompts: Sequence[Prompt], config: RolloutConfig
 ) -> tuple[RolloutGroup, ...]:
     """Sample `config.group_size` completions of each prompt, with the seeds of the slots."""
     sampling = Sampling(
@@ -117,7 +122,7 @@ def score_groups(groups: Sequence[RolloutGroup], config: RewardConfig) -> tuple[
 
 
 def completion_records(
-    step: int, slots: Sequence[Slot], groups: Sequence[RolloutGroup], scores_PG: Sequence[Sequence[Score]]
+    step: int, slots: Sequence[Slot[Sample]], groups: Sequence[RolloutGroup], scores_PG: Sequence[Sequence[Score]]
 ) -> tuple[CompletionRecord, ...]:
     """Return one record per completion."""
     return tuple(
