@@ -209,6 +209,29 @@ class EvalConfig(Section):
     seed: int = 0
 
 
+class EngineConfig(Section):
+    """Where answers come from; `model.path` is then the model's name at the server."""
+
+    kind: Literal["native", "vllm", "endpoint"] = "native"
+    """native: the model in this process.  vllm: vLLM in this process.  endpoint: an OpenAI-compatible server."""
+    url: str | None = None
+    """Of the endpoint, such as http://localhost:8000/v1."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the endpoint's key; unset means none."""
+    concurrency: int = Field(default=16, ge=1)
+    """Requests under way at the same time."""
+    retries: int = Field(default=5, ge=0)
+    """How often a request is repeated: after timeouts, lost connections and the statuses 408, 409, 429 and 5xx."""
+    timeout: float = Field(default=600.0, gt=0)
+    """Seconds without an answer after which a request has failed."""
+    media: Literal["frames", "video_jpeg"] = "frames"
+    """frames: every frame is a picture (PNG, lossless).  video_jpeg: frames as one video of JPEGs, as vLLM reads it."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """Of vllm: GPUs that share the weights."""
+    gpu_memory: float = Field(default=0.9, gt=0, le=1)
+    """Of vllm: share of a GPU's memory it may use."""
+
+
 class TrainRecipe(Section):
     """What every training run is made of."""
 
@@ -247,6 +270,7 @@ class EvalRecipe(Section):
     output_dir: Path
     frames: FramesConfig = FramesConfig()
     prompt: PromptConfig = PromptConfig()
+    engine: EngineConfig = EngineConfig()
     eval: EvalConfig = EvalConfig()
 
 

@@ -235,7 +235,8 @@ class EvalRecord:
     gold: str
     correct: bool
     rule: str
-    completion_tokens: int
+    completion_tokens: int | None
+    """None where a server does not say."""
     truncated: bool
     seconds: float
     video_id: str | None = None

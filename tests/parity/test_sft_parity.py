@@ -84,7 +84,9 @@ def test_loss_and_gradients_are_transformers_label_loss(ours, plain, prompts, as
     for size in (3, 1, 2):
         loss, found = ours_of(ours, prompts, responses_P, size)
         relative = largest_relative_error(found, expected_gradients)
-        print(f"microbatches of {size}: loss {loss:.6f}, difference {abs(loss - expected):.1e}; gradients {relative:.1e}")
+        print(
+            f"microbatches of {size}: loss {loss:.6f}, difference {abs(loss - expected):.1e}; gradients {relative:.1e}"
+        )
         assert loss == pytest.approx(expected, abs=1e-5)
         assert relative <= 1e-4
 

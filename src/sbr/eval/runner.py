@@ -7,17 +7,13 @@ one, although batch mates touch the last digits of the arithmetic.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import time
-from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -29,22 +25,21 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sbr.config import EvalConfig, EvalRecipe, FramesConfig
+from sbr.config import EvalConfig, EvalRecipe
 from sbr.data.sources import SOURCES, choose_levels, load_questions
 from sbr.errors import ConfigError, DataError
-from sbr.eval.folder import RECORDS, SUMMARY, fingerprint, open_folder, weight_files
+from sbr.eval.folder import RECORDS, SUMMARY, open_folder
 from sbr.eval.records import RecordFile, RecordKey
 from sbr.eval.summary import Summary, summarize, write_summary
+from sbr.frames.ahead import frames_ahead
 from sbr.frames.load import load_frames
-from sbr.model.load import adapter_base, load_model, load_processor, resolve_model_path
+from sbr.model.load import adapter_base, resolve_model_path
 from sbr.model.lora import is_adapter
-from sbr.prompt.encode import PromptEncoder
+from sbr.resume.folder import fingerprint, weight_files
 from sbr.reward.answer import extract_answer
-from sbr.rollout.native import Sampling, generate
-from sbr.types import Completion, EvalRecord, Frames, Prompt, Sample
-
-_WORKERS = 4
-_BATCHES_AHEAD = 2
+from sbr.rollout.engine import Answered, Question, Reply, open_engine, question_seed
+from sbr.rollout.sampling import Sampling
+from sbr.types import EvalRecord, Frames, Sample
 
 _log = logging.getLogger(__name__)
 
@@ -97,93 +92,69 @@ def cut_batches(recipe: EvalRecipe) -> list[Batch]:
     return batches
 
 
-def question_seed(seed: int, level: str, sample_id: str) -> int:
-    """Random seed of one question: the same on every machine and whatever else is asked.  63 bits."""
-    digest = hashlib.sha256(f"{seed}\0{level}\0{sample_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
 def sampling_of(config: EvalConfig) -> Sampling:
     """greedy: the most likely token.  paper: temperature 1 over the whole vocabulary (official infer.py)."""
     temperature = 0.0 if config.protocol == "greedy" else 1.0
     return Sampling(temperature=temperature, top_p=1.0, top_k=0, max_new_tokens=config.max_new_tokens)
 
 
-def frames_ahead(
-    batches: Sequence[Batch], config: FramesConfig, factor: int
-) -> Generator[tuple[Batch, list[Frames]], None, None]:
-    """Every batch with its frames, decoded by a few threads up to two batches ahead.
-
-    Frames are decoded in the order they are needed; an error of one sample is raised when its batch is due.
-    """
-    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="frames")
-    pending: deque[tuple[Batch, list[Future[Frames]]]] = deque()
-    upcoming = iter(batches)
-    try:
-        while True:
-            while len(pending) <= _BATCHES_AHEAD and (batch := next(upcoming, None)) is not None:
-                pending.append((batch, [pool.submit(load_frames, sample, config, factor) for sample in batch.samples]))
-            if not pending:
-                return
-            batch, futures = pending.popleft()
-            yield batch, [future.result() for future in futures]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _answer(batches: Sequence[Batch], recipe: EvalRecipe, records: RecordFile, total: int) -> None:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    processor = load_processor(recipe.model.path)
-    model = load_model(recipe.model, device).eval()
-    encoder = PromptEncoder(processor, recipe.prompt)
-    sampling = sampling_of(recipe.eval)
-    with _progress() as progress, closing(frames_ahead(batches, recipe.frames, encoder.size_factor)) as decoded:
+    with (
+        open_engine(recipe.model, recipe.prompt, recipe.engine, recipe.eval.compile) as engine,
+        _progress() as progress,
+        closing(_decoded(batches, recipe, engine.size_factor)) as decoded,
+    ):
         task = progress.add_task("", total=total, completed=len(records.done), accuracy="")
-        for batch, frames in decoded:
-            _show(progress, task, batch.level, records)
-            started = time.perf_counter()
-            prompts = [encoder.encode(sample, frame) for sample, frame in zip(batch.samples, frames, strict=True)]
-            seeds = [question_seed(recipe.eval.seed, batch.level, sample.sample_id) for sample in batch.samples]
-            groups = generate(
-                model,
-                encoder.tokenizer,
-                prompts,
-                recipe.eval.samples,
-                sampling,
-                seeds,
-                compiled=recipe.eval.compile,
-            )
-            seconds = (time.perf_counter() - started) / (len(batch.samples) * recipe.eval.samples)
+        level = batches[0].level
+
+        def asked() -> Iterator[list[Question]]:
+            nonlocal level
+            for batch, pairs in zip(batches, decoded, strict=True):
+                level = batch.level
+                _show(progress, task, level, records)
+                yield [_question(level, sample, frames, recipe.eval, records) for sample, frames in pairs]
+
+        for answered in engine.answer(asked(), recipe.eval.samples, sampling_of(recipe.eval)):
             new = [
-                _record(batch.level, sample, prompt, index, completion, recipe.eval, seconds)
-                for sample, prompt, group in zip(batch.samples, prompts, groups, strict=True)
-                for index, completion in enumerate(group)
-                if RecordKey(batch.level, sample.sample_id, index) not in records.done
+                _record(of_one, index, reply, recipe.eval)
+                for of_one in answered
+                for index, reply in of_one.replies.items()
+                if index not in of_one.question.known
             ]
             records.append(new)
-            _show(progress, task, batch.level, records)
+            _show(progress, task, level, records)
 
 
-def _record(
-    level: str, sample: Sample, prompt: Prompt, index: int, completion: Completion, config: EvalConfig, seconds: float
-) -> EvalRecord:
-    """`seconds`: time of the batch (encoding and generating) divided by its answers, so records add up to the run."""
-    answer = extract_answer(completion.text, sample.options, config.rule)
+def _decoded(
+    batches: Sequence[Batch], recipe: EvalRecipe, factor: int
+) -> Generator[list[tuple[Sample, Frames]], None, None]:
+    load = partial(load_frames, config=recipe.frames, factor=factor)
+    return frames_ahead((batch.samples for batch in batches), load)
+
+
+def _question(level: str, sample: Sample, frames: Frames, config: EvalConfig, records: RecordFile) -> Question:
+    known = frozenset(i for i in range(config.samples) if RecordKey(level, sample.sample_id, i) in records.done)
+    return Question(sample, frames, question_seed(config.seed, level, sample.sample_id), known)
+
+
+def _record(answered: Answered, index: int, reply: Reply, config: EvalConfig) -> EvalRecord:
+    sample = answered.question.sample
+    answer = extract_answer(reply.text, sample.options, config.rule)
     return EvalRecord(
         sample_id=sample.sample_id,
-        level=level,
+        level=sample.split,
         domain=sample.domain,
         sample_index=index,
-        prompt=prompt.text,
+        prompt=answered.prompt,
         options=sample.options,
-        response=completion.text,
+        response=reply.text,
         extracted=answer.letter,
         gold=sample.gold,
         correct=answer.letter == sample.gold,
         rule=answer.rule,
-        completion_tokens=len(completion.token_ids),
-        truncated=completion.truncated,
-        seconds=seconds,
+        completion_tokens=reply.tokens,
+        truncated=reply.truncated,
+        seconds=answered.seconds,
         video_id=sample.video_id,
         scenario=sample.scenario,
     )

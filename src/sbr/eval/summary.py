@@ -43,7 +43,8 @@ class Slice:
     format_rate: float
     echo_rate: float
     """Share of responses whose reasoning is empty or only a letter (reward.health)."""
-    mean_completion_tokens: float
+    mean_completion_tokens: float | None
+    """Over the answers whose length is known; None when none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ def slice_of(name: str, records: Sequence[EvalRecord]) -> Slice:
     correct_QK = correct_by_question(records)
     samples = len(correct_QK[0])
     flags = [health(record.response) for record in records]
+    lengths = [record.completion_tokens for record in records if record.completion_tokens is not None]
     return Slice(
         name=name,
         questions=len(correct_QK),
@@ -130,7 +132,7 @@ def slice_of(name: str, records: Sequence[EvalRecord]) -> Slice:
         truncated_rate=_mean([record.truncated for record in records]),
         format_rate=_mean([flag.formatted for flag in flags]),
         echo_rate=_mean([flag.echo for flag in flags]),
-        mean_completion_tokens=_mean([record.completion_tokens for record in records]),
+        mean_completion_tokens=_mean(lengths) if lengths else None,
     )
 
 

@@ -176,7 +176,7 @@ def _columns(levels: Sequence[LevelSummary]) -> list[tuple[str, Slice]]:
 def _run_row(name: str, part: Slice) -> tuple[str, ...]:
     rates = (part.format_rate, part.truncated_rate, part.echo_rate)
     row = (name, str(part.questions), accuracy_cell(part), *(f"{100 * rate:.1f}" for rate in rates))
-    row += (f"{part.mean_completion_tokens:.1f}",)
+    row += ("-" if part.mean_completion_tokens is None else f"{part.mean_completion_tokens:.1f}",)
     return row if part.over_samples.sd is None else (*row, _percent(part.over_samples.sd))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from contextlib import closing
+from functools import partial
 
 import torch
 from accelerate.utils import gather_object
@@ -11,15 +12,14 @@ from accelerate.utils import gather_object
 from sbr.config import SftRecipe
 from sbr.data.cot import CotQuestion
 from sbr.data.sources import choose_levels, load_questions
+from sbr.frames.ahead import ShownT, frames_ahead
+from sbr.frames.load import load_frames
 from sbr.model.logprobs import completion_logprobs
 from sbr.prompt.encode import PromptEncoder
 from sbr.reward.answer import extract_answer
 from sbr.rollout.native import Sampling, generate
 from sbr.train.setup import Trainer
-from sbr.train.stages import FramePrefetcher
-from sbr.types import Frames, Sample, Shown
-
-ShownT = TypeVar("ShownT", bound=Shown)
+from sbr.types import Frames, Sample
 
 
 class Validation:
@@ -52,7 +52,7 @@ class Validation:
         trainer: Trainer,
         encoder: PromptEncoder,
         asked: Sequence[ShownT],
-        measure: Callable[[Trainer, PromptEncoder, Sequence[ShownT], Sequence[Frames]], tuple[float, int]],
+        measure: Callable[[Trainer, PromptEncoder, Sequence[tuple[ShownT, Frames]]], tuple[float, int]],
     ) -> float | None:
         """The quotient of the sums of what `measure` finds in every batch of every process."""
         if not asked:
@@ -60,33 +60,29 @@ class Validation:
         own = asked[trainer.accelerator.process_index :: trainer.accelerator.num_processes]
         size = self._recipe.validation.batch_size
         batches = [own[start : start + size] for start in range(0, len(own), size)]
-        found: list[tuple[float, int]] = []
-        with FramePrefetcher(self._recipe.frames, encoder.size_factor) as ahead:
-            ahead.request(batches[0] if batches else ())
-            for number, batch in enumerate(batches, start=1):
-                frames = ahead.take()
-                ahead.request(batches[number] if number < len(batches) else ())
-                found.append(measure(trainer, encoder, batch, frames))
+        load = partial(load_frames, config=self._recipe.frames, factor=encoder.size_factor)
+        with closing(frames_ahead(batches, load)) as decoded:
+            found = [measure(trainer, encoder, pairs) for pairs in decoded]
         everything: list[tuple[float, int]] = gather_object(found)
         return sum(value for value, _ in everything) / sum(count for _, count in everything)
 
     def _loss(
-        self, trainer: Trainer, encoder: PromptEncoder, asked: Sequence[CotQuestion], frames: Sequence[Frames]
+        self, trainer: Trainer, encoder: PromptEncoder, asked: Sequence[tuple[CotQuestion, Frames]]
     ) -> tuple[float, int]:
-        prompts = [encoder.encode_question(*pair) for pair in zip(asked, frames, strict=True)]
-        responses_P = [encoder.encode_responses(question) for question in asked]
+        prompts = [encoder.encode_question(question, frames) for question, frames in asked]
+        responses_P = [encoder.encode_responses(question) for question, _ in asked]
         found = completion_logprobs(trainer.model, prompts, responses_P)
         return -found.logprobs_BL.sum().item(), int(found.mask_BL.sum())
 
     def _right(
-        self, trainer: Trainer, encoder: PromptEncoder, asked: Sequence[Sample], frames: Sequence[Frames]
+        self, trainer: Trainer, encoder: PromptEncoder, asked: Sequence[tuple[Sample, Frames]]
     ) -> tuple[float, int]:
         config = self._recipe.validation
-        prompts = [encoder.encode(*pair) for pair in zip(asked, frames, strict=True)]
+        prompts = [encoder.encode(sample, frames) for sample, frames in asked]
         greedy = Sampling(temperature=0.0, max_new_tokens=config.max_new_tokens)
         groups = generate(trainer.model, encoder.tokenizer, prompts, 1, greedy, [0] * len(prompts))
         right = [
             extract_answer(answer.text, sample.options, config.rule).letter == sample.gold
-            for sample, (answer,) in zip(asked, groups, strict=True)
+            for (sample, _), (answer,) in zip(asked, groups, strict=True)
         ]
         return float(sum(right)), len(right)

@@ -1,0 +1,57 @@
+"""The model in this process as an engine: whole batches, so that a continued run repeats an uninterrupted one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Self
+
+import torch
+
+from sbr.config import ModelConfig, PromptConfig
+from sbr.model.load import load_model, load_processor
+from sbr.prompt.encode import PromptEncoder
+from sbr.rollout.engine import Answered, Question, Reply
+from sbr.rollout.native import generate
+from sbr.rollout.sampling import Sampling
+
+
+class NativeEngine:
+    """`sbr.rollout.native.generate` behind the interface; on the GPU if there is one.  See `sbr.rollout.engine`."""
+
+    def __init__(self, model: ModelConfig, prompt: PromptConfig, compiled: bool = False) -> None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._encoder = PromptEncoder(load_processor(model.path), prompt)
+        self._model = load_model(model, device).eval()
+        self._compiled = compiled
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._model
+
+    @property
+    def size_factor(self) -> int:
+        return self._encoder.size_factor
+
+    def answer(
+        self, batches: Iterable[Sequence[Question]], samples: int, sampling: Sampling
+    ) -> Iterator[list[Answered]]:
+        for batch in batches:
+            started = time.perf_counter()
+            prompts = [self._encoder.encode(question.sample, question.frames) for question in batch]
+            seeds = [question.seed for question in batch]
+            groups = generate(
+                self._model, self._encoder.tokenizer, prompts, samples, sampling, seeds, compiled=self._compiled
+            )
+            seconds = (time.perf_counter() - started) / (len(batch) * samples)
+            yield [
+                Answered(
+                    question=question,
+                    prompt=prompt.text,
+                    replies={i: Reply(c.text, len(c.token_ids), c.truncated) for i, c in enumerate(group)},
+                    seconds=seconds,
+                )
+                for question, prompt, group in zip(batch, prompts, groups, strict=True)
+            ]
