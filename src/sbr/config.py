@@ -26,10 +26,10 @@ Rule = Literal["official", "care", "strict"]
 DType = Literal["float32", "bfloat16", "float16"]
 
 
-class Section(BaseModel, frozen=True):
+class Section(BaseModel):
     """Base of all recipe sections: frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelConfig(Section):
@@ -233,7 +233,8 @@ class EngineConfig(Section):
 
 
 class TrainRecipe(Section):
-    """What every training run is made of."""
+    """What every training run is made of.  A recipe may have more in a section than this says: it is frozen, so the
+    type checker's objection to narrower fields does not hold."""
 
     model: ModelConfig
     data: DataConfig
@@ -251,14 +252,14 @@ class GrpoRecipe(TrainRecipe):
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
     algo: AlgoConfig = AlgoConfig()
-    log: LogConfig = LogConfig()
+    log: LogConfig = LogConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     cold_start: ColdStartConfig | None = None
 
 
 class SftRecipe(TrainRecipe):
     """`sbr sft RECIPE`"""
 
-    train: SftTrainConfig = SftTrainConfig()
+    train: SftTrainConfig = SftTrainConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     validation: ValidationConfig = ValidationConfig()
 
 

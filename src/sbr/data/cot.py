@@ -143,5 +143,5 @@ def _video_ids(questions: Sequence[CotQuestion], config: DataConfig) -> list[str
 
 
 def _known_video(question: CotQuestion, known: Mapping[Path, str]) -> str | None:
-    media = [known[path] for path in (question.image, question.video) if path in known]
-    return question.video_id or next(iter(media), None)
+    media = [path for path in (question.image, question.video) if path is not None]
+    return question.video_id or next((known[path] for path in media if path in known), None)
