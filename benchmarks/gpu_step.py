@@ -177,7 +177,7 @@ def measure(
 def step(args: Args, trainer: Trainer, prompts: Sequence[Prompt], microbatch: int, compiled: bool) -> dict[str, float]:
     """One optimizer step; seconds of its stages."""
     seconds: dict[str, float] = {}
-    algorithm = select(AlgoConfig())
+    algorithm = select(AlgoConfig(), args.tokens)
     rewards_PG = (torch.arange(args.group_size) % 2).float().repeat(len(prompts), 1)
     start = _now()
     sampling = Sampling(1.0, 1.0, 0, args.tokens)

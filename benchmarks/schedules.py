@@ -26,8 +26,9 @@ from torch import Tensor
 from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor
 
 from sbr.algo.advantages import group_advantages
-from sbr.algo.grpo import GrpoInputs, grpo_loss
-from sbr.config import AlgoConfig, TrainConfig
+from sbr.algo.grpo import grpo_loss
+from sbr.algo.loss import LossInputs
+from sbr.config import ALGO_DEFAULTS, TrainConfig
 from sbr.model.load import PatchProjection
 from sbr.model.logprobs import completion_logprobs
 from sbr.model.shared_prefix import ATTENTION
@@ -99,16 +100,17 @@ def training_pass(learner: Learner, prompt: Prompt, completions_GL: Tensor, refe
     """Forward and backward of the GRPO loss; every second completion is right.  Returns the log-probabilities."""
     logprobs_GL = learner.schedule.logprobs(learner.policy, prompt, completions_GL)
     rewards_PG = (torch.arange(len(completions_GL), device=logprobs_GL.device) % 2).float()[None]
-    config = AlgoConfig()
+    settings = dict(ALGO_DEFAULTS["grpo"])
+    advantages_PG = group_advantages(rewards_PG, settings.pop("advantage_eps"))
     loss, _ = grpo_loss(
-        GrpoInputs(
+        LossInputs(
             logprobs_BL=logprobs_GL,
             old_logprobs_BL=logprobs_GL.detach(),
             ref_logprobs_BL=reference_GL,
             mask_BL=torch.ones_like(logprobs_GL, dtype=torch.bool),
-            advantages_B=group_advantages(rewards_PG, config.advantage_eps)[0],
+            advantages_B=advantages_PG[0],
         ),
-        config,
+        **settings,
     )
     loss.backward()
     return logprobs_GL.detach()

@@ -11,11 +11,12 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import tyro
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sbr.errors import ConfigError
 
@@ -102,20 +103,93 @@ class RolloutConfig(Section):
 
 
 class RewardConfig(Section):
+    """The reward is the sum of weight * part; every part is logged, whatever its weight."""
+
     rule: Rule = "official"
     accuracy_weight: float = 1.0
     format_weight: float = 0.0
+    consistency_weight: float = 0.0
+    """1 when the reasoning ends at the chosen option, 0 when it contradicts it, 0.5 when a rule cannot tell."""
+    length_weight: float = 0.0
+    """0 for a short answer, down to -1 at rollout.max_new_tokens (DAPO's soft overlong punishment)."""
+    length_share: float = Field(default=0.2, gt=0, le=1)
+    """The part of rollout.max_new_tokens over which the length reward falls."""
+    noise: float = Field(default=0.0, ge=0, le=1)
+    """Share of training questions whose gold letter is replaced by another one, to study robustness."""
+    noise_seed: int = 0
+    """Which questions those are; they do not depend on train.seed."""
+
+
+AlgoName = Literal["grpo", "dr_grpo", "dapo", "gspo", "reg_grpo", "grpo_care"]
+
+ALGO_DEFAULTS: dict[AlgoName, dict[str, float]] = {
+    "grpo": {"beta": 0.1, "clip_low": 0.2, "clip_high": 0.2, "advantage_eps": 1e-4},
+    "dr_grpo": {"beta": 0.0, "clip_low": 0.2, "clip_high": 0.2},
+    "dapo": {
+        "clip_low": 0.2,
+        "clip_high": 0.28,
+        "advantage_eps": 1e-4,
+        "extra_rounds": 9,
+        "overlong_weight": 1.0,
+    },
+    "gspo": {"beta": 0.0, "clip_low": 3e-4, "clip_high": 4e-4, "advantage_eps": 1e-4},
+    "reg_grpo": {"beta": 0.1, "advantage_eps": 1e-4},
+    "grpo_care": {
+        "clip_low": 0.2,
+        "clip_high": 0.2,
+        "advantage_eps": 1e-4,
+        "bonus": 0.5,
+        "margin": 0.0,
+        "likelihood_cap": 0.95,
+        "ema_decay": 0.995,
+        "ema_every": 10,
+    },
+}
+"""Which keys an algorithm uses, each with its default; sources: docs/algorithms.md."""
 
 
 class AlgoConfig(Section):
-    name: Literal["grpo"] = "grpo"
-    beta: float = Field(default=0.1, ge=0)
-    """Weight of the KL term; 0 loads no reference model."""
-    clip_low: float = Field(default=0.2, ge=0)
-    clip_high: float = Field(default=0.2, ge=0)
-    advantage_eps: float = Field(default=1e-4, gt=0)
+    """A key that is not set takes the default of its algorithm; one that its algorithm does not use is an error.
+
+    Another `--algo.name` on the command line starts from that algorithm's defaults, whatever the recipe sets here.
+    """
+
+    name: AlgoName = "grpo"
+    beta: float | None = Field(default=None, ge=0)
+    """Weight of the KL term; 0 loads no reference model (grpo, reg_grpo 0.1; dr_grpo, gspo 0)."""
+    clip_low: float | None = Field(default=None, ge=0)
+    """The ratio of policies counts down to 1 - clip_low (0.2; gspo 0.0003; not reg_grpo)."""
+    clip_high: float | None = Field(default=None, ge=0)
+    """... and up to 1 + clip_high (0.2; dapo 0.28; gspo 0.0004; not reg_grpo)."""
+    advantage_eps: float | None = Field(default=None, gt=0)
+    """Added to the standard deviation that rewards are divided by (1e-4; not dr_grpo)."""
+    extra_rounds: int | None = Field(default=None, ge=0)
+    """dapo: rollout rounds in which other prompts take the place of groups without signal, at most (9)."""
+    overlong_weight: float | None = Field(default=None, ge=0)
+    """dapo: weight of its soft overlong punishment, beside that of reward.length_weight (1)."""
+    bonus: float | None = Field(default=None, ge=0)
+    """grpo_care: reward of a right answer that its reasoning makes likely (0.5)."""
+    margin: float | None = Field(default=None, ge=0)
+    """grpo_care: how far below the mean of its group's right answers a likelihood may be (0)."""
+    likelihood_cap: float | None = Field(default=None, gt=0, le=1)
+    """grpo_care: likelihoods above count as this (0.95)."""
+    ema_decay: float | None = Field(default=None, ge=0, lt=1)
+    """grpo_care: weight of the old average when the reference follows the policy (0.995)."""
+    ema_every: int | None = Field(default=None, ge=1)
+    """grpo_care: training steps between two such updates (10)."""
     updates_per_rollout: int = Field(default=1, ge=1)
     """Optimizer updates on the same completions; a training step is one rollout with all its updates."""
+
+    @model_validator(mode="after")
+    def _fill(self) -> AlgoConfig:
+        used = ALGO_DEFAULTS[self.name]
+        for key in type(self).model_fields:
+            if key in used and getattr(self, key) is None:
+                object.__setattr__(self, key, used[key])  # the model is frozen for everyone else
+            elif key not in used and key not in ("name", "updates_per_rollout") and getattr(self, key) is not None:
+                users = ", ".join(name for name, keys in ALGO_DEFAULTS.items() if key in keys)
+                raise ValueError(f"{key} is not used by {self.name} but by {users}; remove it, or change algo.name")
+        return self
 
 
 class TrainConfig(Section):
@@ -309,7 +383,7 @@ def override(recipe: RecipeT, words: Sequence[str], prog: str) -> RecipeT:
     """Apply command-line words to a valid recipe.  A word of an optional section (--lora.rank 8) switches it on."""
     config = (tyro.conf.AvoidSubcommands,)  # an optional section is no choice between commands
     try:
-        default = _with_sections(recipe, words)
+        default = _with_algorithm(_with_sections(recipe, words), words)
         return tyro.cli(
             type(recipe), default=default, args=list(words), prog=prog, description=recipe.__doc__, config=config
         )
@@ -367,6 +441,18 @@ def _with_sections(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
     return recipe.model_copy(update=named)
 
 
+def _with_algorithm(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
+    """`recipe` with the algorithm that `words` name.  Its keys start from its own defaults: those in the recipe were
+    chosen for the recipe's algorithm, and a clip range of GRPO would be wrong for GSPO."""
+    algo = getattr(recipe, "algo", None)
+    joined = " ".join(words).replace("--algo.name=", "--algo.name ").split()
+    names = [name for word, name in pairwise(joined) if word == "--algo.name"]
+    if not isinstance(algo, AlgoConfig) or not names or names[-1] == algo.name or names[-1] not in ALGO_DEFAULTS:
+        return recipe
+    fresh = AlgoConfig(name=names[-1], updates_per_rollout=algo.updates_per_rollout)
+    return recipe.model_copy(update={"algo": fresh})
+
+
 def _section(annotation: Any) -> type[Section] | None:
     """The section class in a field's type: `DataConfig`, or `LoraConfig | None`."""
     parts = (annotation, *get_args(annotation))
@@ -381,4 +467,6 @@ def _explain(kind: type[Section], problem: Any) -> str:
         return f"unknown key {key!r}{hint} (`{verb(kind)} RECIPE --help` lists all keys)"
     if problem["type"] == "missing":
         return f"{key} is missing; set it in the recipe"
+    if problem["type"] == "value_error":  # of a section as a whole
+        return f"{key}.{problem['ctx']['error']}"
     return f"{key} is {problem['input']!r}: {problem['msg']}"

@@ -213,8 +213,16 @@ class Score:
 
     reward: float
     accuracy: float
+    """1 when the answer is the gold letter, else 0.  With reward noise the reward asks for `rewarded` instead."""
     format: float
     answer: Answer
+    rewarded: str
+    """The letter that earns the accuracy reward: the gold one, unless reward noise flipped it."""
+    consistency: float
+    """1, 0, or 0.5 when the rule cannot tell."""
+    consistency_reason: str
+    length: float
+    """0 for a short answer, down to -1 at the token limit."""
 
 
 @dataclass(frozen=True, slots=True)

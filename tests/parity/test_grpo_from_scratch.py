@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from sbr.algo.advantages import group_advantages
-from sbr.algo.grpo import GrpoInputs, grpo_loss
-from sbr.config import AlgoConfig
+from sbr.algo.grpo import grpo_loss
+from sbr.algo.loss import LossInputs
 
 FILE = Path(__file__).parents[2] / "examples" / "grpo_from_scratch.py"
 
@@ -73,7 +73,7 @@ def test_loss_and_advantages_are_those_of_the_package(example):
     assert 0 < mask_BL.float().mean() < 1
     advantages_B = group_advantages(rewards_PG, eps=1e-4).flatten()
     ours, _ = grpo_loss(
-        GrpoInputs(logprobs_BL, old_BL, reference_BL, mask_BL, advantages_B), AlgoConfig(beta=example.BETA)
+        LossInputs(logprobs_BL, old_BL, reference_BL, mask_BL, advantages_B), 0.2, 0.2, beta=example.BETA
     )
     found = example.grpo_loss(logprobs_BL, old_BL, reference_BL, mask_BL, advantages_B)
     assert found.item() == pytest.approx(ours.item(), abs=1e-6)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sbr.config import (
+    AlgoConfig,
     EvalRecipe,
     GrpoRecipe,
     LoraConfig,
@@ -17,6 +18,7 @@ from sbr.config import (
     load_recipe,
     read_resolved,
     verb,
+    with_defaults,
     write_resolved,
 )
 from sbr.errors import ConfigError
@@ -136,6 +138,38 @@ def test_overrides_win(tmp_path: Path) -> None:
     assert recipe.data.limit == 5
     assert recipe.eval.levels == ("L3",)
     assert load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), words[:2]).train.learning_rate == 3e-4
+
+
+def test_algorithms_fill_in_their_own_defaults(tmp_path: Path) -> None:
+    file = written(tmp_path, MINIMAL)
+    assert load_recipe(GrpoRecipe, file).algo == AlgoConfig(beta=0.1, clip_low=0.2, clip_high=0.2, advantage_eps=1e-4)
+    dapo = load_recipe(GrpoRecipe, file, ["--algo.name", "dapo"]).algo
+    assert (dapo.beta, dapo.clip_low, dapo.clip_high) == (None, 0.2, 0.28)
+    tight = load_recipe(GrpoRecipe, file, ["--algo.name", "gspo", "--algo.clip_high", "0.001"]).algo
+    assert (tight.clip_low, tight.clip_high) == (3e-4, 1e-3)
+    # What a recipe sets was chosen for its own algorithm.
+    own = written(tmp_path, MINIMAL + "[algo]\nbeta = 0.02\nclip_high = 0.3\nupdates_per_rollout = 2\n")
+    assert load_recipe(GrpoRecipe, own, ["--algo.name", "grpo"]).algo.beta == 0.02
+    assert load_recipe(GrpoRecipe, own, ["--algo.name=gspo"]).algo == AlgoConfig(name="gspo", updates_per_rollout=2)
+    assert load_recipe(GrpoRecipe, own, ["--algo.beta", "0", "--algo.name", "dr_grpo"]).algo.clip_high == 0.2
+    for recipe in RECIPES.glob("*/grpo*.toml"):
+        assert load_recipe(GrpoRecipe, recipe, ["--algo.name", "dapo"]).algo == AlgoConfig(name="dapo")
+
+
+def test_a_key_that_the_algorithm_does_not_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, MINIMAL + '[algo]\nname = "dapo"\nbeta = 0.1\n')
+    with pytest.raises(ConfigError, match=r"algo\.beta is not used by dapo but by grpo, dr_grpo, gspo, reg_grpo"):
+        load_recipe(GrpoRecipe, file)
+    with pytest.raises(SystemExit):
+        load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), ["--algo.name", "dapo", "--algo.beta", "0.1"])
+    assert "beta is not used by dapo" in capsys.readouterr().err
+
+
+def test_recipes_of_runs_before_the_family_still_load() -> None:
+    """A resolved recipe as version 0.1 wrote it: the keys of GRPO only."""
+    old = {"name": "grpo", "beta": 0.0, "clip_low": 0.2, "clip_high": 0.2, "advantage_eps": 1e-4}
+    saved = {"model": {"path": "m"}, "data": {"root": "d"}, "output_dir": "o", "algo": old}
+    assert with_defaults(GrpoRecipe, saved)["algo"].items() >= old.items()
 
 
 def test_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:

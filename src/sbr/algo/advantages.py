@@ -15,6 +15,15 @@ def group_advantages(rewards_PG: Tensor, eps: float) -> Tensor:
 
     Raises ConfigError for groups of one completion, which are always equal to their own mean.
     """
+    centred_PG = centred_rewards(rewards_PG)
+    return centred_PG / (rewards_PG.std(dim=1, correction=1, keepdim=True) + eps)
+
+
+def centred_rewards(rewards_PG: Tensor) -> Tensor:
+    """Return advantages_PG = r - mean, the mean over the G completions of a prompt: Dr. GRPO, arXiv 2503.20783.
+
+    A group with equal rewards gets zeros.  Raises ConfigError for groups of one completion.
+    """
     if rewards_PG.ndim != 2:
         raise ValueError(f"rewards_PG needs two axes (prompts, completions), got shape {tuple(rewards_PG.shape)}")
     if rewards_PG.shape[1] < 2:
@@ -24,8 +33,7 @@ def group_advantages(rewards_PG: Tensor, eps: float) -> Tensor:
         )
     centred_PG = rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
     # Exactly zero, because the mean of eight times 0.1 need not be 0.1: such groups are left out of the backward pass.
-    centred_PG = centred_PG.masked_fill(silent_groups(rewards_PG)[:, None], 0.0)
-    return centred_PG / (rewards_PG.std(dim=1, correction=1, keepdim=True) + eps)
+    return centred_PG.masked_fill(silent_groups(rewards_PG)[:, None], 0.0)
 
 
 def silent_groups(rewards_PG: Tensor) -> Tensor:

@@ -51,6 +51,18 @@ def extract_answer(response: str, options: Sequence[str], rule: Rule) -> Answer:
     return _RULES[rule](content, LETTERS[: len(options)])
 
 
+def answer_span(response: str) -> tuple[int, int] | None:
+    """Return where the answer stands: first and past-the-last character inside the first tag pair, blanks left out.
+
+    >>> "<answer> B </answer>"[slice(*answer_span("<answer> B </answer>"))]
+    'B'
+    """
+    if (pair := _PAIR.search(response)) is None:
+        return None
+    start = pair.start(1) + len(pair[1]) - len(pair[1].lstrip())
+    return start, start + len(pair[1].strip())
+
+
 def _official(content: str, offered: str) -> Answer:
     letter = content[0]
     if letter not in offered:
@@ -94,9 +106,9 @@ def _read(content: str, options: Sequence[str]) -> tuple[str | None, str]:
     if not text:
         return None, "<answer> is empty"
     body = text[prefix.end() :] if (prefix := _PREFIX.match(text)) else text
-    own_texts = [_text_key(option) for option in options[: len(LETTERS)]]
+    own_texts = [text_key(option) for option in options[: len(LETTERS)]]
     by_letter, reason = _lettered(body, own_texts)
-    keys = {_text_key(text), _text_key(body)}
+    keys = {text_key(text), text_key(body)}
     by_text = [letter for letter, own in zip(LETTERS, own_texts, strict=False) if own and own in keys]
     if len(by_text) > 1:
         return None, f"{_short(text)} is the text of options {' and '.join(by_text)}"
@@ -130,16 +142,16 @@ def _words_behind(rest: str, own: str, bracketed: bool) -> str | None:
     separator = _SEPARATOR.match(rest)
     if separator is None:
         words = rest.strip()
-        return words if rest[0].isspace() and (_text_key(words) == own or bracketed) else None
+        return words if rest[0].isspace() and (text_key(words) == own or bracketed) else None
     glued = separator["glued"] or ""
     words = glued + rest[separator.end() :]
     # "A.open tap" is an answer, "A.M. shift" is not.
-    return words.strip() if not glued or glued in ".:," or _text_key(words) == own else None
+    return words.strip() if not glued or glued in ".:," or text_key(words) == own else None
 
 
 def _other_option(words: str, letter: str, own_texts: Sequence[str]) -> str | None:
     """Letter of another option that `words` (all that follows the answer letter) name, or None."""
-    key = _text_key(words)
+    key = text_key(words)
     offered = LETTERS[: len(own_texts)]
     own = own_texts[offered.index(letter)]
     if not key or key == own:
@@ -151,14 +163,14 @@ def _other_option(words: str, letter: str, own_texts: Sequence[str]) -> str | No
     for mention in _ALONE.findall(words):
         if mention.upper() in offered and mention.upper() != letter:
             return mention.upper()
-    left = _as_words(own).sub(" ", key) if own else key
+    left = as_words(own).sub(" ", key) if own else key
     for other, text in zip(offered, own_texts, strict=True):
-        if text and text != own and _as_words(text).search(left):
+        if text and text != own and as_words(text).search(left):
             return other
     return None
 
 
-def _as_words(text: str) -> re.Pattern[str]:
+def as_words(text: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
 
 
@@ -169,7 +181,7 @@ def _plain(text: str) -> str:
     return text.strip().strip(_QUOTES).strip()
 
 
-def _text_key(text: str) -> str:
+def text_key(text: str) -> str:
     """What two writings of one option text have in common."""
     return " ".join(_plain(text).casefold().split()).rstrip(". ")
 

@@ -5,6 +5,7 @@
         training_state/state.json     step, number of processes, recipe
         training_state/training.pt    optimizer and schedule
         training_state/rng_<n>.pt     random state of process n
+        training_state/average.safetensors   the averaged weights of GRPO-CARE, float32
 
 With LoRA the model files are adapter_config.json and adapter_model.safetensors, the adapter alone, as peft writes them.
 
@@ -28,6 +29,7 @@ from sbr.config import TrainRecipe
 from sbr.errors import CheckpointError
 from sbr.model.families import VisionLanguageModel
 from sbr.model.lora import save_adapter
+from sbr.train.average import AverageWeights
 from sbr.train.run_folder import FINAL, STATE, checkpoints
 
 TRAINING = "training.pt"
@@ -41,6 +43,7 @@ def save_checkpoint(
     processor: Any,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
+    average: AverageWeights | None = None,
 ) -> None:
     """Write checkpoint-<step> and remove all but the newest `train.keep_checkpoints`.  Every process has to call it."""
     folder = recipe.output_dir / f"checkpoint-{step}"
@@ -52,6 +55,8 @@ def save_checkpoint(
     torch.save(_random_state(), state / f"rng_{accelerator.process_index}.pt")
     if accelerator.is_main_process:
         _save_model(recipe, draft, model, processor)
+        if average:
+            average.save(state)
         torch.save({"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, state / TRAINING)
         values = {
             "step": step,

@@ -61,8 +61,8 @@ def findings(metrics: StepMetrics, recipe: GrpoRecipe) -> tuple[Finding, ...]:
             Finding(
                 "echo",
                 f"step {metrics.step}: in {metrics.echo_rate:.0%} of the answers the reasoning is empty or only a "
-                f"letter: it has collapsed or never started; {look}; lower --train.learning_rate, raise --algo.beta "
-                "or go back to an earlier checkpoint",
+                f"letter: it has collapsed or never started; {look}; lower --train.learning_rate, add a KL term "
+                "(--algo.beta, where the algorithm has one) or go back to an earlier checkpoint",
             )
         )
     if metrics.rollout_mismatch > MISMATCH:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from accelerate.utils import gather_object
@@ -25,9 +26,11 @@ from sbr.errors import ConfigError
 from sbr.prompt.encode import PromptEncoder
 from sbr.train import journal, run_folder
 from sbr.train.cold_start import cold_start
+from sbr.train.collect import Collected, ScoredGroup, refill
 from sbr.train.guard import findings
+from sbr.train.likelihood import answer_likelihoods
 from sbr.train.metrics import BatchFigures, CompletionRecord, ProcessStep, StepMetrics, combine, numbers
-from sbr.train.order import Slot, slots_of_step, total_steps
+from sbr.train.order import Slot, slots_of_step, spare_slot, total_steps
 from sbr.train.run import Watcher, run_training, save_if_due
 from sbr.train.setup import Trainer, make_accelerator
 from sbr.train.stages import FramePrefetcher, Stopwatch, completion_records, encode_prompts, roll_out, score_groups
@@ -56,12 +59,12 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     total_steps(len(samples), recipe.train)  # may refuse
     accelerator = make_accelerator(recipe)
     start = recipe.model if recipe.cold_start is None else cold_start(recipe, recipe.cold_start, resume, watcher)
-    algorithm = select(recipe.algo)
+    algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
 
     def run_steps(trainer: Trainer, done: int, total: int) -> None:
         _run_steps(recipe, trainer, algorithm, samples, done, total, watcher)
 
-    run_training(recipe, start, accelerator, len(samples), algorithm.needs_reference, run_steps, watcher)
+    run_training(recipe, start, accelerator, len(samples), algorithm, run_steps, watcher)
 
 
 def _run_steps(
@@ -89,7 +92,8 @@ def _run_steps(
                     frames = ahead.take()
                 ahead.request([slot.sample for slot in schedule.get(step + 1, ())])
                 learning_rate = float(trainer.schedule.get_last_lr()[0])
-                completions, batches, norms = _step(recipe, trainer, algorithm, encoder, step, slots, frames, clock)
+                collected = _collect(recipe, trainer, algorithm, encoder, ahead, samples, step, slots, frames, clock)
+                completions, batches, norms = _learn(recipe, trainer, algorithm, encoder, step, collected, clock)
             part = ProcessStep(completions, batches, norms, clock.seconds())
             parts: list[ProcessStep] = gather_object([part])
             if accelerator.is_main_process:
@@ -102,30 +106,62 @@ def _run_steps(
             save_if_due(recipe, trainer, step, total)
 
 
-def _step(
+def _collect(
+    recipe: GrpoRecipe,
+    trainer: Trainer,
+    algorithm: Algorithm,
+    encoder: PromptEncoder,
+    ahead: FramePrefetcher,
+    samples: Sequence[Sample],
+    step: int,
+    slots: Sequence[Slot[Sample]],
+    frames: Sequence[Frames],
+    clock: Stopwatch,
+) -> Collected:
+    """Roll out and score this process's slots, and further prompts where the algorithm wants them."""
+    weight = recipe.reward.length_weight + algorithm.length_weight
+    rewards = recipe.reward.model_copy(update={"length_weight": weight})
+
+    def ask(asked: Sequence[Slot[Sample]], frames: Sequence[Frames]) -> tuple[ScoredGroup, ...]:
+        with clock("frames"):
+            prompts = encode_prompts(encoder, asked, frames)
+        with clock("rollout"):
+            groups = roll_out(trainer, encoder.tokenizer, asked, prompts, recipe.rollout)
+        with clock("reward"):
+            return score_groups(asked, groups, rewards, recipe.rollout.max_new_tokens)
+
+    def ask_further(asked: Sequence[Slot[Sample]]) -> tuple[ScoredGroup, ...]:
+        with clock("frames"):
+            found = ahead.load([slot.sample for slot in asked])
+        return ask(asked, found)
+
+    spare = partial(spare_slot, samples, step, recipe.train)
+    return refill(ask(slots, frames), ask_further, spare, algorithm.extra_rounds)
+
+
+def _learn(
     recipe: GrpoRecipe,
     trainer: Trainer,
     algorithm: Algorithm,
     encoder: PromptEncoder,
     step: int,
-    slots: Sequence[Slot[Sample]],
-    frames: Sequence[Frames],
+    collected: Collected,
     clock: Stopwatch,
 ) -> tuple[tuple[CompletionRecord, ...], tuple[BatchFigures, ...], tuple[float, ...]]:
-    """Run one step on this process's share; return its completions, the figures of its batches and gradient norms."""
-    with clock("frames"):
-        prompts = encode_prompts(encoder, slots, frames)
-    with clock("rollout"):
-        groups = roll_out(trainer, encoder.tokenizer, slots, prompts, recipe.rollout)
-    with clock("reward"):
-        scores_PG = score_groups(groups, recipe.reward)
-        rewards_PG = torch.tensor([[scored.reward for scored in scores_G] for scores_G in scores_PG])
-        advantages_PG = algorithm.advantages(rewards_PG)
-    updates = recipe.algo.updates_per_rollout
+    """Learn from this process's share; return its completions, the figures of its batches and gradient norms."""
+    groups = [found.group for found in collected.batch]
+    rewards_PG = torch.tensor([[scored.reward for scored in found.scores_G] for found in collected.batch])
+    bonus_PG = torch.zeros_like(rewards_PG)
+    size, updates = recipe.train.prompts_per_microbatch, recipe.algo.updates_per_rollout
     with clock("reference"):
-        batches = make_microbatches(
-            trainer, algorithm, groups, advantages_PG, recipe.train.prompts_per_microbatch, updates
-        )
+        if algorithm.bonus and trainer.average:
+            right_PG = torch.tensor(
+                [[s.answer.letter == s.rewarded for s in found.scores_G] for found in collected.batch]
+            )
+            likelihood_PG = answer_likelihoods(trainer, trainer.average, encoder.tokenizer, groups, size)
+            bonus_PG = algorithm.bonus(right_PG, likelihood_PG)
+        advantages_PG = algorithm.advantages(rewards_PG + bonus_PG)
+        batches = make_microbatches(trainer, algorithm, groups, advantages_PG, size, updates)
     figures: list[BatchFigures] = []
     norms: list[float] = []
     with clock("update"):
@@ -134,7 +170,9 @@ def _step(
             figures += found
             norms.append(norm)
         trainer.schedule.step()
-    return completion_records(step, slots, groups, scores_PG), tuple(figures), tuple(norms)
+        if trainer.average:
+            trainer.average.after_step(step)
+    return completion_records(step, collected, bonus_PG), tuple(figures), tuple(norms)
 
 
 def _write_down(
@@ -143,7 +181,8 @@ def _write_down(
     """Append to the journals, warn of new findings and return the kinds of all present ones."""
     if metrics.step == 1 or metrics.step % recipe.log.completions_every == 0:
         records = sorted(
-            (record for part in parts for record in part.completions), key=lambda record: (record.slot, record.index)
+            (record for part in parts for record in part.completions),
+            key=lambda record: (record.slot, record.round, record.index),
         )
         journal.append(recipe.output_dir / run_folder.COMPLETIONS, records)
     journal.append(recipe.output_dir / run_folder.METRICS, [metrics])

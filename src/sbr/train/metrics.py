@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
-from sbr.algo.grpo import GrpoMetrics
+from sbr.algo.loss import LossMetrics
 from sbr.train.sft_metrics import SftMetrics
 
 TIMINGS = ("tokens_per_second", "seconds")
@@ -20,15 +20,27 @@ class CompletionRecord:
     step: int
     slot: int
     """Which prompt of the step."""
+    round: int
+    """0, or the extra rollout round in which this prompt took the slot."""
+    replaced: bool
+    """The group had no signal, and another prompt took its slot: it was not learned from."""
     index: int
     """Which completion of the prompt, 0 to G - 1."""
     sample_id: str
     response: str
     extracted: str | None
     gold: str
+    rewarded: str
+    """The letter that earns the accuracy reward; not the gold one where reward noise flipped it."""
     reward: float
     accuracy: float
+    """1 when the answer is the gold letter."""
     format: float
+    consistency: float
+    consistency_reason: str
+    length: float
+    bonus: float
+    """Of GRPO-CARE; part of `reward`."""
     echo: bool
     """The reasoning is empty or says no more than a letter (`sbr.reward.health`)."""
     reason: str
@@ -41,7 +53,7 @@ class CompletionRecord:
 class BatchFigures:
     """Figures of one microbatch of one update."""
 
-    loss: GrpoMetrics
+    loss: LossMetrics
     entropy: float
     """Mean over tokens, nats."""
     mismatch: float
@@ -85,16 +97,35 @@ class StepMetrics:
     reward_std: float
     """Mean over groups of the standard deviation (ddof=1) of the rewards in a group."""
     accuracy: float
+    """Share of answers that are the gold letter."""
+    accuracy_rewarded: float
+    """Share of answers that are the rewarded letter: the same without reward noise."""
+    flipped_share: float
+    """Share of completions whose question reward noise has flipped."""
     silent_groups: float
-    """Share of groups in which all rewards are equal: they give no gradient but the KL term's."""
+    """Share of groups in which all rewards are equal: they give no gradient but the KL term's.  Like all figures of
+    answers, over everything that was sampled."""
+    replaced_groups: int
+    """Of them, how many lost their slot to another prompt (dapo)."""
+    silent_in_batch: float
+    """Share of groups without signal among those that were learned from."""
+    rollout_rounds: int
+    bonus_mean: float
+    """Mean bonus of GRPO-CARE, part of `reward_mean`."""
     format_rate: float
+    consistency_rate: float
+    """Share of answers that the reasoning ends at (`sbr.reward.consistency`; 0.5 is no 1)."""
+    contradiction_rate: float
+    """Share of answers that the reasoning contradicts, or that give none."""
+    length_mean: float
+    """Mean of the length reward, 0 to -1."""
     echo_rate: float
     tokens_mean: float
     """Mean length of a completion, end of turn included."""
     tokens_max: int
     truncated_share: float
     loss: float
-    """Mean over all completions; those of silent groups count as 0 where they were left out of the training pass."""
+    """As minimised, mean over updates; silent groups count as 0 where they were left out of the training pass."""
     kl: float | None
     """Mean over tokens of the k3 estimate; null without a reference."""
     entropy: float
@@ -119,9 +150,10 @@ class StepMetrics:
 def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[ProcessStep]) -> StepMetrics:
     """Join the processes of one step.  Times are those of the slowest process, stage by stage."""
     rows = [record for part in parts for record in part.completions]
-    groups: dict[int, list[float]] = {}
+    groups: dict[tuple[int, int, bool], list[float]] = {}
     for row in rows:
-        groups.setdefault(row.slot, []).append(row.reward)
+        groups.setdefault((row.slot, row.round, row.replaced), []).append(row.reward)
+    silent = {key: max(rewards) == min(rewards) for key, rewards in groups.items()}
     batches = [batch for part in parts for batch in part.batches]
     by_token = [batch.loss.tokens for batch in batches]
     kls = [batch.loss.kl for batch in batches if batch.loss.kl is not None]
@@ -133,13 +165,22 @@ def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[Proce
         reward_mean=_mean(row.reward for row in rows),
         reward_std=_mean(statistics.stdev(rewards) for rewards in groups.values()),
         accuracy=_mean(row.accuracy for row in rows),
-        silent_groups=_mean(max(rewards) == min(rewards) for rewards in groups.values()),
+        accuracy_rewarded=_mean(row.extracted == row.rewarded for row in rows),
+        flipped_share=_mean(row.rewarded != row.gold for row in rows),
+        silent_groups=_mean(silent.values()),
+        replaced_groups=sum(replaced for _, _, replaced in groups),
+        silent_in_batch=_mean(value for (_, _, replaced), value in silent.items() if not replaced),
+        rollout_rounds=1 + max(row.round for row in rows),
+        bonus_mean=_mean(row.bonus for row in rows),
         format_rate=_mean(row.format for row in rows),
+        consistency_rate=_mean(row.consistency == 1 for row in rows),
+        contradiction_rate=_mean(row.consistency == 0 for row in rows),
+        length_mean=_mean(row.length for row in rows),
         echo_rate=_mean(row.echo for row in rows),
         tokens_mean=_mean(row.tokens for row in rows),
         tokens_max=max(row.tokens for row in rows),
         truncated_share=_mean(row.truncated for row in rows),
-        loss=sum(batch.loss.loss * batch.loss.rows for batch in batches) / (len(rows) * len(parts[0].grad_norms)),
+        loss=sum(batch.loss.loss for batch in batches) / (len(parts) * len(parts[0].grad_norms)),
         kl=_weighted(kls, by_token) if kls else None,
         entropy=_weighted([batch.entropy for batch in batches], by_token),
         ratio_mean=_weighted([batch.loss.ratio_mean for batch in batches], by_token),

@@ -36,6 +36,8 @@ class Slot(Generic[QuestionT]):
     sample: QuestionT
     seed: int
     """Seed of the G completions."""
+    round: int = 0
+    """0, or the rollout round in which this prompt took the slot of one without signal."""
 
 
 def prompt_order(count: int, seed: int, epoch: int) -> list[int]:
@@ -73,14 +75,39 @@ def slots_of_step(
     Epochs follow each other without a gap: a step may hold the end of one and the start of the next.
     """
     slots = []
-    orders: dict[int, list[int]] = {}
-    for index in range(process, config.prompts_per_step, processes):
-        epoch, position = divmod((step - 1) * config.prompts_per_step + index, len(samples))
-        if epoch not in orders:
-            orders[epoch] = prompt_order(len(samples), config.seed, epoch)
-        sample = samples[orders[epoch][position]]
-        slots.append(Slot(index, sample, group_seed(config.seed, step, index, sample.sample_id)))
+    for index, row in enumerate(_rows_of_step(len(samples), step, config)):
+        if index % processes == process:
+            sample = samples[row]
+            slots.append(Slot(index, sample, group_seed(config.seed, step, index, sample.sample_id)))
     return tuple(slots)
+
+
+def spare_slot(
+    samples: Sequence[QuestionT], step: int, config: TrainConfig, index: int, number: int
+) -> Slot[QuestionT]:
+    """Return the prompt that takes slot `index` of step `step` in extra round `number` (from 1).
+
+    Every step has its own order of the prompts that it does not ask anyway; slots and rounds take from it one after the
+    other, and from its start again when the data are few.  The order of epochs is left as it is.
+    """
+    own = set(_rows_of_step(len(samples), step, config))
+    order = np.random.default_rng([config.seed, step, 1]).permutation(len(samples)).tolist()
+    spares = [row for row in order if row not in own] or order
+    sample = samples[spares[((number - 1) * config.prompts_per_step + index) % len(spares)]]
+    seed = group_seed(config.seed, step, number * config.prompts_per_step + index, sample.sample_id)
+    return Slot(index, sample, seed, number)
+
+
+def _rows_of_step(count: int, step: int, config: TrainConfig) -> list[int]:
+    """Rows of all slots of a step, of all processes."""
+    rows: list[int] = []
+    orders: dict[int, list[int]] = {}
+    for index in range(config.prompts_per_step):
+        epoch, position = divmod((step - 1) * config.prompts_per_step + index, count)
+        if epoch not in orders:
+            orders[epoch] = prompt_order(count, config.seed, epoch)
+        rows.append(orders[epoch][position])
+    return rows
 
 
 def group_seed(seed: int, step: int, index: int, sample_id: str) -> int:

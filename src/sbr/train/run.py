@@ -8,6 +8,7 @@ from typing import Protocol
 
 from accelerate import Accelerator
 
+from sbr.algo.select import Algorithm
 from sbr.config import ModelConfig, TrainRecipe
 from sbr.train import run_folder
 from sbr.train.checkpoint import save_checkpoint, save_final
@@ -38,12 +39,13 @@ def run_training(
     start: ModelConfig,
     accelerator: Accelerator,
     count: int,
-    with_reference: bool,
+    algorithm: Algorithm | None,
     run_steps: RunSteps,
     watcher: Watcher | None,
 ) -> None:
     """Train on `count` prompts from the newest checkpoint in `recipe.output_dir`, or else from the model `start`.
 
+    `algorithm` says what the policy is compared with; None in SFT.
     A finished run is left as it is.  The caller has asked `run_folder.check_start`.
     """
     total = total_steps(count, recipe.train)
@@ -55,9 +57,7 @@ def run_training(
         return
     if newest and accelerator.is_main_process:
         logger.info("continuing after step %d of %d in %s", done, total, recipe.output_dir)
-    trainer = make_trainer(
-        recipe.model_copy(update={"model": start}), accelerator, total, newest, with_reference=with_reference
-    )
+    trainer = make_trainer(recipe.model_copy(update={"model": start}), accelerator, total, newest, algorithm)
     accelerator.wait_for_everyone()  # only when every process could start is the folder changed
     if accelerator.is_main_process:
         run_folder.open_folder(recipe)
@@ -76,5 +76,12 @@ def save_if_due(recipe: TrainRecipe, trainer: Trainer, step: int, total: int) ->
     """Write a checkpoint every `train.save_every` steps and after the last.  Every process has to call it."""
     if step % recipe.train.save_every == 0 or step == total:
         save_checkpoint(
-            recipe, step, trainer.accelerator, trainer.model, trainer.processor, trainer.optimizer, trainer.schedule
+            recipe,
+            step,
+            trainer.accelerator,
+            trainer.model,
+            trainer.processor,
+            trainer.optimizer,
+            trainer.schedule,
+            trainer.average,
         )

@@ -18,13 +18,16 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from transformers import get_scheduler
 
+from sbr.algo.select import Algorithm
 from sbr.config import LoraConfig, ModelConfig, TrainConfig, TrainRecipe
 from sbr.errors import ConfigError
 from sbr.model import lora
 from sbr.model.families import VisionLanguageModel
 from sbr.model.load import load_model, load_processor, resolve_model_path
 from sbr.model.logprobs import CompletionLogprobs, completion_logprobs
+from sbr.train.average import AverageWeights
 from sbr.train.checkpoint import restore
+from sbr.train.run_folder import STATE
 from sbr.types import Prompt
 
 
@@ -60,6 +63,8 @@ class Trainer:
     processor: Any
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
+    average: AverageWeights | None = None
+    """The slow average of the policy that some algorithms ask (`Algorithm.average`)."""
 
 
 def make_accelerator(recipe: TrainRecipe) -> Accelerator:
@@ -120,15 +125,18 @@ def make_accelerator(recipe: TrainRecipe) -> Accelerator:
 
 
 def make_trainer(
-    recipe: TrainRecipe, accelerator: Accelerator, steps: int, resume_from: Path | None, with_reference: bool
+    recipe: TrainRecipe, accelerator: Accelerator, steps: int, resume_from: Path | None, algorithm: Algorithm | None
 ) -> Trainer:
-    """Load the model (from `resume_from` when given), the reference of a KL term if asked for, and the optimizer.
+    """Load the model (from `resume_from` when given), what `algorithm` compares it with, and the optimizer.
+
+    `algorithm` is None in SFT, which has no reference.
 
     The reference always comes from `model.path`, in the same precision as the policy, so that the KL term of an
     untrained policy is exactly zero.  The schedule spans `steps` steps.  Seeds torch with `train.seed`, for dropout and
     stochastic rounding; on resume the saved random state follows.
     """
     torch.manual_seed(recipe.train.seed)
+    with_reference = algorithm is not None and algorithm.needs_reference
     if recipe.lora is None:
         model, reference = _load_whole(recipe, accelerator.device, resume_from, with_reference)
     else:
@@ -141,10 +149,15 @@ def make_trainer(
         num_warmup_steps=math.ceil(recipe.train.warmup_ratio * steps),
         num_training_steps=steps,
     )
+    kept = algorithm.average if algorithm else None
+    average = AverageWeights(model, kept) if kept else None
     if resume_from is not None:
         restore(resume_from, accelerator, optimizer, schedule)
+        if average:
+            average.load(resume_from / STATE.parent)
     policy, prepared = accelerator.prepare(Policy(model), optimizer)
-    return Trainer(accelerator, policy, model, reference, load_processor(recipe.model.path), prepared, schedule)
+    processor = load_processor(recipe.model.path)
+    return Trainer(accelerator, policy, model, reference, processor, prepared, schedule, average)
 
 
 def _check_lora(model: ModelConfig, config: LoraConfig) -> None:

@@ -47,9 +47,7 @@ def train_sft(recipe: SftRecipe, resume: bool, watcher: Watcher | None = None) -
     def run_steps(trainer: Trainer, done: int, total: int) -> None:
         _run_steps(recipe, trainer, questions, validation, done, total, watcher)
 
-    run_training(
-        recipe, recipe.model, accelerator, len(questions), with_reference=False, run_steps=run_steps, watcher=watcher
-    )
+    run_training(recipe, recipe.model, accelerator, len(questions), None, run_steps, watcher)
 
 
 def _run_steps(

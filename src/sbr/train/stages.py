@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sbr.config import FramesConfig, RewardConfig, RolloutConfig
 from sbr.frames.load import load_frames
@@ -18,10 +19,11 @@ from sbr.prompt.encode import PromptEncoder
 from sbr.reward.health import health
 from sbr.reward.score import score
 from sbr.rollout.native import Sampling, generate
+from sbr.train.collect import Collected, ScoredGroup
 from sbr.train.metrics import CompletionRecord, Seconds
 from sbr.train.order import Slot
 from sbr.train.setup import Trainer
-from sbr.types import Frames, Prompt, RolloutGroup, Sample, Score, Shown
+from sbr.types import Frames, Prompt, RolloutGroup, Sample, Shown
 
 
 class FramePrefetcher:
@@ -50,6 +52,11 @@ class FramePrefetcher:
     def take(self) -> list[Frames]:
         """Wait for the requested frames and return them in order."""
         return [future.result() for future in self._waiting]
+
+    def load(self, samples: Sequence[Shown]) -> list[Frames]:
+        """Decode now, beside what was requested."""
+        waiting = [self._threads.submit(load_frames, sample, self._config, self._factor) for sample in samples]
+        return [future.result() for future in waiting]
 
 
 class Stopwatch:
@@ -114,34 +121,53 @@ def roll_out(
     )
 
 
-def score_groups(groups: Sequence[RolloutGroup], config: RewardConfig) -> tuple[tuple[Score, ...], ...]:
-    """Return the score of every completion, in the order of the groups."""
+def score_groups(
+    slots: Sequence[Slot[Sample]], groups: Sequence[RolloutGroup], config: RewardConfig, max_new_tokens: int
+) -> tuple[ScoredGroup, ...]:
+    """Return the groups with the score of every completion, in their order."""
     return tuple(
-        tuple(score(completion.text, group.sample, config) for completion in group.completions) for group in groups
+        ScoredGroup(
+            slot,
+            group,
+            tuple(
+                score(completion.text, group.sample, config, len(completion.token_ids), max_new_tokens)
+                for completion in group.completions
+            ),
+        )
+        for slot, group in zip(slots, groups, strict=True)
     )
 
 
-def completion_records(
-    step: int, slots: Sequence[Slot[Sample]], groups: Sequence[RolloutGroup], scores_PG: Sequence[Sequence[Score]]
-) -> tuple[CompletionRecord, ...]:
-    """Return one record per completion."""
+def completion_records(step: int, collected: Collected, bonus_PG: Tensor) -> tuple[CompletionRecord, ...]:
+    """Return one record per completion; `bonus_PG` belongs to `collected.batch`."""
+    none = [0.0] * bonus_PG.shape[1]
+    kept = [(found, bonus_G, False) for found, bonus_G in zip(collected.batch, bonus_PG.tolist(), strict=True)]
     return tuple(
         CompletionRecord(
             step=step,
-            slot=slot.index,
+            slot=found.slot.index,
+            round=found.slot.round,
+            replaced=replaced,
             index=index,
-            sample_id=slot.sample.sample_id,
+            sample_id=found.slot.sample.sample_id,
             response=completion.text,
             extracted=scored.answer.letter,
-            gold=slot.sample.gold,
-            reward=scored.reward,
+            gold=found.slot.sample.gold,
+            rewarded=scored.rewarded,
+            reward=scored.reward + bonus,
             accuracy=scored.accuracy,
             format=scored.format,
+            consistency=scored.consistency,
+            consistency_reason=scored.consistency_reason,
+            length=scored.length,
+            bonus=bonus,
             echo=health(completion.text).echo,
             reason=scored.answer.reason,
             tokens=len(completion.token_ids),
             truncated=completion.truncated,
         )
-        for slot, group, scores_G in zip(slots, groups, scores_PG, strict=True)
-        for index, (completion, scored) in enumerate(zip(group.completions, scores_G, strict=True))
+        for found, bonus_G, replaced in [*kept, *((found, none, True) for found in collected.replaced)]
+        for index, (completion, scored, bonus) in enumerate(
+            zip(found.group.completions, found.scores_G, bonus_G, strict=True)
+        )
     )

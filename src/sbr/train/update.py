@@ -1,8 +1,8 @@
 """The learning part of a step: microbatches, accumulated gradients, clipping, optimizer, schedule.
 
-Accumulation is exact: a microbatch of b of the process's B rows adds b / B times its own mean, so that the sum is the
-mean over all rows, whatever the sizes of the microbatches.  Data-parallel wrappers then average over processes, which
-all hold the same number of rows.
+Accumulation is exact: a loss divides by the rows or tokens of the whole update (`sbr.algo.loss`), so the gradients of
+microbatches add up to that of the update, whatever their sizes.  Data-parallel wrappers then average over processes;
+the numbers that losses divide by are therefore means over processes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sbr.algo.grpo import GrpoInputs, token_mean
+from sbr.algo.loss import LossInputs, token_mean
 from sbr.algo.select import Algorithm
 from sbr.errors import SbrError
 from sbr.model.logprobs import completion_logprobs
@@ -38,8 +38,9 @@ class Microbatch:
     advantages_B: Tensor
     rollout_logprobs_BL: Tensor
     """What the sampler reported; 0 at padding."""
-    share: float
-    """Its rows divided by the rows of the process."""
+    update_rows: float
+    update_tokens: float
+    """Of the whole update, a process on average (`LossInputs`)."""
     ref_logprobs_BL: Tensor | None
     old_logprobs_BL: Tensor | None
     """None when there is one update per rollout: then the policy that sampled is the policy at hand."""
@@ -55,7 +56,8 @@ def make_microbatches(
 ) -> tuple[Microbatch, ...]:
     """Split the process's groups into microbatches of `size` groups and score them under the reference, if any.
 
-    Groups whose gradient is exactly zero are left out (`Algorithm.silent_groups_teach`); they still count in `share`.
+    Groups whose gradient is exactly zero are left out (`Algorithm.silent_groups_teach`); their rows and tokens still
+    count in those of the update.
     When no other is left one stays: under data parallelism every process has to run a backward pass, and a gradient of
     zero moves the weights (AdamW's momentum) where no gradient would not.  Processes may so differ in their number of
     passes, which sharded training would not allow.
@@ -65,6 +67,15 @@ def make_microbatches(
     by definition and nothing has to be computed.
     """
     old_policy = partial(nullcontext, trainer.model) if updates > 1 else None
+    counts = torch.tensor(
+        [
+            sum(len(group.completions) for group in groups),
+            sum(len(completion.token_ids) for group in groups for completion in group.completions),
+        ],
+        dtype=torch.float32,  # exact up to 16 million
+        device=trainer.accelerator.device,
+    )
+    rows, tokens = (trainer.accelerator.reduce(counts, "sum") / trainer.accelerator.num_processes).tolist()
     taught = [p for p in range(len(groups)) if algorithm.silent_groups_teach or advantages_PG[p].any()] or [0]
     batches = []
     for start in range(0, len(taught), size):
@@ -78,7 +89,8 @@ def make_microbatches(
                 completions_PG=completions_PG,
                 advantages_B=advantages_PG[chosen].flatten().to(trainer.accelerator.device),
                 rollout_logprobs_BL=padded_logprobs(part).to(trainer.accelerator.device),
-                share=len(part) / len(groups),
+                update_rows=rows,
+                update_tokens=tokens,
                 ref_logprobs_BL=_fixed_logprobs(trainer, trainer.reference, prompts, completions_PG),
                 old_logprobs_BL=_fixed_logprobs(trainer, old_policy, prompts, completions_PG),
             )
@@ -104,9 +116,18 @@ def update(
             detached_BL = found.logprobs_BL.detach()
             old_BL = detached_BL if batch.old_logprobs_BL is None else batch.old_logprobs_BL
             loss, metrics = algorithm.loss(
-                GrpoInputs(found.logprobs_BL, old_BL, batch.ref_logprobs_BL, found.mask_BL, batch.advantages_B)
+                LossInputs(
+                    logprobs_BL=found.logprobs_BL,
+                    old_logprobs_BL=old_BL,
+                    ref_logprobs_BL=batch.ref_logprobs_BL,
+                    mask_BL=found.mask_BL,
+                    advantages_B=batch.advantages_B,
+                    group_size=len(batch.completions_PG[0]),
+                    update_rows=batch.update_rows,
+                    update_tokens=batch.update_tokens,
+                )
             )
-            accelerator.backward(loss * batch.share)
+            accelerator.backward(loss)
         figures.append(
             BatchFigures(
                 loss=metrics,

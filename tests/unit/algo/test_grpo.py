@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from loss_cases import LENGTH, ROWS, make_inputs, trl_loss
 
-from sbr.algo.grpo import GrpoInputs, grpo_loss
-from sbr.config import AlgoConfig
+from sbr.algo.grpo import grpo_loss
+from sbr.algo.loss import LossInputs
+from sbr.config import ALGO_DEFAULTS
 
-ROWS, LENGTH = 6, 9
-
-
-def make_inputs(seed: int, spread: float = 0.3, dtype: torch.dtype = torch.float64) -> GrpoInputs:
-    """Random log-probabilities around a common centre, rows of 1 to 9 tokens, as from an off-policy update."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def noise(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-    centre_BL = -noise(ROWS, LENGTH).abs() - 0.1
-    lengths_B = torch.randint(1, LENGTH + 1, (ROWS,), generator=generator)
-    lengths_B[0] = LENGTH
-    return GrpoInputs(
-        logprobs_BL=(centre_BL + spread * noise(ROWS, LENGTH)).requires_grad_(),
-        old_logprobs_BL=centre_BL + spread * noise(ROWS, LENGTH),
-        ref_logprobs_BL=centre_BL + spread * noise(ROWS, LENGTH),
-        mask_BL=torch.arange(LENGTH)[None] < lengths_B[:, None],
-        advantages_B=noise(ROWS),
-    )
+PAPER = {key: value for key, value in ALGO_DEFAULTS["grpo"].items() if key != "advantage_eps"}
+NO_KL = {**PAPER, "beta": 0.0}
 
 
-def numpy_loss(inputs: GrpoInputs, config: AlgoConfig) -> dict[str, float]:
+def numpy_loss(inputs: LossInputs, settings: dict[str, float]) -> dict[str, float]:
     """The formula of the docstring, token by token in plain Python."""
     assert inputs.ref_logprobs_BL is not None
     new = inputs.logprobs_BL.detach().numpy()
@@ -45,10 +28,10 @@ def numpy_loss(inputs: GrpoInputs, config: AlgoConfig) -> dict[str, float]:
         terms = []
         for t in np.flatnonzero(inputs.mask_BL[i].numpy()):
             ratio = math.exp(new[i, t] - old[i, t])
-            clipped = min(max(ratio, 1 - config.clip_low), 1 + config.clip_high)
+            clipped = min(max(ratio, 1 - settings["clip_low"]), 1 + settings["clip_high"])
             difference = min(max(ref[i, t] - new[i, t], -11.0), 11.0)
             kl = math.exp(difference) - difference - 1
-            terms.append(min(ratio * advantage, clipped * advantage) - config.beta * kl)
+            terms.append(min(ratio * advantage, clipped * advantage) - settings["beta"] * kl)
             kls.append(kl)
             ratios.append(ratio)
             stopped.append(min(ratio * advantage, clipped * advantage) != ratio * advantage)
@@ -62,69 +45,25 @@ def numpy_loss(inputs: GrpoInputs, config: AlgoConfig) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("config", [AlgoConfig(), AlgoConfig(beta=0.0, clip_high=0.28), AlgoConfig(beta=1.0)])
-def test_equals_the_formula_in_numpy(seed, config):
+@pytest.mark.parametrize("settings", [PAPER, {**NO_KL, "clip_high": 0.28}, {**PAPER, "beta": 1.0}])
+def test_equals_the_formula_in_numpy(seed, settings):
     inputs = make_inputs(seed)
-    loss, metrics = grpo_loss(inputs, config)
-    expected = numpy_loss(inputs, config)
+    loss, metrics = grpo_loss(inputs, **settings)
+    expected = numpy_loss(inputs, settings)
     assert loss.item() == pytest.approx(expected["loss"], abs=1e-10)
     for name, value in expected.items():
         assert getattr(metrics, name) == pytest.approx(value, abs=1e-10)
     assert (metrics.rows, metrics.tokens) == (ROWS, int(inputs.mask_BL.sum()))
 
 
-def trl_loss(inputs: GrpoInputs, config: AlgoConfig) -> torch.Tensor:
-    """TRL's own GRPOTrainer._compute_loss, run on given log-probabilities instead of a model's."""
-    grpo_trainer = pytest.importorskip("trl.trainer.grpo_trainer")
-    logs: dict[str, list[float]] = {}
-
-    class Logs(dict):
-        def __missing__(self, key: str) -> list[float]:
-            return logs.setdefault(key, [])
-
-    trainer = SimpleNamespace(
-        _get_per_token_logps_and_entropies=lambda *_, **__: (
-            inputs.logprobs_BL,
-            torch.zeros_like(inputs.logprobs_BL),
-            None,
-        ),
-        model=SimpleNamespace(training=True),
-        accelerator=SimpleNamespace(gather=lambda x: x, reduce=lambda x, reduction: x, num_processes=1),
-        args=SimpleNamespace(use_bias_correction_kl=False, delta=None),
-        aux_loss_enabled=False,
-        top_entropy_quantile=1.0,
-        off_policy_mask_threshold=None,
-        importance_sampling_level="token",
-        beta=config.beta,
-        loss_type="grpo",
-        epsilon_low=config.clip_low,
-        epsilon_high=config.clip_high,
-        use_vllm=False,
-        current_gradient_accumulation_steps=1,
-        _entropy_bonus_enabled=False,
-        _metrics={"train": Logs()},
-    )
-    empty = torch.zeros(ROWS, 0, dtype=torch.long)
-    batch = {
-        "prompt_ids": empty,
-        "prompt_mask": empty,
-        "completion_ids": torch.zeros(ROWS, LENGTH, dtype=torch.long),
-        "completion_mask": inputs.mask_BL.long(),
-        "advantages": inputs.advantages_B,
-        "old_per_token_logps": inputs.old_logprobs_BL,
-        "ref_per_token_logps": inputs.ref_logprobs_BL,
-    }
-    return grpo_trainer.GRPOTrainer._compute_loss(trainer, None, batch)
-
-
-@pytest.mark.parametrize("config", [AlgoConfig(), AlgoConfig(beta=0.0), AlgoConfig(beta=0.04, clip_high=0.28)])
+@pytest.mark.parametrize("settings", [PAPER, NO_KL, {**PAPER, "beta": 0.04, "clip_high": 0.28}])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equals_trl_in_value_and_gradient(config, dtype):
+def test_equals_trl_in_value_and_gradient(settings, dtype):
     for seed in range(3):
         ours, theirs = make_inputs(seed, dtype=dtype), make_inputs(seed, dtype=dtype)
-        loss, _ = grpo_loss(ours, config)
+        loss, _ = grpo_loss(ours, **settings)
         loss.backward()
-        oracle = trl_loss(theirs, config)
+        oracle = trl_loss(theirs, "grpo", "token", **settings)
         oracle.backward()
         assert loss.item() == pytest.approx(oracle.item(), abs=1e-6)
         torch.testing.assert_close(ours.logprobs_BL.grad, theirs.logprobs_BL.grad, atol=1e-6, rtol=0)
@@ -133,7 +72,7 @@ def test_equals_trl_in_value_and_gradient(config, dtype):
 def test_gradient_on_policy_is_minus_advantage_over_length():
     inputs = make_inputs(3)
     inputs = replace(inputs, old_logprobs_BL=inputs.logprobs_BL.detach())
-    loss, metrics = grpo_loss(inputs, AlgoConfig(beta=0.0))
+    loss, metrics = grpo_loss(inputs, **NO_KL)
     loss.backward()
     lengths_B1 = inputs.mask_BL.sum(1, keepdim=True)
     expected_BL = -inputs.advantages_B[:, None] / lengths_B1 / ROWS * inputs.mask_BL
@@ -142,8 +81,8 @@ def test_gradient_on_policy_is_minus_advantage_over_length():
     assert metrics.clip_fraction == 0.0
 
 
-def one_token(ratio: float, advantage: float) -> GrpoInputs:
-    return GrpoInputs(
+def one_token(ratio: float, advantage: float) -> LossInputs:
+    return LossInputs(
         logprobs_BL=torch.tensor([[math.log(ratio)]], dtype=torch.float64, requires_grad=True),
         old_logprobs_BL=torch.zeros(1, 1, dtype=torch.float64),
         ref_logprobs_BL=None,
@@ -163,7 +102,7 @@ def one_token(ratio: float, advantage: float) -> GrpoInputs:
 )
 def test_clipping_stops_only_what_went_far_enough(ratio, advantage, loss, stopped):
     inputs = one_token(ratio, advantage)
-    value, metrics = grpo_loss(inputs, AlgoConfig(beta=0.0, clip_low=0.2, clip_high=0.3))
+    value, metrics = grpo_loss(inputs, clip_low=0.2, clip_high=0.3, beta=0.0)
     value.backward()
     assert value.item() == pytest.approx(loss, abs=1e-12)
     assert inputs.logprobs_BL.grad is not None
@@ -176,7 +115,7 @@ def test_padding_is_never_used_and_a_row_without_tokens_counts_as_zero():
     inputs = make_inputs(1)
     mask_BL = inputs.mask_BL.clone()
     mask_BL[2] = False
-    clean, _ = grpo_loss(replace(inputs, mask_BL=mask_BL), AlgoConfig())
+    clean, _ = grpo_loss(replace(inputs, mask_BL=mask_BL), **PAPER)
 
     def spoil(values_BL: torch.Tensor, value: float) -> torch.Tensor:
         return values_BL.detach().masked_fill(~mask_BL, value)
@@ -184,14 +123,14 @@ def test_padding_is_never_used_and_a_row_without_tokens_counts_as_zero():
     assert inputs.ref_logprobs_BL is not None
     logprobs_BL = spoil(inputs.logprobs_BL, 1e4).requires_grad_()
     dirty, metrics = grpo_loss(
-        GrpoInputs(
+        LossInputs(
             logprobs_BL,
             spoil(inputs.old_logprobs_BL, -1e4),
             spoil(inputs.ref_logprobs_BL, math.nan),
             mask_BL,
             inputs.advantages_B,
         ),
-        AlgoConfig(),
+        **PAPER,
     )
     dirty.backward()
     assert dirty.item() == clean.item()
@@ -208,14 +147,14 @@ def test_padding_is_never_used_and_a_row_without_tokens_counts_as_zero():
         mask_BL=mask_BL[kept],
         advantages_B=inputs.advantages_B[kept],
     )
-    five, _ = grpo_loss(rows, AlgoConfig())
+    five, _ = grpo_loss(rows, **PAPER)
     assert clean.item() == pytest.approx(five.item() * 5 / 6, abs=1e-12)
     assert metrics.rows == ROWS
 
 
 def test_no_tokens_at_all_gives_zero_loss_and_zero_gradient():
     inputs = replace(make_inputs(0), mask_BL=torch.zeros(ROWS, LENGTH, dtype=torch.bool))
-    loss, metrics = grpo_loss(inputs, AlgoConfig())
+    loss, metrics = grpo_loss(inputs, **PAPER)
     loss.backward()
     assert loss.item() == 0.0
     assert inputs.logprobs_BL.grad is not None
@@ -225,4 +164,4 @@ def test_no_tokens_at_all_gives_zero_loss_and_zero_gradient():
 
 def test_kl_needs_a_reference():
     with pytest.raises(ValueError, match="ref_logprobs_BL"):
-        grpo_loss(replace(make_inputs(0), ref_logprobs_BL=None), AlgoConfig(beta=0.1))
+        grpo_loss(replace(make_inputs(0), ref_logprobs_BL=None), **PAPER)

@@ -1,0 +1,263 @@
+"""Every algorithm from files to checkpoint on the tiny model; exact resume of what GRPO does not have."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_train_grpo as whole
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from sbr.algo.select import AverageSchedule
+from sbr.config import ModelConfig, PromptConfig
+from sbr.errors import CheckpointError
+from sbr.model.load import load_model, load_processor
+from sbr.prompt.encode import PromptEncoder
+from sbr.rollout.native import Sampling, generate
+from sbr.train.average import AverageWeights
+from sbr.train.likelihood import answer_likelihoods, answer_tokens
+from sbr.train.loop import train_grpo
+from sbr.types import Completion, RolloutGroup
+
+model_dir, data_root, make_recipe = whole.model_dir, whole.data_root, whole.make_recipe  # fixtures
+
+SHORT = {
+    "train.max_steps": 3,
+    "train.save_every": 1,
+    "train.keep_checkpoints": 3,
+    "train.warmup_ratio": 0.0,
+    "log.completions_every": 1,
+}
+ALGOS: dict[str, dict[str, Any]] = {
+    "dr_grpo": {"name": "dr_grpo"},
+    "dapo": {"name": "dapo", "extra_rounds": 2},
+    "gspo": {"name": "gspo", "updates_per_rollout": 2},
+    "reg_grpo": {"name": "reg_grpo", "updates_per_rollout": 2},
+    # The reference follows at once, or three steps would not show it.
+    "grpo_care": {"name": "grpo_care", "ema_decay": 0.5, "ema_every": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def runs(make_recipe, tmp_path_factory):
+    """Uninterrupted runs, made when they are first asked for."""
+    folder, done = tmp_path_factory.mktemp("algorithms"), {}
+
+    def run(name: str):
+        if name not in done:
+            done[name] = make_recipe(folder / name, {**SHORT, "algo": ALGOS[name]})
+            train_grpo(done[name], resume=False)
+        return done[name]
+
+    return run
+
+
+@pytest.mark.parametrize("name", ALGOS)
+def test_runs_learns_and_resumes(runs, make_recipe, model_dir, tmp_path, name):
+    finished = runs(name)
+    lines = whole.repeatable(finished.output_dir)
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert all(math.isfinite(line["loss"]) and math.isfinite(line["grad_norm"]) for line in lines)
+    assert any(line["grad_norm"] > 0 for line in lines)
+    assert (lines[0]["kl"] is None) == (name != "reg_grpo")
+    before = load_file(model_dir / "model.safetensors")
+    after = load_file(finished.output_dir / "final" / "model.safetensors")
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    # From an earlier checkpoint the rest of the run is repeated exactly.
+    again = make_recipe(tmp_path / "run", {**SHORT, "algo": ALGOS[name]})
+    shutil.copytree(finished.output_dir, again.output_dir)
+    shutil.rmtree(again.output_dir / "final")
+    shutil.rmtree(again.output_dir / "checkpoint-3")
+    train_grpo(again, resume=True)
+    whole.assert_same_run(again.output_dir, finished.output_dir)
+
+
+@pytest.mark.parametrize("name", ["dapo", "grpo_care"])
+def test_kill_9_then_resume_gives_the_same_run(runs, make_recipe, tmp_path, name):
+    finished = runs(name)
+    recipe = make_recipe(tmp_path / "run", {**SHORT, "algo": ALGOS[name]})
+    file = tmp_path / "recipe.json"
+    file.write_text(recipe.model_dump_json(), encoding="utf-8")
+    process = subprocess.run(
+        [sys.executable, "-c", whole.KILL_IN_THE_SECOND_SAVE, str(file)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=False,
+        timeout=600,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    assert [path.name for path in sorted(recipe.output_dir.glob("checkpoint-*"))] == ["checkpoint-1"]
+    train_grpo(recipe, resume=True)
+    whole.assert_same_run(recipe.output_dir, finished.output_dir)
+    if name == "grpo_care":
+        kept = [load_file(run.output_dir / "checkpoint-3" / AVERAGE) for run in (recipe, finished)]
+        assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[1])
+
+
+AVERAGE = "training_state/average.safetensors"
+
+
+def test_dapo_refills_and_counts_groups_without_signal(runs):
+    folder = runs("dapo").output_dir
+    lines = whole.read_lines(folder / "metrics.jsonl")
+    records = whole.read_lines(folder / "completions.jsonl")
+    assert sum(line["replaced_groups"] for line in lines) > 0
+    for line in lines:
+        rows = [record for record in records if record["step"] == line["step"]]
+        groups: dict[tuple[int, int], list[dict[str, Any]]] = {}
+        for row in rows:
+            groups.setdefault((row["slot"], row["round"]), []).append(row)
+        assert all(len(group) == 4 for group in groups.values())
+        assert line["replaced_groups"] == sum(group[0]["replaced"] for group in groups.values())
+        assert line["rollout_rounds"] == 1 + max(number for _, number in groups)
+        for slot in range(3):
+            history = [groups[slot, number] for number in range(3) if (slot, number) in groups]
+            silent = [len({row["reward"] for row in group}) == 1 for group in history]
+            # All but the last were silent and replaced; the last has signal, or the rounds were used up.
+            assert all(silent[:-1])
+            assert [group[0]["replaced"] for group in history] == [True] * (len(history) - 1) + [False]
+            assert not silent[-1] or len(history) == 3
+            assert len({group[0]["sample_id"] for group in history}) == len(history)
+        for row in rows:  # 20 tokens at most: the punishment begins after 16
+            assert row["length"] == max(-1.0, min(0.0, (16 - row["tokens"]) / 4))
+            assert row["reward"] == pytest.approx(row["accuracy"] + row["length"])
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    """By the names of the model in memory, which differ from those on disk."""
+    return dict(load_model(ModelConfig(path=str(folder), dtype="float32"), whole.CPU).named_parameters())
+
+
+def test_grpo_care_pays_a_bonus_to_right_answers_and_its_reference_moves(runs, model_dir):
+    folder = runs("grpo_care").output_dir
+    records = whole.read_lines(folder / "completions.jsonl")
+    assert {record["bonus"] for record in records} == {0.0, 0.5}
+    assert all(record["accuracy"] == 1 for record in records if record["bonus"])
+    assert all(record["reward"] == record["accuracy"] + record["bonus"] for record in records)
+    for line in whole.read_lines(folder / "metrics.jsonl"):
+        rows = [record for record in records if record["step"] == line["step"]]
+        assert line["bonus_mean"] == pytest.approx(sum(row["bonus"] for row in rows) / len(rows))
+    start = weights_of(model_dir)
+    for step in (1, 2, 3):  # decay 0.5: half way from the reference before to the policy of this checkpoint
+        policy = weights_of(folder / f"checkpoint-{step}")
+        found = load_file(folder / f"checkpoint-{step}" / AVERAGE)
+        before = start if step == 1 else load_file(folder / f"checkpoint-{step - 1}" / AVERAGE)
+        for name in found:
+            torch.testing.assert_close(found[name], (before[name] + policy[name]) / 2, atol=1e-7, rtol=1e-5)
+        assert any(not torch.equal(found[name], before[name]) for name in found)
+
+
+def test_grpo_care_needs_its_reference_to_resume(runs, make_recipe, tmp_path):
+    recipe = make_recipe(tmp_path / "run", {**SHORT, "algo": ALGOS["grpo_care"]})
+    shutil.copytree(runs("grpo_care").output_dir, recipe.output_dir)
+    shutil.rmtree(recipe.output_dir / "final")
+    (recipe.output_dir / "checkpoint-3" / AVERAGE).unlink()
+    with pytest.raises(CheckpointError, match=r"checkpoint-3/training_state/average\.safetensors is damaged"):
+        train_grpo(recipe, resume=True)
+
+
+def test_grpo_care_averages_the_adapters_with_lora(make_recipe, tmp_path):
+    recipe = make_recipe(tmp_path / "run", {**SHORT, "train.max_steps": 2, "algo": ALGOS["grpo_care"], "lora.rank": 4})
+    train_grpo(recipe, resume=False)
+    average = load_file(recipe.output_dir / "checkpoint-2" / AVERAGE)
+    assert all(".lora_" in name for name in average)
+    # B starts at 0, so a reference that moves has one that is not.
+    assert any(value.abs().max() > 0 for name, value in average.items() if ".lora_B." in name)
+    whole_run = whole.repeatable(recipe.output_dir)
+    shutil.rmtree(recipe.output_dir / "final")
+    shutil.rmtree(recipe.output_dir / "checkpoint-2")
+    train_grpo(recipe, resume=True)
+    assert whole.repeatable(recipe.output_dir) == whole_run
+    again = load_file(recipe.output_dir / "checkpoint-2" / AVERAGE)
+    assert all(torch.equal(average[name], again[name]) for name in average)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>red cup</think><answer>B</answer>", "B"),
+        ("<think>x</think><answer>  B. open cupboard </answer> more <answer>C</answer>", "B. open cupboard"),
+        ("<think>\u00e9\u6253\u5f00 \U0001f375</think><answer>\u6253 B</answer>", "\u6253 B"),
+        ("<answer></answer>", None),
+        ("<answer> </answer>", None),
+        ("<answer>B", None),
+        ("no answer", None),
+    ],
+)
+def test_answer_tokens_hold_the_answer(model_dir, text, answer):
+    tokenizer: Any = load_processor(str(model_dir)).tokenizer
+    ids = tokenizer(text + "<|im_end|>", add_special_tokens=False).input_ids
+    tokens = answer_tokens(tokenizer, Completion(tuple(ids), (0.0,) * len(ids), text, False))
+    if answer is None:
+        assert len(tokens) == 0
+        return
+    held = tokenizer.decode(ids[tokens.start : tokens.stop])
+    assert answer in held
+    # Not one token more than needed, at either end.
+    assert answer not in tokenizer.decode(ids[tokens.start + 1 : tokens.stop])
+    assert answer not in tokenizer.decode(ids[tokens.start : tokens.stop - 1])
+
+
+def test_likelihood_equals_a_plain_forward_of_the_averaged_weights(model_dir, sbr_sample, sbr_frames):
+    model = load_model(ModelConfig(path=str(model_dir), dtype="float32"), whole.CPU)
+    processor = load_processor(str(model_dir))
+    encoder = PromptEncoder(processor, PromptConfig())
+    samples = [sbr_sample(str(i), video=i != 1) for i in range(2)]
+    prompts = [encoder.encode(s, sbr_frames(seed=i, count=4 if s.video else 0)) for i, s in enumerate(samples)]
+    completions = generate(model, encoder.tokenizer, prompts, 4, Sampling(max_new_tokens=20), [1, 2])
+    groups = [RolloutGroup(*parts) for parts in zip(samples, prompts, completions, strict=True)]
+    average = AverageWeights(model, AverageSchedule(0.5, 1))
+    with torch.no_grad():  # the policy goes away; the average is what it was
+        for weight in model.parameters():
+            weight.mul_(1.1)
+    trainer: Any = whole.make_trainer(model_dir)
+    assert isinstance(trainer.accelerator, Accelerator)
+    found_PG = answer_likelihoods(trainer, average, encoder.tokenizer, groups, size=1)
+    plain: Any = whole.AutoModelForImageTextToText.from_pretrained(model_dir)
+    checked = 0
+    for p, group in enumerate(groups):
+        for g, completion in enumerate(group.completions):
+            tokens = answer_tokens(encoder.tokenizer, completion)
+            if not tokens:
+                assert found_PG[p, g] == 0
+                continue
+            prompt, ids = group.prompt, torch.tensor(completion.token_ids)
+            with torch.no_grad():
+                logits = plain(
+                    input_ids=torch.cat([prompt.input_ids_S, ids])[None],
+                    mm_token_type_ids=torch.nn.functional.pad(prompt.mm_token_type_ids_S, (0, len(ids)))[None],
+                    pixel_values=prompt.pixel_values,
+                    image_grid_thw=prompt.image_grid_thw,
+                    pixel_values_videos=prompt.pixel_values_videos,
+                    video_grid_thw=prompt.video_grid_thw,
+                ).logits[0, len(prompt) - 1 : -1]
+            logprobs_L = logits.log_softmax(-1).gather(-1, ids[:, None]).squeeze(-1)
+            expected = logprobs_L[tokens.start : tokens.stop].mean().exp().item()
+            assert found_PG[p, g].item() == pytest.approx(expected, abs=1e-5)
+            checked += 1
+    assert checked > 0
+
+
+def test_reward_noise_is_recorded_and_leaves_the_accuracy_true(make_recipe, tmp_path):
+    changes = {**SHORT, "train.max_steps": 1, "reward": {"noise": 0.5}, "train.prompts_per_step": 6}
+    recipe = make_recipe(tmp_path / "run", changes)
+    train_grpo(recipe, resume=False)
+    records = whole.read_lines(recipe.output_dir / "completions.jsonl")
+    flipped = {record["sample_id"] for record in records if record["rewarded"] != record["gold"]}
+    assert 0 < len(flipped) < 6
+    for record in records:
+        assert record["reward"] == float(record["extracted"] == record["rewarded"])
+        assert record["accuracy"] == float(record["extracted"] == record["gold"])
+    (line,) = whole.read_lines(recipe.output_dir / "metrics.jsonl")
+    assert line["flipped_share"] == len(flipped) / 6
+    assert line["accuracy"] == pytest.approx(sum(record["accuracy"] for record in records) / len(records))
+    assert line["accuracy_rewarded"] == pytest.approx(line["reward_mean"])
