@@ -65,6 +65,9 @@ class DataConfig(Section):
     LongVideoBench (val)."""
     train_file: str = "training_6k.jsonl"
     """Of EgoPlan-Bench: EgoPlan_IT.json."""
+    cot_file: str = "training_with_cot_6k.jsonl"
+    """Chats with responses to learn, for SFT: a name lies in <root>/annotations, a path with a "/" lies where it says.
+    Media paths in it are relative to `root`."""
     subtitles: bool = False
     """LongVideoBench only: show the frames as single pictures, twice the tokens, with the subtitles between them."""
     limit: int | None = Field(default=None, ge=1)
@@ -223,9 +226,48 @@ class TrainConfig(Section):
     keep_checkpoints: int = Field(default=2, ge=1)
 
 
-class LogConfig(Section):
+class SftTrainConfig(TrainConfig):
+    """Official sft configuration: 8 GPUs x 1 x 16 rows a step, learning rate 2e-5, cosine with warm-up over a tenth."""
+
+    prompts_per_step: int = Field(default=128, ge=1)
+    """Prompts of one optimizer step, over all processes, each with all its responses."""
+    learning_rate: float = Field(default=2e-5, gt=0)
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
+
+
+class ValidationConfig(Section):
+    """Looks at the model while SFT goes on.  They change nothing of what is learned, apart from the rows held out."""
+
+    every: int = Field(default=10, ge=1)
+    """Optimizer steps between looks; the last step is always looked at."""
+    share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the questions whose responses are not trained on but measured: whole uncut videos, drawn with
+    train.seed."""
+    level: Level | None = None
+    """Also the greedy accuracy on the first `questions` questions of this level (it is then no untouched test set)."""
+    questions: int = Field(default=200, ge=1)
+    max_new_tokens: int = Field(default=256, ge=1)
+    """Longest answer, here and as the default of `sbr eval --run`."""
+    rule: Rule = "official"
+    batch_size: int = Field(default=8, ge=1)
+    """Questions looked at together, on each process."""
+
+
+class ColdStartConfig(Section):
+    """SFT before GRPO, on data.cot_file into <output_dir>/cold_start; GRPO starts from its final model, which is also
+    the reference of the KL term."""
+
+    train: SftTrainConfig = SftTrainConfig()
+    validation: ValidationConfig = ValidationConfig()
+
+
+class TrackConfig(Section):
     trackers: tuple[str, ...] = ()
     """accelerate trackers ("tensorboard", "wandb", "trackio"); metrics.jsonl is always written."""
+
+
+class LogConfig(TrackConfig):
     completions_every: int = Field(default=10, ge=1)
     """Write the completions of every n-th step to completions.jsonl."""
 
@@ -314,20 +356,35 @@ class DistillConfig(Section):
     """Keep at most so many answers to a question, those asked for first (filter; None: all)."""
 
 
-class GrpoRecipe(Section):
-    """`sbr grpo RECIPE`"""
+class TrainRecipe(Section):
+    """What every training run is made of.  A recipe may have more in a section than this says: it is frozen, so the
+    type checker's objection to narrower fields does not hold."""
 
     model: ModelConfig
     data: DataConfig
     output_dir: Path
     frames: FramesConfig = FramesConfig()
     prompt: PromptConfig = PromptConfig()
+    lora: LoraConfig | None = None
+    train: TrainConfig = TrainConfig()
+    log: TrackConfig = TrackConfig()
+
+
+class GrpoRecipe(TrainRecipe):
+    """`sbr grpo RECIPE`"""
+
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
     algo: AlgoConfig = AlgoConfig()
-    lora: LoraConfig | None = None
-    train: TrainConfig = TrainConfig()
-    log: LogConfig = LogConfig()
+    log: LogConfig = LogConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+    cold_start: ColdStartConfig | None = None
+
+
+class SftRecipe(TrainRecipe):
+    """`sbr sft RECIPE`"""
+
+    train: SftTrainConfig = SftTrainConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+    validation: ValidationConfig = ValidationConfig()
 
 
 class EvalRecipe(Section):

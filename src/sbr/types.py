@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +68,15 @@ class VideoFrame:
 
     file: Path
     number: int
+
+
+class Shown(Protocol):
+    """What has pictures to decode: a Sample, or a question of a CoT file (`sbr.data.cot.CotQuestion`)."""
+
+    @property
+    def video(self) -> Path | VideoRange | FrameFolder | None: ...
+    @property
+    def image(self) -> Path | VideoFrame | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
+from sbr.algo.select import select
 from sbr.cli import eval as cli_eval
 from sbr.config import GrpoRecipe, LoraConfig, ModelConfig, PromptConfig, validate
 from sbr.data.benchmark import load_level
@@ -102,12 +103,12 @@ def test_run_leaves_adapters_that_learned_from_a_kl_of_zero(finished, model_dir)
 def test_a_step_changes_adapters_only(make_lora_recipe, tmp_path, monkeypatch, dtype):
     seen = {}
 
-    def watch(*args):
-        seen["trainer"] = trainer = make_trainer(*args)
+    def watch(*args, **kwargs):
+        seen["trainer"] = trainer = make_trainer(*args, **kwargs)
         seen["start"] = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
         return trainer
 
-    monkeypatch.setattr("sbr.train.loop.make_trainer", watch)
+    monkeypatch.setattr("sbr.train.run.make_trainer", watch)
     changes = {"train.max_steps": 1, "model.dtype": dtype, "model.gradient_checkpointing": True, "lora.vision": True}
     recipe = make_lora_recipe(tmp_path / "run", changes)
     AcceleratorState._reset_state(reset_partial_state=True)  # accelerate keeps one precision per process
@@ -129,7 +130,7 @@ def test_a_step_changes_adapters_only(make_lora_recipe, tmp_path, monkeypatch, d
 def test_new_adapters_depend_on_the_seed_alone(make_lora_recipe, tmp_path):
     def first_adapters(seed: int) -> dict[str, torch.Tensor]:
         recipe = make_lora_recipe(tmp_path, {"train.seed": seed})
-        trainer = make_trainer(recipe, make_accelerator(recipe), STEPS, None)
+        trainer = make_trainer(recipe, make_accelerator(recipe), STEPS, None, select(recipe.algo, 20))
         after = torch.get_rng_state()
         assert torch.equal(after, torch.manual_seed(seed).get_state())  # what follows is random by the seed alone, too
         return {name: weight for name, weight in trainer.model.named_parameters() if ".lora_A." in name}

@@ -12,6 +12,8 @@ from sbr.config import (
     GrpoRecipe,
     LoraConfig,
     Section,
+    SftRecipe,
+    SftTrainConfig,
     known_keys,
     load_recipe,
     read_resolved,
@@ -23,6 +25,7 @@ from sbr.errors import ConfigError
 from sbr.mini.pretrain import PretrainRecipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+KINDS = (SftRecipe, GrpoRecipe)
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -69,6 +72,40 @@ def test_the_one_gpu_recipe_differs_from_the_papers_in_memory_and_speed_only() -
     assert lean.train == whole.train.model_copy(update={"optimizer": "adamw_8bit", "weights": "bfloat16"})
     assert lean.rollout == whole.rollout.model_copy(update={"compile": True})
     assert lean.model == whole.model.model_copy(update={"gradient_checkpointing": False})
+
+
+def test_the_sft_recipe_is_the_official_setting_and_the_default() -> None:
+    recipe = load_recipe(SftRecipe, RECIPES / "qwen2vl_7b" / "sft.toml")
+    minimal = SftRecipe.model_validate({"model": {"path": "x"}, "data": {"root": "y"}, "output_dir": "z"})
+    train = recipe.train
+    assert (train.learning_rate, train.schedule, train.warmup_ratio, train.epochs) == (2e-5, "cosine", 0.1, 1)
+    assert (train.prompts_per_step, train.prompts_per_microbatch, recipe.validation.share) == (8 * 16, 1, 0.0)
+    assert (recipe.model.dtype, recipe.model.gradient_checkpointing) == ("bfloat16", True)
+    assert recipe.data.cot_file == minimal.data.cot_file == "training_with_cot_6k.jsonl"
+    assert train == minimal.train.model_copy(update={"save_every": 10})
+    for section in ("frames", "prompt", "validation", "lora", "log"):
+        assert getattr(recipe, section) == getattr(minimal, section), section
+
+
+def test_sft_then_grpo_is_the_two_recipes_of_the_miniature() -> None:
+    sft, grpo = (load_recipe(kind, RECIPES / "mini" / f"{kind.__name__[:-6].lower()}.toml") for kind in KINDS)
+    both = load_recipe(GrpoRecipe, RECIPES / "mini" / "sft_grpo.toml")
+    assert both.cold_start is not None
+    assert (both.cold_start.train, both.cold_start.validation) == (sft.train, sft.validation)
+    assert both.data == sft.data
+    for section in ("model", "frames", "prompt", "rollout", "reward", "algo", "train"):
+        assert getattr(both, section) == getattr(grpo, section), section
+
+
+def test_a_cold_start_can_be_switched_on_and_set_by_words(tmp_path: Path) -> None:
+    file = written(tmp_path, MINIMAL)
+    assert load_recipe(GrpoRecipe, file, ["--train.seed", "3"]).cold_start is None
+    recipe = load_recipe(GrpoRecipe, file, ["--cold_start.train.epochs", "2"])
+    assert recipe.cold_start is not None
+    assert recipe.cold_start.train == SftTrainConfig(epochs=2)
+    wrong = written(tmp_path, MINIMAL + "[cold_start.train]\nlerning_rate = 1e-4\n")
+    with pytest.raises(ConfigError, match=r"did you mean 'cold_start.train.learning_rate'\?"):
+        load_recipe(GrpoRecipe, wrong)
 
 
 def test_an_optional_section_is_absent_until_it_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,7 +200,13 @@ def test_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "command"), [(GrpoRecipe, "sbr grpo"), (EvalRecipe, "sbr eval"), (PretrainRecipe, "sbr mini pretrain")]
+    ("kind", "command"),
+    [
+        (GrpoRecipe, "sbr grpo"),
+        (SftRecipe, "sbr sft"),
+        (EvalRecipe, "sbr eval"),
+        (PretrainRecipe, "sbr mini pretrain"),
+    ],
 )
 def test_every_recipe_knows_its_command(kind: type[Section], command: str) -> None:
     assert verb(kind) == command

@@ -44,7 +44,8 @@ def run(arguments: list[str]) -> None:
     import transformers
     from rich.console import Console
 
-    from sbr.cli import compare, grpo, mini
+    from sbr.cli import compare, mini
+    from sbr.cli.training import TrainingBar
     from sbr.config import EvalRecipe, GrpoRecipe, load_recipe
     from sbr.eval.runner import evaluate
     from sbr.train import run_folder
@@ -75,7 +76,7 @@ def run(arguments: list[str]) -> None:
         words += ["--train.max_steps", str(args.steps)]
     recipe = load_recipe(GrpoRecipe, recipes / "grpo.toml", words)
     if not (trained / run_folder.FINAL).exists():
-        with grpo.TrainingBar(console) as bar:
+        with TrainingBar(console) as bar:
             train_grpo(recipe, run_folder.holds_run(trained), bar)
 
     stage(4, "Asking the trained model")

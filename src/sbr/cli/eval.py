@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from sbr.config import EvalRecipe, GrpoRecipe, Source, load_recipe, read_resolved, validate
+from sbr.config import EvalRecipe, GrpoRecipe, SftRecipe, Source, load_recipe, read_resolved, validate
 from sbr.errors import ConfigError
 
 
@@ -140,15 +141,25 @@ def values_of_run(run: Path) -> dict[str, Any]:
     file, model = run / "recipe.json", run / "final"
     if not file.is_file() or not model.is_dir():
         raise ConfigError(f"--run {run} is not a finished training run: it lacks recipe.json or final/")
-    trained = read_resolved(GrpoRecipe, file).model_dump(mode="json")
+    trained, answers = _recipe_of_run(file)
     return {
         "model": {"path": str(model), "dtype": trained["model"]["dtype"]},
         "data": {key: trained["data"][key] for key in ("root", "source", "cache", "cache_dir")},
         "output_dir": str(run / "eval"),
         "frames": trained["frames"],
         "prompt": trained["prompt"],
-        "eval": {"max_new_tokens": trained["rollout"]["max_new_tokens"], "rule": trained["reward"]["rule"]},
+        "eval": answers,
     }
+
+
+def _recipe_of_run(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of a training run's recipe.json, and the length and rule of its answers.  Raises ConfigError."""
+    if "algo" not in json.loads(file.read_text(encoding="utf-8")):
+        sft = read_resolved(SftRecipe, file)
+        shown = {"max_new_tokens": sft.validation.max_new_tokens, "rule": sft.validation.rule}
+        return sft.model_dump(mode="json"), shown
+    grpo = read_resolved(GrpoRecipe, file)
+    return grpo.model_dump(mode="json"), {"max_new_tokens": grpo.rollout.max_new_tokens, "rule": grpo.reward.rule}
 
 
 def default_dtype() -> str:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console
 
-from sbr.cli.progress import steps_progress
-from sbr.config import GrpoRecipe, load_recipe
+from sbr.cli.training import TrainingBar, parse_training
+from sbr.config import GrpoRecipe
 from sbr.train import run_folder
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from sbr.train.metrics import StepMetrics
 
 
 @dataclass(frozen=True)
@@ -31,10 +24,11 @@ class Args:
       sbr grpo recipes/mini/grpo.toml --resume              continue after a crash or a kill, exactly
       sbr grpo recipes/mini/grpo.toml --help                every key of the recipe with its value
       sbr grpo recipes/mini/grpo.toml --lora.rank 16        train adapters only (LoRA)
+      sbr grpo recipes/mini/sft_grpo.toml                   SFT first (section [cold_start]), then GRPO
       accelerate launch --num_processes 8 -m sbr grpo recipes/qwen2vl_7b/grpo.toml
 
     Any key of the recipe can be set on the command line.  The run folder (output_dir) then holds recipe.json,
-    metrics.jsonl, completions.jsonl, checkpoint-<step>/ and final/.
+    metrics.jsonl, completions.jsonl, checkpoint-<step>/ and final/, and cold_start/ if there was one.
     """
 
     recipe: tyro.conf.Positional[Path]
@@ -64,39 +58,7 @@ def run(arguments: list[str]) -> None:
 
 
 def parse(arguments: list[str]) -> tuple[GrpoRecipe, bool]:
-    """Return the recipe with its overrides, and whether to resume.
-
-    `sbr grpo --help` explains the command; `sbr grpo RECIPE --help` lists the keys of the recipe.
-    """
-    words = [word for word in arguments if word != "--resume"]
-    if not words or words[0].startswith("-"):
-        # Prints help or what is missing, and exits.  Without `description` tyro drops the examples.
-        args = tyro.cli(Args, args=words, prog="sbr grpo", description=inspect.getdoc(Args))
-        return load_recipe(GrpoRecipe, args.recipe), "--resume" in arguments
-    return load_recipe(GrpoRecipe, Path(words[0]), words[1:]), "--resume" in arguments
-
-
-class TrainingBar:
-    """A progress bar over the steps with the last reward and length; a `sbr.train.loop.Watcher`."""
-
-    def __init__(self, console: Console) -> None:
-        self._progress = steps_progress(console)
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> TrainingBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def began(self, done: int, total: int) -> None:
-        self._progress.start()
-        self._task = self._progress.add_task("steps", total=total, completed=done, figures="")
-
-    def stepped(self, metrics: StepMetrics) -> None:
-        if self._task is not None:
-            figures = f"reward {metrics.reward_mean:.2f}  length {metrics.tokens_mean:.0f}"
-            self._progress.update(self._task, completed=metrics.step, figures=figures)
+    return parse_training(GrpoRecipe, Args, arguments)
 
 
 def closing_text(recipe: GrpoRecipe) -> str:

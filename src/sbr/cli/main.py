@@ -27,6 +27,7 @@ VERBS = {
     "mini": Verb("sbr.cli.mini", "build the miniature benchmark, or pretrain its base model"),
     "grpo": Verb("sbr.cli.grpo", "post-train a model with GRPO from a recipe"),
     "distill": Verb("sbr.cli.distill", "collect chains of thought from a stronger model by rejection sampling"),
+    "sft": Verb("sbr.cli.sft", "fine-tune a model on chains of thought from a recipe"),
     "eval": Verb("sbr.cli.eval", "answer the benchmark's questions and print accuracy per level and domain"),
     "score": Verb("sbr.cli.score", "read the answers of a finished evaluation by another rule, without a model"),
     "controls": Verb("sbr.cli.controls", "what part of a score is not vision: blind runs, rotated options, letters"),

@@ -97,11 +97,16 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CotRow:
-    """One line of training_with_cot_6k.jsonl: chat messages and the response to learn."""
+    """One line of training_with_cot_6k.jsonl: chat messages and the response to learn.
+
+    Several rows may belong to one question: then they have the same prompt, and the same `sample_id` if any.
+    """
 
     prompt: tuple[ChatMessage, ...]
     response: str
     sample_id: str | None = None
+    video_id: str | None = None
+    """Name of the uncut video."""
 
 
 Row: TypeAlias = TrainingRow | ValidationRow | CotRow
@@ -237,6 +242,7 @@ def _cot(fields: RowFields) -> CotRow:
         prompt=tuple(_message(fields, f"prompt[{i}]", item) for i, item in enumerate(items)),
         response=fields.text("response"),
         sample_id=None if fields.absent("sample_id") else fields.identifier("sample_id"),
+        video_id=fields.optional_text("video_id"),
     )
 
 
@@ -279,7 +285,12 @@ def _to_json(row: Row) -> dict[str, Any]:
             {"role": message.role, "content": [{"type": part.type, part.type: part.value} for part in message.content]}
             for message in row.prompt
         ]
-        values: dict[str, Any] = {"sample_id": row.sample_id, "prompt": prompt, "response": row.response}
+        values: dict[str, Any] = {
+            "sample_id": row.sample_id,
+            "video_id": row.video_id,
+            "prompt": prompt,
+            "response": row.response,
+        }
     else:
         values = dataclasses.asdict(row)
     return {name: value for name, value in values.items() if value is not None}

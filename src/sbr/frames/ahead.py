@@ -5,32 +5,35 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
-from sbr.types import Frames, Sample
+from sbr.types import Frames, Shown
+
+ShownT = TypeVar("ShownT", bound=Shown)
 
 _WORKERS = 4
 _BATCHES_AHEAD = 2
 
 
 def frames_ahead(
-    batches: Iterable[Sequence[Sample]], load: Callable[[Sample], Frames]
-) -> Generator[list[tuple[Sample, Frames]], None, None]:
+    batches: Iterable[Sequence[ShownT]], load: Callable[[ShownT], Frames]
+) -> Generator[list[tuple[ShownT, Frames]], None, None]:
     """Every batch with its frames, made by `load` in a few threads up to two batches ahead.
 
-    Frames are decoded in the order they are needed; an error of one sample is raised when its batch is due.  Samples of
-    one `sample_id` in a batch are rotations of one question and share their frames.
+    Frames are decoded in the order they are needed; an error of one sample is raised when its batch is due.  What shows
+    the same media in a batch, as the rotations of one question do, shares its frames.
     """
     pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="frames")
-    pending: deque[list[tuple[Sample, Future[Frames]]]] = deque()
+    pending: deque[list[tuple[ShownT, Future[Frames]]]] = deque()
     upcoming = iter(batches)
     try:
         while True:
             while len(pending) <= _BATCHES_AHEAD and (batch := next(upcoming, None)) is not None:
-                shown = {sample.sample_id: sample for sample in batch}
-                futures = {sample_id: pool.submit(load, sample) for sample_id, sample in shown.items()}
-                pending.append([(sample, futures[sample.sample_id]) for sample in batch])
+                media = {(shown.video, shown.image): shown for shown in batch}
+                futures = {medium: pool.submit(load, shown) for medium, shown in media.items()}
+                pending.append([(shown, futures[shown.video, shown.image]) for shown in batch])
             if not pending:
                 return
-            yield [(sample, future.result()) for sample, future in pending.popleft()]
+            yield [(shown, future.result()) for shown, future in pending.popleft()]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -17,11 +17,11 @@ from sbr.frames.cache import FrameCache
 from sbr.frames.cache_entry import Pictures
 from sbr.frames.clips import files_read, picture_of, read_clip
 from sbr.frames.sampling import SIZE_FACTOR, frame_indices, resized_size
-from sbr.types import FrameFolder, Frames, Sample, VideoFrame, VideoRange
+from sbr.types import FrameFolder, Frames, Shown, VideoFrame, VideoRange
 
 
 def load_frames(
-    sample: Sample,
+    sample: Shown,
     config: FramesConfig,
     factor: int = SIZE_FACTOR,
     threads: int = 1,

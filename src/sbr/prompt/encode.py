@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from transformers.video_utils import VideoMetadata
 
 from sbr.config import PromptConfig
-from sbr.errors import DataError, PromptTooLongError
+from sbr.data.cot import CotQuestion
+from sbr.errors import CheckpointError, DataError, PromptTooLongError
 from sbr.prompt.template import chat_messages, question_text
-from sbr.types import Frames, Prompt, Sample
+from sbr.types import Frames, Prompt, Sample, Shown
 
 
 class PromptEncoder:
@@ -40,46 +42,95 @@ class PromptEncoder:
         Raises PromptTooLongError with the sizes when the prompt holds more than `config.max_tokens` tokens, DataError
         when the frames do not fit the sample or the checkpoint, or when the question holds a special token.
         """
-        self._check(sample, frames)
+        where = f"sample {sample.sample_id}"
+        self._check_frames(where, sample, frames)
+        self._check_text(
+            where,
+            "question, options or subtitles hold",
+            [question_text(sample), *(subtitle.text for subtitle in sample.subtitles or ())],
+        )
         messages, clip, pictures = chat_of(sample, frames)
         prompt = encode_chat(self.processor, messages, clip, pictures)
-        self._check_sizes(sample, prompt)
+        self._check_sizes(where, prompt)
         return prompt
 
-    def _check(self, sample: Sample, frames: Frames) -> None:
+    def encode_question(self, question: CotQuestion, frames: Frames) -> Prompt:
+        """As `encode`, from the chat messages of a CoT row.  Messages in the official words give the same prompt."""
+        self._check_frames(question.where, question, frames)
+        parts = [part for message in question.messages for part in message.content]
+        self._check_text(question.where, "prompt holds", [part.value for part in parts if part.type == "text"])
+        messages = [
+            {
+                "role": message.role,
+                "content": [
+                    {"type": part.type, "text": part.value} if part.type == "text" else {"type": part.type}
+                    for part in message.content
+                ],
+            }
+            for message in question.messages
+        ]
+        pictures = [] if frames.image_HWC is None else [frames.image_HWC]
+        prompt = encode_chat(self.processor, messages, frames, pictures)
+        self._check_sizes(question.where, prompt)
+        return prompt
+
+    def encode_responses(self, question: CotQuestion) -> tuple[tuple[int, ...], ...]:
+        """Token ids of every response, the end of turn included, without what the template writes after it.
+
+        A response is tokenized by itself, as a model writes it in a rollout.
+        """
+        self._check_text(question.where, "response holds", question.responses)
+        encoded = self.tokenizer(list(question.responses), add_special_tokens=False)["input_ids"]
+        return tuple((*ids, self.end_of_turn) for ids in encoded)
+
+    @cached_property
+    def end_of_turn(self) -> int:
+        """Id of the token that closes an assistant's turn in the chat template; CheckpointError if none does."""
+        asked: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "text", "text": "A"}]}]
+        answered = [*asked, {"role": "assistant", "content": [{"type": "text", "text": "B"}]}]
+        start = self.processor.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        whole = self.processor.apply_chat_template(answered, tokenize=False)
+        ids = self.tokenizer(whole.removeprefix(f"{start}B"), add_special_tokens=False)["input_ids"]
+        if not whole.startswith(f"{start}B") or not ids or ids[0] not in self.tokenizer.all_special_ids:
+            raise CheckpointError(
+                "the chat template does not write an answer followed by one end-of-turn token, so nothing says where a "
+                f"response to learn ends: it makes {whole!r} of {start!r} and the answer 'B'"
+            )
+        return ids[0]
+
+    def _check_frames(self, where: str, shown: Shown, frames: Frames) -> None:
         for name, medium, pixels in (
-            ("video", sample.video, frames.video_THWC),
-            ("image", sample.image, frames.image_HWC),
+            ("video", shown.video, frames.video_THWC),
+            ("image", shown.image, frames.image_HWC),
         ):
             if (medium is None) != (pixels is None):
                 has = f"no {name}" if medium is None else f"the {name} {medium}"
-                raise DataError(f"sample {sample.sample_id} has {has}, but its frames say otherwise; load them again")
+                raise DataError(f"{where} has {has}, but its frames say otherwise; load them again")
         if frames.video_THWC is not None and (not frames.fps or len(frames.indices) != len(frames.video_THWC)):
             raise DataError(
-                f"sample {sample.sample_id}: {len(frames.video_THWC)} frames with {len(frames.indices)} indices at "
+                f"{where}: {len(frames.video_THWC)} frames with {len(frames.indices)} indices at "
                 f"{frames.fps} frames a second; the time of every frame must be known: load the frames again"
             )
         unit = self.size_factor
         for name, pixels in (("image", frames.image_HWC), ("video", frames.video_THWC)):
             if pixels is not None and (pixels.shape[-3] % unit or pixels.shape[-2] % unit):
                 raise DataError(
-                    f"sample {sample.sample_id}: {name} frames are {pixels.shape[-3]}x{pixels.shape[-2]} pixels; "
+                    f"{where}: {name} frames are {pixels.shape[-3]}x{pixels.shape[-2]} pixels; "
                     f"this checkpoint needs multiples of {unit}: load them with factor={unit}"
                 )
-        text = "\n".join([question_text(sample), *(subtitle.text for subtitle in sample.subtitles or ())])
-        for token in self.tokenizer.all_special_tokens:
-            if token in text:
-                raise DataError(
-                    f"sample {sample.sample_id}: question, options or subtitles hold the special token {token}"
-                )
 
-    def _check_sizes(self, sample: Sample, prompt: Prompt) -> None:
+    def _check_text(self, where: str, what: str, texts: Sequence[str]) -> None:
+        for token in self.tokenizer.all_special_tokens:
+            if any(token in text for text in texts):
+                raise DataError(f"{where}: {what} the special token {token}")
+
+    def _check_sizes(self, where: str, prompt: Prompt) -> None:
         merged = self.processor.image_processor.merge_size**2
-        images = _media_tokens(prompt, 1, prompt.image_grid_thw, merged, f"sample {sample.sample_id}: image")
-        videos = _media_tokens(prompt, 2, prompt.video_grid_thw, merged, f"sample {sample.sample_id}: video")
+        images = _media_tokens(prompt, 1, prompt.image_grid_thw, merged, f"{where}: image")
+        videos = _media_tokens(prompt, 2, prompt.video_grid_thw, merged, f"{where}: video")
         if len(prompt) > self.config.max_tokens:
             raise PromptTooLongError(
-                f"sample {sample.sample_id}: the prompt holds {len(prompt)} tokens ({videos} video, {images} image, "
+                f"{where}: the prompt holds {len(prompt)} tokens ({videos} video, {images} image, "
                 f"{len(prompt) - videos - images} text), the limit prompt.max_tokens is {self.config.max_tokens}. "
                 "Media tokens are never cut: lower frames.max_frames, frames.height or frames.width, or raise the limit"
             )

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from sbr.config import GrpoRecipe
+from sbr.config import TrainRecipe
 from sbr.errors import CheckpointError
 from sbr.model.families import VisionLanguageModel
 from sbr.model.lora import save_adapter
@@ -36,7 +36,7 @@ TRAINING = "training.pt"
 
 
 def save_checkpoint(
-    recipe: GrpoRecipe,
+    recipe: TrainRecipe,
     step: int,
     accelerator: Accelerator,
     model: VisionLanguageModel,
@@ -100,7 +100,7 @@ def restore(
         torch.cuda.set_rng_state(random_state["cuda"])
 
 
-def save_final(recipe: GrpoRecipe, accelerator: Accelerator, model: VisionLanguageModel, processor: Any) -> Path:
+def save_final(recipe: TrainRecipe, accelerator: Accelerator, model: VisionLanguageModel, processor: Any) -> Path:
     """Write final/ in the recipe's own dtype and return it.  Changes `model` to that dtype: training is over.
 
     Adapters stay float32: they are small.
@@ -118,7 +118,7 @@ def save_final(recipe: GrpoRecipe, accelerator: Accelerator, model: VisionLangua
     return folder
 
 
-def _save_model(recipe: GrpoRecipe, folder: Path, model: VisionLanguageModel, processor: Any) -> None:
+def _save_model(recipe: TrainRecipe, folder: Path, model: VisionLanguageModel, processor: Any) -> None:
     if recipe.lora is None:
         model.save_pretrained(folder)
     else:

@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sbr.train.order import Slot
-from sbr.types import RolloutGroup, Score
+from sbr.types import RolloutGroup, Sample, Score
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredGroup:
     """One prompt with its G completions and their scores."""
 
-    slot: Slot
+    slot: Slot[Sample]
     group: RolloutGroup
     scores_G: tuple[Score, ...]
 
@@ -38,8 +38,8 @@ class Collected:
 
 def refill(
     first: Sequence[ScoredGroup],
-    ask: Callable[[Sequence[Slot]], Sequence[ScoredGroup]],
-    spare: Callable[[int, int], Slot],
+    ask: Callable[[Sequence[Slot[Sample]]], Sequence[ScoredGroup]],
+    spare: Callable[[int, int], Slot[Sample]],
     extra_rounds: int,
 ) -> Collected:
     """Ask `spare(slot index, round)` for every slot of `first` without signal, round after round.

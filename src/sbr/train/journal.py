@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sbr.train.metrics import CompletionRecord, StepMetrics
+    from sbr.train.sft_metrics import SftMetrics
 
 
-def append(file: Path, records: Sequence[StepMetrics] | Sequence[CompletionRecord]) -> None:
+def append(file: Path, records: Sequence[StepMetrics] | Sequence[SftMetrics] | Sequence[CompletionRecord]) -> None:
     """Add one line per record; when it returns, the lines survive the death of the process."""
     text = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
     with file.open("a", encoding="utf-8") as stream:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
 
 import torch
 from accelerate.utils import gather_object
@@ -27,13 +26,14 @@ from sbr.errors import ConfigError
 from sbr.frames.cache import FrameCache, open_cache
 from sbr.prompt.encode import PromptEncoder
 from sbr.train import journal, run_folder
-from sbr.train.checkpoint import save_checkpoint, save_final
+from sbr.train.cold_start import cold_start
 from sbr.train.collect import Collected, ScoredGroup, refill
 from sbr.train.guard import findings
 from sbr.train.likelihood import answer_likelihoods
 from sbr.train.metrics import BatchFigures, CompletionRecord, ProcessStep, StepMetrics, combine, numbers
-from sbr.train.order import Slot, left_over, slots_of_step, spare_slot, total_steps
-from sbr.train.setup import Trainer, make_accelerator, make_trainer
+from sbr.train.order import Slot, slots_of_step, spare_slot, total_steps
+from sbr.train.run import Watcher, run_training, save_if_due
+from sbr.train.setup import Trainer, make_accelerator
 from sbr.train.stages import FramePrefetcher, Stopwatch, completion_records, encode_prompts, roll_out, score_groups
 from sbr.train.update import make_microbatches, update
 from sbr.types import Frames, Sample
@@ -41,21 +41,11 @@ from sbr.types import Frames, Sample
 logger = logging.getLogger(__name__)
 
 
-class Watcher(Protocol):
-    """Whoever wants to see progress, e.g. the progress bar of the command line.  Called on the main process only."""
-
-    def began(self, done: int, total: int) -> None:
-        """Training starts after `done` of `total` steps."""
-
-    def stepped(self, metrics: StepMetrics) -> None:
-        """A step is done and written down."""
-
-
 def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None) -> None:
     """Train the model of `recipe` and leave metrics, checkpoints and final/ in `recipe.output_dir` (`run_folder`).
 
     With `resume` the newest complete checkpoint is continued, and its later journal lines are written anew; without any
-    checkpoint the run starts at step 1.
+    checkpoint the run starts at step 1.  With `recipe.cold_start` SFT comes first (`sbr.train.cold_start`).
 
     Raises ConfigError or CheckpointError when the run may not start, DataError or MediaError when a sample cannot be
     used (nothing is skipped), SbrError when a gradient is not finite.
@@ -67,35 +57,24 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
         )
     run_folder.check_start(recipe, resume)
     samples = load_training(recipe.data)
-    total = total_steps(len(samples), recipe.train)
+    total_steps(len(samples), recipe.train)  # may refuse
     cache = open_cache(recipe.data)
     accelerator = make_accelerator(recipe)
-    newest = run_folder.newest_checkpoint(recipe.output_dir)
-    done = run_folder.step_of(newest) if newest else 0
-    if resume and accelerator.is_main_process:
-        logger.info("continuing after step %d of %d in %s", done, total, recipe.output_dir)
-    if done == total and (recipe.output_dir / run_folder.FINAL).exists():
-        return
-    trainer = make_trainer(recipe, accelerator, total, newest)
-    accelerator.wait_for_everyone()  # only when every process could start is the folder changed
-    if accelerator.is_main_process:
-        run_folder.open_folder(recipe)
-        if unused := left_over(len(samples), recipe.train):
-            logger.warning("%d of %d prompts do not fill a last step and are not used", unused, len(samples))
-    accelerator.wait_for_everyone()
-    accelerator.init_trackers("sbr", config={"recipe": recipe.model_dump_json()})
-    if watcher and accelerator.is_main_process:
-        watcher.began(done, total)
-    _run_steps(recipe, trainer, samples, cache, done, total, watcher)
-    if cache is not None and accelerator.is_main_process:
-        cache.log_counts()
-    save_final(recipe, accelerator, trainer.model, trainer.processor)
-    accelerator.end_training()
+    start = recipe.model if recipe.cold_start is None else cold_start(recipe, recipe.cold_start, resume, watcher)
+    algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
+
+    def run_steps(trainer: Trainer, done: int, total: int) -> None:
+        _run_steps(recipe, trainer, algorithm, samples, cache, done, total, watcher)
+        if cache is not None and accelerator.is_main_process:
+            cache.log_counts()
+
+    run_training(recipe, start, accelerator, len(samples), algorithm, run_steps, watcher)
 
 
 def _run_steps(
     recipe: GrpoRecipe,
     trainer: Trainer,
+    algorithm: Algorithm,
     samples: Sequence[Sample],
     cache: FrameCache | None,
     done: int,
@@ -103,7 +82,6 @@ def _run_steps(
     watcher: Watcher | None,
 ) -> None:
     accelerator = trainer.accelerator
-    algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
     encoder = PromptEncoder(trainer.processor, recipe.prompt)
     schedule = {
         step: slots_of_step(samples, step, recipe.train, accelerator.process_index, accelerator.num_processes)
@@ -130,17 +108,7 @@ def _run_steps(
                 if watcher:
                     watcher.stepped(metrics)
                 accelerator.log(numbers(metrics), step=step)
-            if step % recipe.train.save_every == 0 or step == total:
-                save_checkpoint(
-                    recipe,
-                    step,
-                    accelerator,
-                    trainer.model,
-                    trainer.processor,
-                    trainer.optimizer,
-                    trainer.schedule,
-                    trainer.average,
-                )
+            save_if_due(recipe, trainer, step, total)
 
 
 def _collect(
@@ -151,7 +119,7 @@ def _collect(
     ahead: FramePrefetcher,
     samples: Sequence[Sample],
     step: int,
-    slots: Sequence[Slot],
+    slots: Sequence[Slot[Sample]],
     frames: Sequence[Frames],
     clock: Stopwatch,
 ) -> Collected:
@@ -159,7 +127,7 @@ def _collect(
     weight = recipe.reward.length_weight + algorithm.length_weight
     rewards = recipe.reward.model_copy(update={"length_weight": weight})
 
-    def ask(asked: Sequence[Slot], frames: Sequence[Frames]) -> tuple[ScoredGroup, ...]:
+    def ask(asked: Sequence[Slot[Sample]], frames: Sequence[Frames]) -> tuple[ScoredGroup, ...]:
         with clock("frames"):
             prompts = encode_prompts(encoder, asked, frames)
         with clock("rollout"):
@@ -167,7 +135,7 @@ def _collect(
         with clock("reward"):
             return score_groups(asked, groups, rewards, recipe.rollout.max_new_tokens)
 
-    def ask_further(asked: Sequence[Slot]) -> tuple[ScoredGroup, ...]:
+    def ask_further(asked: Sequence[Slot[Sample]]) -> tuple[ScoredGroup, ...]:
         with clock("frames"):
             found = ahead.load([slot.sample for slot in asked])
         return ask(asked, found)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from sbr.algo.loss import LossMetrics
+from sbr.train.sft_metrics import SftMetrics
 
 TIMINGS = ("tokens_per_second", "seconds")
 """Fields that begin with these differ from run to run; all others repeat exactly."""
@@ -197,7 +198,7 @@ def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[Proce
     )
 
 
-def numbers(metrics: StepMetrics) -> dict[str, float]:
+def numbers(metrics: StepMetrics | SftMetrics) -> dict[str, float]:
     """Return what trackers take: every field but the step, without nulls."""
     values = {field.name: getattr(metrics, field.name) for field in fields(metrics) if field.name != "step"}
     return {name: float(value) for name, value in values.items() if value is not None}

@@ -9,21 +9,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from sbr.config import TrainConfig
 from sbr.errors import ConfigError
-from sbr.types import Sample
+
+
+class Identified(Protocol):
+    """A question: a Sample, or that of a CoT file."""
+
+    @property
+    def sample_id(self) -> str: ...
+
+
+QuestionT = TypeVar("QuestionT", bound=Identified)
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Generic[QuestionT]):
     """One prompt of one step."""
 
     index: int
     """Position in the step, 0 to prompts_per_step - 1, over all processes."""
-    sample: Sample
+    sample: QuestionT
     seed: int
     """Seed of the G completions."""
     round: int = 0
@@ -58,8 +68,8 @@ def left_over(count: int, config: TrainConfig) -> int:
 
 
 def slots_of_step(
-    samples: Sequence[Sample], step: int, config: TrainConfig, process: int, processes: int
-) -> tuple[Slot, ...]:
+    samples: Sequence[QuestionT], step: int, config: TrainConfig, process: int, processes: int
+) -> tuple[Slot[QuestionT], ...]:
     """Return the prompts that process `process` of `processes` takes in step `step` (from 1), in slot order.
 
     Epochs follow each other without a gap: a step may hold the end of one and the start of the next.
@@ -72,7 +82,9 @@ def slots_of_step(
     return tuple(slots)
 
 
-def spare_slot(samples: Sequence[Sample], step: int, config: TrainConfig, index: int, number: int) -> Slot:
+def spare_slot(
+    samples: Sequence[QuestionT], step: int, config: TrainConfig, index: int, number: int
+) -> Slot[QuestionT]:
     """Return the prompt that takes slot `index` of step `step` in extra round `number` (from 1).
 
     Every step has its own order of the prompts that it does not ask anyway; slots and rounds take from it one after the

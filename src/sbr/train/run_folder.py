@@ -1,10 +1,11 @@
 """The folder of a run: may it be started or continued?  Which files lie in it?
 
     recipe.json          the recipe as used, defaults included
-    metrics.jsonl        one line a step (`StepMetrics`)
-    completions.jsonl    the completions of every n-th step (`CompletionRecord`)
+    metrics.jsonl        one line a step (`StepMetrics`, of SFT `SftMetrics`)
+    completions.jsonl    GRPO: the completions of every n-th step (`CompletionRecord`)
     checkpoint-<step>/   ordinary Hugging Face folder and training_state/
     final/               ordinary Hugging Face folder of the last step; with LoRA both hold the adapter alone
+    cold_start/          GRPO after a cold start: the run folder of the SFT before it
 
 Nothing here imports torch, so that the command line can refuse a wrong start at once.
 """
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sbr.config import GrpoRecipe, with_defaults
+from sbr.config import TrainRecipe, ValidationConfig, with_defaults
 from sbr.errors import CheckpointError, ConfigError
 from sbr.train import journal
 
@@ -25,18 +26,20 @@ RECIPE = "recipe.json"
 METRICS = "metrics.jsonl"
 COMPLETIONS = "completions.jsonl"
 FINAL = "final"
+COLD_START = "cold_start"
 STATE = Path("training_state") / "state.json"
 
 MAY_CHANGE = frozenset(
     {
         *("output_dir", "log.trackers", "log.completions_every", "train.save_every", "train.keep_checkpoints"),
         *("data.cache", "data.cache_dir"),
+        *(f"validation.{key}" for key in ValidationConfig.model_fields if key != "share"),
     }
 )
 """Keys that may differ when a run is resumed: they change what is written, not what is learned."""
 
 
-def check_start(recipe: GrpoRecipe, resume: bool) -> None:
+def check_start(recipe: TrainRecipe, resume: bool) -> None:
     """Raise ConfigError when a run lies in `output_dir` and `resume` is not asked for, CheckpointError when the run in
     there used another recipe.  Changes nothing."""
     folder = recipe.output_dir
@@ -55,7 +58,7 @@ def check_start(recipe: GrpoRecipe, resume: bool) -> None:
         check_recipe(values["recipe"] if newest else values, recipe, saved)
 
 
-def open_folder(recipe: GrpoRecipe) -> int:
+def open_folder(recipe: TrainRecipe) -> int:
     """Make the folder ready and return the step to continue after (0 for a new run).
 
     Writes recipe.json, drops journal lines of steps after the newest checkpoint and removes what an interrupted save
@@ -76,7 +79,8 @@ def open_folder(recipe: GrpoRecipe) -> int:
 
 
 def holds_run(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (RECIPE, METRICS, FINAL)) or newest_checkpoint(folder) is not None
+    names = (RECIPE, METRICS, FINAL, COLD_START)
+    return any((folder / name).exists() for name in names) or newest_checkpoint(folder) is not None
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -98,7 +102,7 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def check_recipe(saved: Mapping[str, Any], recipe: GrpoRecipe, source: Path) -> None:
+def check_recipe(saved: Mapping[str, Any], recipe: TrainRecipe, source: Path) -> None:
     """Raise CheckpointError naming every key that differs from the saved recipe, apart from `MAY_CHANGE`."""
     before, now = dict(_flat(with_defaults(type(recipe), saved))), dict(_flat(recipe.model_dump(mode="json")))
     lines = [

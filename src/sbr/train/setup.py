@@ -18,8 +18,8 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from transformers import get_scheduler
 
-from sbr.algo.select import Algorithm, select
-from sbr.config import GrpoRecipe, LoraConfig, ModelConfig, TrainConfig
+from sbr.algo.select import Algorithm
+from sbr.config import LoraConfig, ModelConfig, TrainConfig, TrainRecipe
 from sbr.errors import ConfigError
 from sbr.model import lora
 from sbr.model.families import VisionLanguageModel
@@ -58,7 +58,8 @@ class Trainer:
     model: VisionLanguageModel
     """The same weights unwrapped, for generation and saving."""
     reference: FixedModel | None
-    """Of the KL term: a frozen copy, or with LoRA the same model with its adapters off.  None without a KL term."""
+    """Of the KL term: a frozen copy, or with LoRA the same model with its adapters off.  None without a KL term and in
+    SFT."""
     processor: Any
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
@@ -66,7 +67,7 @@ class Trainer:
     """The slow average of the policy that some algorithms ask (`Algorithm.average`)."""
 
 
-def make_accelerator(recipe: GrpoRecipe) -> Accelerator:
+def make_accelerator(recipe: TrainRecipe) -> Accelerator:
     """Start (or join) the process group.
 
     Precision: weights, gradients and optimizer state are float32 (`train.optimizer` and `train.weights` can save
@@ -123,18 +124,24 @@ def make_accelerator(recipe: GrpoRecipe) -> Accelerator:
     return accelerator
 
 
-def make_trainer(recipe: GrpoRecipe, accelerator: Accelerator, steps: int, resume_from: Path | None) -> Trainer:
-    """Load the model (from `resume_from` when given), the reference if the loss has a KL term, and the optimizer.
+def make_trainer(
+    recipe: TrainRecipe, accelerator: Accelerator, steps: int, resume_from: Path | None, algorithm: Algorithm | None
+) -> Trainer:
+    """Load the model (from `resume_from` when given), what `algorithm` compares it with, and the optimizer.
+
+    `algorithm` is None in SFT, which has no reference.
 
     The reference always comes from `model.path`, in the same precision as the policy, so that the KL term of an
     untrained policy is exactly zero.  The schedule spans `steps` steps.  Seeds torch with `train.seed`, for dropout and
     stochastic rounding; on resume the saved random state follows.
     """
     torch.manual_seed(recipe.train.seed)
+    with_reference = algorithm is not None and algorithm.needs_reference
     if recipe.lora is None:
-        model, reference = _load_whole(recipe, accelerator.device, resume_from)
+        model, reference = _load_whole(recipe, accelerator.device, resume_from, with_reference)
     else:
-        model, reference = _load_adapted(recipe, recipe.lora, accelerator.device, resume_from)
+        model = _load_adapted(recipe, recipe.lora, accelerator.device, resume_from)
+        reference = partial(lora.adapters_off, model) if with_reference else None
     optimizer = make_optimizer(model, recipe.train)
     schedule = get_scheduler(
         recipe.train.schedule,
@@ -142,7 +149,7 @@ def make_trainer(recipe: GrpoRecipe, accelerator: Accelerator, steps: int, resum
         num_warmup_steps=math.ceil(recipe.train.warmup_ratio * steps),
         num_training_steps=steps,
     )
-    kept = _algorithm(recipe).average
+    kept = algorithm.average if algorithm else None
     average = AverageWeights(model, kept) if kept else None
     if resume_from is not None:
         restore(resume_from, accelerator, optimizer, schedule)
@@ -163,7 +170,7 @@ def _check_lora(model: ModelConfig, config: LoraConfig) -> None:
         )
 
 
-def _check_bfloat16_weights(recipe: GrpoRecipe) -> None:
+def _check_bfloat16_weights(recipe: TrainRecipe) -> None:
     if lora.is_adapter(resolve_model_path(recipe.model.path)):
         raise ConfigError(
             f"model.path {recipe.model.path} is an adapter, which is merged into float32 weights only; set "
@@ -182,13 +189,13 @@ def _check_bfloat16_weights(recipe: GrpoRecipe) -> None:
 
 
 def _load_whole(
-    recipe: GrpoRecipe, device: torch.device, resume_from: Path | None
+    recipe: TrainRecipe, device: torch.device, resume_from: Path | None, with_reference: bool
 ) -> tuple[VisionLanguageModel, FixedModel | None]:
     """All weights are trained, in `train.weights`; the reference is a second copy."""
     start = recipe.model.model_copy(update={"dtype": recipe.train.weights})
     source = start if resume_from is None else start.model_copy(update={"path": str(resume_from)})
     model = load_model(source, device)
-    if not _algorithm(recipe).needs_reference:
+    if not with_reference:
         return model, None
     reference = load_model(start, device)
     reference.requires_grad_(False)
@@ -197,19 +204,15 @@ def _load_whole(
 
 
 def _load_adapted(
-    recipe: GrpoRecipe, config: LoraConfig, device: torch.device, resume_from: Path | None
-) -> tuple[VisionLanguageModel, FixedModel | None]:
-    """Only adapters are trained; the reference is the same model without them."""
+    recipe: TrainRecipe, config: LoraConfig, device: torch.device, resume_from: Path | None
+) -> VisionLanguageModel:
+    """Only adapters are trained."""
     model = load_model(recipe.model, device)
     if resume_from is None:
         lora.add_adapter(model, config, recipe.model.path, recipe.train.seed)
     else:
         lora.load_adapter(model, resume_from)
-    return model, partial(lora.adapters_off, model) if _algorithm(recipe).needs_reference else None
-
-
-def _algorithm(recipe: GrpoRecipe) -> Algorithm:
-    return select(recipe.algo, recipe.rollout.max_new_tokens)
+    return model
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -25,7 +25,7 @@ from sbr.train.collect import Collected, ScoredGroup
 from sbr.train.metrics import CompletionRecord, Seconds
 from sbr.train.order import Slot
 from sbr.train.setup import Trainer
-from sbr.types import Frames, Prompt, RolloutGroup, Sample
+from sbr.types import Frames, Prompt, RolloutGroup, Sample, Shown
 
 
 class FramePrefetcher:
@@ -46,7 +46,7 @@ class FramePrefetcher:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(cancel_futures=True)
 
-    def request(self, samples: Sequence[Sample]) -> None:
+    def request(self, samples: Sequence[Shown]) -> None:
         """Start decoding; the next `take` returns these frames."""
         self._waiting = [self._threads.submit(self._load, sample) for sample in samples]
 
@@ -54,14 +54,14 @@ class FramePrefetcher:
         """Wait for the requested frames and return them in order."""
         return [future.result() for future in self._waiting]
 
-    def load(self, samples: Sequence[Sample]) -> list[Frames]:
+    def load(self, samples: Sequence[Shown]) -> list[Frames]:
         """Decode now, beside what was requested."""
-        waiting = [self._threads.submit(load_frames, sample, self._config, self._factor) for sample in samples]
+        waiting = [self._threads.submit(self._load, sample) for sample in samples]
         return [future.result() for future in waiting]
 
 
 class Stopwatch:
-    """Sums wall time per stage; the stages are the fields of `Seconds`.
+    """Sums wall time per stage; the stages of a GRPO step are the fields of `Seconds`.
 
     Waits for the accelerator at both ends of a stage, because its kernels run behind Python's back.
     """
@@ -76,9 +76,12 @@ class Stopwatch:
         yield
         self._seconds[stage] = self._seconds.get(stage, 0.0) + self._now() - start
 
+    def spent(self, stage: str) -> float:
+        """Return the seconds of a stage; one that never ran took 0 s."""
+        return self._seconds.get(stage, 0.0)
+
     def seconds(self) -> Seconds:
-        """Return what was measured; a stage that never ran took 0 s."""
-        return Seconds(**{field.name: self._seconds.get(field.name, 0.0) for field in fields(Seconds)})
+        return Seconds(**{field.name: self.spent(field.name) for field in fields(Seconds)})
 
     def _now(self) -> float:
         if self._device.type == "cuda":
@@ -86,13 +89,15 @@ class Stopwatch:
         return time.perf_counter()
 
 
-def encode_prompts(encoder: PromptEncoder, slots: Sequence[Slot], frames: Sequence[Frames]) -> tuple[Prompt, ...]:
+def encode_prompts(
+    encoder: PromptEncoder, slots: Sequence[Slot[Sample]], frames: Sequence[Frames]
+) -> tuple[Prompt, ...]:
     """Return the model inputs of the slots, in order."""
     return tuple(encoder.encode(slot.sample, pictures) for slot, pictures in zip(slots, frames, strict=True))
 
 
 def roll_out(
-    trainer: Trainer, tokenizer: Any, slots: Sequence[Slot], prompts: Sequence[Prompt], config: RolloutConfig
+    trainer: Trainer, tokenizer: Any, slots: Sequence[Slot[Sample]], prompts: Sequence[Prompt], config: RolloutConfig
 ) -> tuple[RolloutGroup, ...]:
     """Sample `config.group_size` completions of each prompt, with the seeds of the slots."""
     sampling = Sampling(
@@ -118,7 +123,7 @@ def roll_out(
 
 
 def score_groups(
-    slots: Sequence[Slot], groups: Sequence[RolloutGroup], config: RewardConfig, max_new_tokens: int
+    slots: Sequence[Slot[Sample]], groups: Sequence[RolloutGroup], config: RewardConfig, max_new_tokens: int
 ) -> tuple[ScoredGroup, ...]:
     """Return the groups with the score of every completion, in their order."""
     return tuple(

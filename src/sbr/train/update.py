@@ -135,7 +135,15 @@ def update(
                 mismatch=token_mean((old_BL - batch.rollout_logprobs_BL).abs(), found.mask_BL),
             )
         )
-    found_norm: Any = accelerator.clip_grad_norm_(trainer.policy.parameters(), max_grad_norm)
+    return tuple(figures), apply_gradients(trainer, max_grad_norm, step)
+
+
+def apply_gradients(trainer: Trainer, max_grad_norm: float, step: int) -> float:
+    """Clip the accumulated gradients, let the optimizer take its step, and return their norm before clipping.
+
+    Raises SbrError when the gradient is not finite; the weights are then left as they were.
+    """
+    found_norm: Any = trainer.accelerator.clip_grad_norm_(trainer.policy.parameters(), max_grad_norm)
     norm = float(found_norm)
     if not math.isfinite(norm):
         raise SbrError(
@@ -145,7 +153,7 @@ def update(
         )
     trainer.optimizer.step()
     trainer.optimizer.zero_grad()
-    return tuple(figures), norm
+    return norm
 
 
 def padded_logprobs(groups: Sequence[RolloutGroup]) -> Tensor:
