@@ -25,6 +25,8 @@ class Args:
       sbr grpo recipes/mini/grpo.toml --help                every key of the recipe with its value
       sbr grpo recipes/mini/grpo.toml --lora.rank 16        train adapters only (LoRA)
       sbr grpo recipes/mini/sft_grpo.toml                   SFT first (section [cold_start]), then GRPO
+      sbr grpo recipes/mini/grpo.toml --algo.name dapo      or dr_grpo, gspo, reg_grpo, grpo_care (docs/algorithms.md)
+      sbr grpo recipes/mini/grpo.toml --reward.noise 0.2    a fifth of the training answers is wrong
       accelerate launch --num_processes 8 -m sbr grpo recipes/qwen2vl_7b/grpo.toml
 
     Any key of the recipe can be set on the command line.  The run folder (output_dir) then holds recipe.json,

@@ -75,7 +75,8 @@ def make_microbatches(
         dtype=torch.float32,  # exact up to 16 million
         device=trainer.accelerator.device,
     )
-    rows, tokens = (trainer.accelerator.reduce(counts, "sum") / trainer.accelerator.num_processes).tolist()
+    over_processes: Any = trainer.accelerator.reduce(counts, "mean")
+    rows, tokens = over_processes.tolist()
     taught = [p for p in range(len(groups)) if algorithm.silent_groups_teach or advantages_PG[p].any()] or [0]
     batches = []
     for start in range(0, len(taught), size):
