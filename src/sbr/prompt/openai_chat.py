@@ -25,7 +25,8 @@ def openai_messages(sample: Sample, frames: Frames, media: Media) -> list[dict[s
     """
     times = [index / frames.fps for index in frames.indices] if frames.fps else []
     video = [] if frames.video_THWC is None else list(frames.video_THWC)
-    pictures = iter([*(video if sample.subtitles is not None else []), frames.image_HWC])
+    image = [] if frames.image_HWC is None else [frames.image_HWC]
+    pictures = iter([*(video if sample.subtitles is not None else []), *image])
     content: list[dict[str, Any]] = []
     (turn,) = chat_messages(sample, times)
     for part in turn["content"]:

@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Self
 
 import openai
+from openai.types.chat import ChatCompletion
 
 from sbr.config import EngineConfig
 from sbr.errors import ConfigError, EndpointError, SbrError
@@ -137,9 +138,9 @@ class ChatClient:
 
     def _reply(self, completion: Any) -> Reply:
         """Of a parsed response, whose fields the package does not check."""
-        choices = getattr(completion, "choices", None)
-        message = getattr(choices[0], "message", None) if choices else None
-        if not isinstance(completion, openai.types.chat.ChatCompletion) or message is None:
+        choices: Any = getattr(completion, "choices", None)
+        message: Any = getattr(choices[0], "message", None) if choices else None
+        if not isinstance(completion, ChatCompletion) or message is None:
             said = completion if isinstance(completion, str) else getattr(completion, "model_dump_json", str)()
             raise EndpointError(
                 f"{self._where} sent something else than a chat completion: {_shortened(said)}; is "

@@ -145,11 +145,11 @@ def test_what_is_wrong_for_good_is_not_tried_again(status, advice, monkeypatch):
 
 
 def test_a_slow_answer_is_asked_for_again_and_then_an_error():
-    with ChatServer(lambda *_: completion("A", delay=5)) as server, client(server, timeout=0.3, retries=1) as chat:
+    with ChatServer(lambda *_: completion("A", delay=60)) as server, client(server, timeout=0.3, retries=1) as chat:
         started = time.monotonic()
         with pytest.raises(EndpointError, match=r"within 0\.3 s, asked 2 times"):
             chat.complete(HELLO, GREEDY, 0)
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 30  # the answer would take a minute
     assert len(server.requests) == 2
 
 
@@ -205,7 +205,15 @@ def test_a_model_that_is_not_listed_is_warned_of(caplog):
 
 
 def test_requests_of_all_threads_together_keep_the_limit():
-    with ChatServer(lambda *_: completion("A", delay=0.1)) as server, client(server, concurrency=3) as chat:
+    full = threading.Event()
+
+    def respond(number: int, _: dict) -> Said:
+        if number == 2:
+            full.set()
+        assert full.wait(60)
+        return completion("A", delay=0.1)
+
+    with ChatServer(respond) as server, client(server, concurrency=3) as chat:
         threads = [threading.Thread(target=chat.complete, args=(HELLO, GREEDY, n)) for n in range(12)]
         for thread in threads:
             thread.start()
@@ -218,7 +226,12 @@ def test_requests_of_all_threads_together_keep_the_limit():
 def test_the_window_spans_batches_and_every_reply_finds_its_question(questions):
     """Later requests are answered sooner; 10 questions in batches of 2, 3 answers each, at most 5 at once."""
 
+    full = threading.Event()  # the first requests wait until five are there, however slow this machine is
+
     def respond(number: int, body: dict) -> Said:
+        if number == 4:
+            full.set()
+        assert full.wait(60)
         return completion(f"{number_of(body)} {body['seed']}", delay=0.15 if number % 3 == 0 else 0.05)
 
     asked = questions(10)
@@ -300,7 +313,7 @@ def test_leaving_drops_requests_under_way_at_once(questions):
         started = time.monotonic()
         with engine(server, concurrency=4) as one:
             next(one.answer([questions(6)], 1, GREEDY))
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
 
 def test_seconds_add_up_to_the_run(questions):
@@ -308,7 +321,7 @@ def test_seconds_add_up_to_the_run(questions):
         started = time.perf_counter()
         seconds = [o.seconds for answered in one.answer([questions(8)], 1, GREEDY) for o in answered]
         passed = time.perf_counter() - started
-    assert sum(seconds) == pytest.approx(passed, abs=0.1)
+    assert sum(seconds) == pytest.approx(passed, abs=0.1, rel=0.1)
     assert sum(seconds) >= 0.4
 
 
