@@ -28,6 +28,9 @@ from sbr.rollout.sampling import Sampling
 _CONNECT_SECONDS = 10.0
 _GRACE_SECONDS = 30.0
 """After a failure, requests under way get so long to finish: they are paid for, and their answers are kept."""
+_CANCELLATIONS = 10
+"""How often a request under way is told to stop: a timeout that ends at the same moment can swallow it, and then the
+package would try again."""
 _ENCODERS = 4
 """Threads that turn frames into PNG or JPEG."""
 _SHOWN = 500
@@ -167,9 +170,12 @@ class ChatClient:
 
     async def _stop(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(_CANCELLATIONS):
+            if not tasks:
+                break
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=0.2)
         await self._client.close()
 
     @property
