@@ -37,7 +37,7 @@ class Args:
       sbr distill recipes/mini/distill.toml                       the base model of the package teaches itself
       sbr distill recipes/mini/distill.toml --limit 100           the first 100 questions; more can follow later
       sbr distill recipes/mini/distill.toml --model.path runs/mini/grpo/final --output_dir runs/mini/distill_grpo
-      sbr distill recipes/mini/distill.toml --distill.consistent True     filter again
+      sbr distill recipes/mini/distill.toml --distill.consistent     filter again: nothing is asked
       sbr distill recipes/qwen2vl_7b/distill.toml --engine.url http://localhost:8000/v1 --engine.concurrency 64
       sbr distill recipes/mini/distill.toml --help                every key of the recipe with its value
 
