@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from sbr.config import DataConfig, EngineConfig, FramesConfig, ModelConfig, PromptConfig
 from sbr.data.sources import load_questions
@@ -157,12 +158,29 @@ def test_a_question_without_room_for_its_answer(engine: VllmEngine, questions: l
         next(engine.answer([questions[:1]], 1, Sampling(max_new_tokens=4000)))
 
 
-def test_every_family(tiny_model_dir: Path, sbr_sample, sbr_frames) -> None:
+@pytest.fixture
+def wide_model_dir(tiny_model_dir: Path, tmp_path: Path) -> Path:
+    """The tiny checkpoint of a family with heads of 32: vLLM's attention on the CPU knows none of 16."""
+    config = AutoConfig.from_pretrained(tiny_model_dir)
+    text, vision = config.text_config, config.vision_config
+    if config.model_type != "qwen3_vl":  # its heads are of 32
+        text.hidden_size = 128
+        text.rope_parameters["mrope_section"] = [4, 6, 6]
+        setattr(vision, "hidden_size" if config.model_type == "qwen2_vl" else "out_hidden_size", 128)
+    torch.manual_seed(0)
+    model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
+    model.generation_config = GenerationConfig.from_pretrained(tiny_model_dir)
+    model.save_pretrained(tmp_path)
+    AutoProcessor.from_pretrained(tiny_model_dir).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_every_family(wide_model_dir: Path, sbr_sample, sbr_frames) -> None:
     """Random weights: greedy answers, media tokens that would be drawn without the ban, pictures that are not resized.
 
     Runs for every family through `tiny_model_dir` of this folder's conftest.
     """
-    config = ModelConfig(path=str(tiny_model_dir), dtype="float32")
+    config = ModelConfig(path=str(wide_model_dir), dtype="float32")
     with VllmEngine(config, PROMPT, ENGINE) as engine:
         unit = engine.size_factor
         small = Question(sbr_sample("small"), sbr_frames(0, 4, unit, unit), 0)  # the processors would enlarge these

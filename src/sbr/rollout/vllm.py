@@ -86,14 +86,13 @@ class VllmEngine:
     ) -> Iterator[list[Answered]]:
         """Raises DataError when vLLM reads another prompt than the native engine would, or one that is too long."""
         for batch in batches:
-            if self._llm is None:  # how long a sequence may get is known only now
-                self._start(sampling)
+            llm = self._llm or self._start(sampling)  # only now it is known how long a sequence may get
             started = time.perf_counter()
             prompts = [self._encoder.encode(question.sample, question.frames) for question in batch]
             for question, prompt in zip(batch, prompts, strict=True):
                 self._check_length(question, prompt, sampling)
                 self._warn_of_positions(question, prompt)
-            outputs = self._llm.generate(
+            outputs = llm.generate(
                 [_input(question, prompt) for question, prompt in zip(batch, prompts, strict=True)],
                 [self._params(question, samples, sampling) for question in batch],
                 use_tqdm=False,
@@ -106,7 +105,7 @@ class VllmEngine:
                 for question, prompt, output in zip(batch, prompts, outputs, strict=True)
             ]
 
-    def _start(self, sampling: Sampling) -> None:
+    def _start(self, sampling: Sampling) -> Any:
         self._length = min(self._positions, self._prompt.max_tokens + sampling.max_new_tokens)
         try:
             self._llm = self._vllm.LLM(
@@ -125,6 +124,7 @@ class VllmEngine:
                 f"{self._model.path}: vLLM does not start: {reason}\nIts own messages, above, say more; when the GPU's "
                 "memory is the reason, lower engine.gpu_memory or prompt.max_tokens"
             ) from error
+        return self._llm
 
     def _params(self, question: Question, samples: int, sampling: Sampling) -> Any:
         """Answer i of a question is drawn with seed + i (vLLM's own rule for n > 1)."""
