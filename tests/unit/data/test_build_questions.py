@@ -90,6 +90,7 @@ CASES: list[tuple[Reason, list[tuple[str, int, int]], list[tuple[str, int, int]]
     (Reason.STILL_GOING, [("take cup", 45, 45), ("open tap", 45, 80)], EXTRA),
     (Reason.NOT_NEXT, [("take cup", 10, 40), ("open tap", 100, 120)], [*EXTRA, ("close drawer", 50, 90)]),
     (Reason.SAME_AS_LAST, [("stir tea", 10, 40), ("continues stirring the tea", 45, 80)], EXTRA),
+    (Reason.GOAL_SAYS_IT, [("take cup", 10, 40), ("makes the tea", 45, 80)], EXTRA),
     (Reason.SHORT_CLIP, [("take cup", 10, 12), ("open tap", 45, 80)], EXTRA),
     (Reason.FEW_NEGATIVES, [("take cup", 10, 40), ("open tap", 45, 80)], EXTRA[:2]),
     (Reason.FEW_NEGATIVES, [("take cup", 10, 40), ("open tap", 45, 80)], [*EXTRA[:2], ("washes the plates", 990, 995)]),
