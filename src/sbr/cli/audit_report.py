@@ -63,7 +63,7 @@ def show(audit: Audit, media: MediaReport | None, console: Console) -> None:
     good = audit.ok and (media is None or media.ok)
     console.print("[green]nothing is wrong[/green]" if good else "[red]something is wrong, see above[/red]")
     if media is None:
-        console.print("media were looked for, not opened (--quick)")
+        console.print("media were not opened (--quick looks for them, --no-media does not)")
 
 
 def _tables(audit: Audit, media: MediaReport | None, console: Console) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from sbr.data.build import BuildReport
     from sbr.data.build_actions import Annotations
-    from sbr.data.build_goals import GoalSegment, Messages, Stretch
+    from sbr.data.build_goals import GoalAnswer, GoalSegment, Messages, Stretch
+    from sbr.resume.journal import Journal
 
 ANSWERS = "goal_answers.jsonl"
 GOALS = "goals.jsonl"
@@ -41,7 +42,7 @@ class Build:
     Examples:
       sbr data build ego4d_cooking_instances.jsonl.gz --out data/ego4d
       sbr data build EPIC_100_train.csv EPIC_100_validation.csv --out data/epic --goals goals.csv
-      sbr data build EPIC_100_validation.csv --out data/epic --goal-url http://localhost:8000/v1 --goal-model Qwen/Qwen3-8B
+      sbr data build EPIC_100_train.csv --out data/epic --goal-url http://localhost:8000/v1 --goal-model Qwen/Qwen3-8B
       sbr data build EPIC_100_validation.csv --out data/epic --goals goals.csv --videos EPIC-KITCHENS
     """
 
@@ -127,9 +128,7 @@ def build(args: Build) -> None:
         raise SystemExit(1)
 
 
-def infer_goals(
-    args: Build, annotations: Annotations, console: Console
-) -> tuple[list[GoalSegment], Mapping[str, int]]:
+def infer_goals(args: Build, annotations: Annotations, console: Console) -> tuple[list[GoalSegment], Mapping[str, int]]:
     """Goals of all stretches; asks for those that goal_answers.jsonl does not hold yet, and keeps every answer there.
 
     The endpoint is not opened when nothing is left to ask.
@@ -148,7 +147,8 @@ def infer_goals(
     return segments, counts
 
 
-def goal_journal(file: Path):  # noqa: ANN201  # the journal's types are imported late
+def goal_journal(file: Path) -> Journal[str, GoalAnswer]:
+    """The answers that are kept, and where further ones go."""
     from sbr.data.build_goals import GoalAnswer
     from sbr.resume.journal import Journal, LineFormat
 
@@ -159,7 +159,7 @@ def ask_all(
     to_ask: Sequence[Stretch],
     model: str,
     ask: Callable[[Messages], str],
-    journal,  # noqa: ANN001
+    journal: Journal[str, GoalAnswer],
     concurrency: int,
     on_answer: Callable[[], None] = lambda: None,
 ) -> None:
@@ -190,7 +190,7 @@ def ask_all(
             raise failure
 
 
-def _ask_endpoint(args: Build, to_ask: Sequence[Stretch], journal, console: Console) -> None:  # noqa: ANN001
+def _ask_endpoint(args: Build, to_ask: Sequence[Stretch], journal: Journal[str, GoalAnswer], console: Console) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from sbr.config import EngineConfig

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sbr.config import Source
     from sbr.data.hub import HubSource, MediaPlan
+    from sbr.resume.journal import Journal
 
 ARCHIVES_DONE = ".unpacked.jsonl"
 
@@ -69,7 +70,9 @@ def download(args: Download) -> None:
         raise ConfigError("nothing was fetched: read the licences above, then run again with --accept-licences")
     listing = _list(source)
     if absent := [file for file in files if file not in listing]:
-        raise ConfigError(f"{source.repository} has no {', '.join(absent)}; it has {', '.join(sorted(listing)[:12])} ...")
+        raise ConfigError(
+            f"{source.repository} has no {', '.join(absent)}; it has {', '.join(sorted(listing)[:12])} ..."
+        )
     for file in files:
         _fetch(source, file, args.root)
         console.print(f"{args.root / file}", soft_wrap=True)
@@ -145,8 +148,8 @@ def _media(args: Download, source: HubSource, names: Sequence[str], listing: Seq
 
 def _say(plan: MediaPlan, console: Console) -> None:
     console.print(
-        f"media: {len(plan.wanted) + plan.there:,} named by the rows, {plan.there:,} there; {len(plan.files):,} to fetch as "
-        f"files, {len(plan.wanted) - len(plan.files) - len(plan.nowhere):,} inside {len(plan.archives):,} archives, "
+        f"media: {len(plan.wanted) + plan.there:,} named by rows, {plan.there:,} there; {len(plan.files):,} to fetch "
+        f"as files, {len(plan.wanted) - len(plan.files) - len(plan.nowhere):,} inside {len(plan.archives):,} archives, "
         f"{len(plan.nowhere):,} not in the repository",
         soft_wrap=True,
     )
@@ -159,7 +162,7 @@ class UnpackedArchive:
     archive: str
 
 
-def _done_archives(root: Path):  # noqa: ANN202
+def _done_archives(root: Path) -> Journal[str, UnpackedArchive]:
     from sbr.resume.journal import Journal, LineFormat
 
     return Journal(root / ARCHIVES_DONE, LineFormat(UnpackedArchive, lambda a: a.archive, lambda key: f"archive {key}"))
@@ -189,23 +192,20 @@ class _hub_errors:  # noqa: N801  # a context manager used as a function
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        import httpx
-        from huggingface_hub.errors import (
-            GatedRepoError,
-            HfHubHTTPError,
-            LocalEntryNotFoundError,
-            OfflineModeIsEnabled,
-        )
+        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
         from sbr.errors import DataError
 
         where = f"https://huggingface.co/datasets/{self._repository}"
         if isinstance(error, GatedRepoError):
-            raise DataError(f"{where} is gated: accept its conditions there, then `hf auth login` or set HF_TOKEN") from None
+            raise DataError(
+                f"{where} is gated: accept its conditions there, then `hf auth login` or set HF_TOKEN"
+            ) from None
         if isinstance(error, HfHubHTTPError):
             raise DataError(f"the hub refuses {where}: {str(error).splitlines()[0]}") from None
-        if isinstance(error, OfflineModeIsEnabled | LocalEntryNotFoundError | httpx.HTTPError | OSError):
+        # Every error of the library's HTTP client (httpx or httpx2, as its version has it); offline mode is an OSError.
+        if isinstance(error, (*HfHubHTTPError.__bases__, OSError)):
             raise DataError(
-                f"{where} cannot be reached ({type(error).__name__}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE, "
-                "then run the same command again: it goes on where it stopped"
+                f"{where} cannot be reached ({type(error).__name__}); check the network, HF_ENDPOINT and "
+                "HF_HUB_OFFLINE, then run the same command again: it goes on where it stopped"
             ) from None

@@ -1,7 +1,7 @@
 """`sbr data build`: annotations with goals -> a data root without its media, and a report of everything left out.
 
     <root>/annotations/training_6k.jsonl, validation_L1.jsonl, validation_L2.jsonl
-    <root>/media.jsonl          the clips and pictures the rows name, and where to cut them (sbr.data.build_splits.Medium)
+    <root>/media.jsonl          the clips and pictures that rows name, and where to cut them (build_splits.Medium)
     <root>/build_report.json    counts
 
 The three kinds of files are the same bytes for the same annotations, goals and options.
@@ -92,8 +92,8 @@ def build(
     """
     if options.l1 and not annotations.names_people:
         raise ConfigError(
-            f"--l1 is {options.l1}, and these {annotations.source} annotations do not say who wears the camera: L1 asks "
-            "about other videos of the same people. Set --l1 0; --l2 holds videos out"
+            f"--l1 is {options.l1}, and these {annotations.source} annotations do not say who wears the camera: L1 "
+            "asks about other videos of the same people. Set --l1 0; --l2 holds videos out"
         )
     claim(root)
     made = build_questions(annotations, options.empty_progress, options.negatives)

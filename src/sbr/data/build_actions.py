@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -207,7 +208,7 @@ def _annotations(
         counts["actions that go on with the one before (continue, still)"] += sum(
             a.narration.casefold().startswith(("continu", "still ", "keeps ")) for a in own
         )
-        for a, b in zip(own, own[1:], strict=False):
+        for a, b in pairwise(own):
             counts["neighbours that overlap"] += b.start_frame < a.stop_frame
             counts["neighbours that happen at the same time"] += simultaneous(a, b)
             counts["neighbours with equal narrations"] += a.narration == b.narration

@@ -1,6 +1,6 @@
 """Task goals for annotations that have none: from a file, or from what a language model says about stretches of video.
 
-A goals file has one goal a row: `video_id`, `task_goal`, `start_frame`, `stop_frame` (JSONL, or CSV with these columns).
+A goals file has one goal a row: `video_id`, `task_goal`, `start_frame`, `stop_frame` (JSONL, or CSV with a header).
 Every action of the video that begins inside belongs to the goal.  Goals may overlap; nothing is made up for the rest.
 
 A model is shown the narrations of a stretch of video, numbered, and answers with goals and the numbers of their first
@@ -16,12 +16,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
 from sbr.data.build_actions import ADVICE, Action, Annotations, Task
 from sbr.data.fields import RowFields
-from sbr.data.jsonl import parse_lines, shown
+from sbr.data.jsonl import parse_lines
 from sbr.errors import AnnotationError, DataError, RowProblem
 
 LONGEST_GOAL = 200
@@ -32,7 +33,7 @@ Messages: TypeAlias = list[dict[str, str]]
 _SYSTEM = (
     "You read what a person did in a video, one numbered action a line, and say which tasks the person was carrying "
     "out. Answer with a JSON array only: one object for each task with the keys goal (a short instruction in the "
-    "imperative, such as \"make coffee\"), first and last (numbers of its first and last action). A task is a run of "
+    'imperative, such as "make coffee"), first and last (numbers of its first and last action). A task is a run of '
     "at least 4 actions one after the other that serve one purpose. Leave out actions that belong to no task."
 )
 
@@ -103,9 +104,7 @@ def add_goals(annotations: Annotations, segments: Sequence[GoalSegment]) -> Adde
     total = sum(map(len, annotations.actions.values()))
     counts["actions without a goal"] = total - len(covered)
     ordered = tuple(sorted(tasks, key=lambda task: (task.video_id, [a.order for a in task.actions], task.goal)))
-    added = Annotations(
-        annotations.source, annotations.actions, ordered, annotations.participants, annotations.counts
-    )
+    added = Annotations(annotations.source, annotations.actions, ordered, annotations.participants, annotations.counts)
     return AddedGoals(added, dict(counts))
 
 
@@ -142,7 +141,7 @@ def stretches(annotations: Annotations, most: int) -> Iterator[Stretch]:
     for video, actions in annotations.actions.items():
         parts = max(1, -(-len(actions) // most))
         borders = [len(actions) * i // parts for i in range(parts + 1)]
-        for begin, end in zip(borders, borders[1:], strict=False):
+        for begin, end in pairwise(borders):
             if begin < end:
                 yield Stretch(video, actions[begin:end])
 

@@ -1,4 +1,4 @@
-"""When two narrations name the same action: "put down plate" and "puts the plates", but not "turn on tap" and "turn off tap".
+"""When two narrations name the same action: "put down plate", "puts the plates"; but not "turn on tap", "turn off tap".
 
 A narration becomes its verb and the set of its other words, without number, tense, articles and most prepositions.
 There is no parser behind it: narrations are short and begin with their verb.  Two options that are compared wrongly as
@@ -13,14 +13,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _WORD = re.compile(r"[a-z0-9]+")
-_GOES_ON = frozenset("continue continues continuing still keeps again".split())
+_GOES_ON = frozenset(["continue", "continues", "continuing", "still", "keeps", "again"])
 """Say that the action before is not over: "continue stirring food" is "stir food"."""
 _WEARER = frozenset(("c", "cc"))
 """How Ego4D's narrators name the person who wears the camera."""
 _FILLERS = frozenset(
-    "a an the some more another other of to in into inside on onto upon at from out with for by over under around "
-    "up down back away and again her his their its my one both all then against using through near beside".split()
-)
+    (
+        "a", "an", "the", "some", "more", "another", "other", "one", "both", "all", "of", "and", "then",
+        "again", "her", "his", "their", "its", "my", "to", "in", "into", "inside", "on", "onto", "upon", "at",
+        "from", "out", "with", "for", "by", "over", "under", "around", "up", "down", "back", "away", "against",
+        "using", "through", "near", "beside",
+    )
+)  # fmt: skip
 _AFTER_TURN = ("on", "up", "down")
 """Words that make opposites of "turn" (and "switch", which is the same verb); "off" is kept after every verb."""
 _SAME_VERB = {
@@ -92,10 +96,7 @@ def is_unsure(narration: str) -> bool:
 
 def same_action(first: Iterable[Meaning], second: Iterable[Meaning]) -> bool:
     """Whether two actions, each read in the same ways in the same order, are the same by any reading."""
-    for a, b in zip(first, second, strict=True):  # no generator: this runs millions of times in a build
-        if a.same(b):
-            return True
-    return False
+    return any(a.same(b) for a, b in zip(first, second, strict=True))
 
 
 def stem(word: str) -> str:

@@ -19,7 +19,7 @@ from enum import StrEnum
 from itertools import accumulate, groupby
 
 from sbr.data.build_actions import Action, Annotations, Task, simultaneous
-from sbr.data.build_meaning import is_other_person, is_unsure
+from sbr.data.build_meaning import is_other_person, is_unsure, meaning_of
 from sbr.data.egoplan import QUESTION
 from sbr.data.options import NEGATIVES, reads_as
 from sbr.types import ProgressStep
@@ -38,6 +38,7 @@ class Reason(StrEnum):
     STILL_GOING = "a step of the progress happens at the same time as the right action"
     NOT_NEXT = "another action of the video comes between"
     SAME_AS_LAST = "the right action is the last one again"
+    GOAL_SAYS_IT = "the goal is nothing but the right action"
     SHORT_CLIP = f"the progress is shorter than {SHORTEST_CLIP} frames"
     FEW_NEGATIVES = f"fewer than {NEGATIVES} usable wrong actions"
     REPEATED = "the same question is asked already"
@@ -144,6 +145,8 @@ class _Timeline:
             return Reason.NOT_NEXT
         if before and before[-1].same(gold):
             return Reason.SAME_AS_LAST
+        if meaning_of(task.goal) == meaning_of(gold.narration):
+            return Reason.GOAL_SAYS_IT
         first = max(min((step.start_frame for step in before), default=current), 0)
         if before and current - first + 1 < SHORTEST_CLIP:
             return Reason.SHORT_CLIP

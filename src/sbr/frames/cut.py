@@ -192,7 +192,7 @@ def _frames(medium: Medium, rate: Fraction) -> tuple[int, int]:
     if medium.first_seconds is None or medium.last_seconds is None:
         first, last = max(medium.first_frame, 0), max(medium.last_frame, 0)
     else:
-        # The frame shown at the first moment, and the last one that begins before the last moment: a video's end has none.
+        # The frame shown at the first moment, and the last one that begins before the last: a video's end has none.
         first, last = int(medium.first_seconds * rate), max(0, ceil(medium.last_seconds * rate) - 1)
     return min(first, last), last
 

@@ -50,7 +50,9 @@ def test_goals_of_a_file(epic: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_ego4d_needs_no_goals_and_takes_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    steps = [(f"{verb} cup", 40 * i, 40 * i + 30) for i, verb in enumerate(["take", "wash", "put", "open", "cut", "stir"])]
+    steps = [
+        (f"{verb} cup", 40 * i, 40 * i + 30) for i, verb in enumerate(["take", "wash", "put", "open", "cut", "stir"])
+    ]
     file = write_tasks(tmp_path / "t.jsonl", [task_row(f"v{i}", "make tea", steps) for i in range(12)])
     goals = write_goal_rows(tmp_path / "goals.csv", goal_rows(kitchen(VIDEOS, 3)))
     out = ["--out", str(tmp_path / "root")]

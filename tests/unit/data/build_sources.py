@@ -20,7 +20,9 @@ def clock(seconds: float) -> str:
     return f"{int(seconds // 3600):02d}:{int(seconds // 60 % 60):02d}:{seconds % 60:05.2f}"
 
 
-def epic_row(video: str, number: int, verb: int, noun: int, start: float, stop: float, **changes: Any) -> dict[str, Any]:
+def epic_row(
+    video: str, number: int, verb: int, noun: int, start: float, stop: float, **changes: Any
+) -> dict[str, Any]:
     """An action; frames count at 60 a second, as in the recordings of EPIC-KITCHENS-55."""
     return {
         "narration_id": f"{video}_{number}",

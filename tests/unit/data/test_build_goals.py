@@ -110,7 +110,11 @@ GOAL = {"goal": "make tea", "first": 2, "last": 5}
     ("text", "goals", "left_out"),
     [
         (reply(GOAL), ["make tea"], 0),
-        ("<think>[1, 2] [{\"goal\": \"wrong\", \"first\": 1, \"last\": 2}]</think>```json\n" + reply(GOAL) + "\n```", ["make tea"], 0),
+        (
+            '<think>[1, 2] [{"goal": "wrong", "first": 1, "last": 2}]</think>```json\n' + reply(GOAL) + "\n```",
+            ["make tea"],
+            0,
+        ),
         (reply(), [], 0),
         (reply(GOAL, GOAL | {"goal": "wash up.", "first": 6, "last": 12}), ["make tea", "wash up"], 0),
         (reply(GOAL | {"last": 13}), [], 1),
@@ -145,5 +149,9 @@ def test_failed_answers_are_counted_and_nothing_is_made_up(annotations: Annotati
     }
     segments, counts = goals_of(parts, answers, "m")
     assert [segment.video_id for segment in segments] == [parts[0].video_id]
-    assert (counts["stretches"], counts["stretches without an answer"], counts["answers that cannot be read"]) == (3, 1, 1)
+    assert (counts["stretches"], counts["stretches without an answer"], counts["answers that cannot be read"]) == (
+        3,
+        1,
+        1,
+    )
     assert goals_of(parts, answers, "another model")[0] == []

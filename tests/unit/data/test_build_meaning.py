@@ -45,8 +45,15 @@ def test_odd_narrations_have_a_meaning(text: str) -> None:
 
 
 def test_forms_of_a_word() -> None:
-    for forms in (("cut", "cuts", "cutting"), ("dish", "dishes"), ("berry", "berries"), ("potato", "potatoes"),
-                  ("slice", "slices", "slicing"), ("box", "boxes"), ("press", "presses", "pressing")):
+    for forms in (
+        ("cut", "cuts", "cutting"),
+        ("dish", "dishes"),
+        ("berry", "berries"),
+        ("potato", "potatoes"),
+        ("slice", "slices", "slicing"),
+        ("box", "boxes"),
+        ("press", "presses", "pressing"),
+    ):
         assert len({stem(form) for form in forms}) == 1, forms
     assert stem("glass") != stem("gla")
     assert stem("leaf") == stem("leaves") != stem("leave-taking")

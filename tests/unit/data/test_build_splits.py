@@ -121,7 +121,10 @@ def test_the_same_bytes_again_and_from_shuffled_rows(tmp_path: Path) -> None:
     random.Random(3).shuffle(rows)
     assert content(build_epic(tmp_path / "shuffled", rows)) == first
     other = content(build_epic(tmp_path, rows, dataclasses.replace(SHARES, seed=1), "other"))
-    assert other.keys() == first.keys() and other["annotations/training_6k.jsonl"] != first["annotations/training_6k.jsonl"]
+    assert (
+        other.keys() == first.keys()
+        and other["annotations/training_6k.jsonl"] != first["annotations/training_6k.jsonl"]
+    )
 
 
 def test_letters_are_balanced(tmp_path: Path) -> None:

@@ -59,7 +59,16 @@ def picture(frame: int, seconds: float | None = None, video: str = "v") -> Mediu
 
 def test_frames_are_those_that_were_asked_for(tmp_path: Path) -> None:
     recording = write_recording(tmp_path / "v.mp4", 120)
-    media = [clip(0, 119), clip(-1, 40), clip(10, 40), clip(33, 90), clip(90, 95), picture(40), picture(0), picture(119)]
+    media = [
+        clip(0, 119),
+        clip(-1, 40),
+        clip(10, 40),
+        clip(33, 90),
+        clip(90, 95),
+        picture(40),
+        picture(0),
+        picture(119),
+    ]
     report = cut_media(tmp_path / "root", media, {"v": recording}, 0, 1)
     assert (report.made, report.there, report.ok) == (8, 0, True)
     for medium in media:
