@@ -21,11 +21,12 @@ from sbr.data.benchmark import load_level
 from sbr.errors import ConfigError, DataError, MediaError
 from sbr.eval.compare import compare_records
 from sbr.eval.records import RecordKey, read_records, record_key, record_line
-from sbr.eval.runner import evaluate, question_seed
+from sbr.eval.runner import evaluate
 from sbr.eval.summary import read_summary
 from sbr.frames.load import load_frames
 from sbr.prompt.template import question_text
 from sbr.reward.answer import extract_answer
+from sbr.rollout.engine import question_seed
 from sbr.types import EvalRecord
 
 QUESTIONS = {"L1": 7, "L3": 4}

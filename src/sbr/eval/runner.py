@@ -8,13 +8,11 @@ file each; the answers of all are put together in the order of the questions whe
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -28,26 +26,25 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sbr.config import EvalConfig, EvalRecipe, FramesConfig
+from sbr.config import EvalConfig, EvalRecipe
 from sbr.data.jsonl import replace_file
 from sbr.data.sources import SOURCES, choose_levels, load_questions
 from sbr.errors import ConfigError, DataError
 from sbr.eval.controls import controlled
-from sbr.eval.folder import RECORDS, SUMMARY, fingerprint, open_folder, weight_files
+from sbr.eval.folder import RECORDS, SUMMARY, open_folder
 from sbr.eval.parts import LineCount, collect_parts, part_file
 from sbr.eval.processes import ALONE, Processes
 from sbr.eval.records import RecordFile, RecordKey, record_line
 from sbr.eval.summary import Summary, summarize, write_summary
+from sbr.frames.ahead import frames_ahead
 from sbr.frames.load import load_frames
 from sbr.model.load import adapter_base, resolve_model_path
 from sbr.model.lora import is_adapter
+from sbr.resume.folder import fingerprint, weight_files
 from sbr.reward.answer import extract_answer
-from sbr.rollout.engine import Answered, Question, Reply, open_engine
+from sbr.rollout.engine import Answered, Question, Reply, open_engine, question_seed
 from sbr.rollout.sampling import Sampling
 from sbr.types import EvalRecord, Frames, Sample
-
-_WORKERS = 4
-_BATCHES_AHEAD = 2
 
 _log = logging.getLogger(__name__)
 
@@ -123,49 +120,10 @@ def cut_batches(recipe: EvalRecipe) -> list[Batch]:
     return batches
 
 
-def question_seed(seed: int, level: str, sample_id: str, rotation: int = 0) -> int:
-    """Random seed of one question: the same on every machine and whatever else is asked.  63 bits.
-
-    The order of the benchmark has the same seed whether or not other rotations are asked too.
-    """
-    rotated = f"\0{rotation}" if rotation else ""
-    digest = hashlib.sha256(f"{seed}\0{level}\0{sample_id}{rotated}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
 def sampling_of(config: EvalConfig) -> Sampling:
     """greedy: the most likely token.  paper: temperature 1 over the whole vocabulary (official infer.py)."""
     temperature = 0.0 if config.protocol == "greedy" else 1.0
     return Sampling(temperature=temperature, top_p=1.0, top_k=0, max_new_tokens=config.max_new_tokens)
-
-
-def frames_ahead(
-    batches: Sequence[Batch], config: FramesConfig, factor: int
-) -> Generator[tuple[Batch, list[Frames]], None, None]:
-    """Every batch with its frames, decoded by a few threads up to two batches ahead.
-
-    Frames are decoded in the order they are needed; an error of one sample is raised when its batch is due.
-    """
-    pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="frames")
-    pending: deque[tuple[Batch, list[Future[Frames]]]] = deque()
-    upcoming = iter(batches)
-    try:
-        while True:
-            while len(pending) <= _BATCHES_AHEAD and (batch := next(upcoming, None)) is not None:
-                # The rotations of one question show the same frames.
-                shown = {s.sample_id: pool.submit(load_frames, s, config, factor) for s in _once(batch.samples)}
-                pending.append((batch, [shown[sample.sample_id] for sample in batch.samples]))
-            if not pending:
-                return
-            batch, futures = pending.popleft()
-            yield batch, [future.result() for future in futures]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _once(samples: Sequence[Sample]) -> Iterable[Sample]:
-    """One sample of each question."""
-    return {sample.sample_id: sample for sample in samples}.values()
 
 
 def _answer(
@@ -180,17 +138,16 @@ def _answer(
         return
     with (
         open_engine(recipe.model, recipe.prompt, recipe.engine, recipe.eval.compile) as engine,
-        closing(frames_ahead(batches, recipe.frames, engine.size_factor)) as decoded,
+        closing(_decoded(batches, recipe, engine.size_factor)) as decoded,
     ):
         level = batches[0].level
 
         def asked() -> Iterator[list[Question]]:
             nonlocal level
-            for batch, frames in decoded:
+            for batch, pairs in zip(batches, decoded, strict=True):
                 level = batch.level
                 show(level)
-                pairs = zip(batch.samples, frames, strict=True)
-                yield [_question(sample, frame, recipe.eval, known) for sample, frame in pairs]
+                yield [_question(sample, frames, recipe.eval, known) for sample, frames in pairs]
 
         for answered in engine.answer(asked(), recipe.eval.samples, sampling_of(recipe.eval)):
             new = [

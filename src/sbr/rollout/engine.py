@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -71,6 +72,12 @@ class Engine(Protocol):
     def __enter__(self) -> Engine: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+
+def question_seed(seed: int, level: str, sample_id: str) -> int:
+    """Random seed of one question: the same on every machine and whatever else is asked.  63 bits."""
+    digest = hashlib.sha256(f"{seed}\0{level}\0{sample_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def open_engine(model: ModelConfig, prompt: PromptConfig, config: EngineConfig, compiled: bool = False) -> Engine:

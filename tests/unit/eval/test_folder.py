@@ -7,7 +7,8 @@ import pytest
 
 from sbr.config import DataConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig, read_resolved
 from sbr.errors import ConfigError
-from sbr.eval.folder import fingerprint, open_folder, weight_files
+from sbr.eval.folder import open_folder
+from sbr.resume.folder import fingerprint, weight_files
 
 INPUTS = {"base/model.safetensors": "ab", "annotations/validation_L1.jsonl": "cd"}
 

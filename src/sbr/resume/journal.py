@@ -1,0 +1,145 @@
+"""Append-only JSONL: one record a line, appended batch by batch, readable after kill -9.
+
+A line counts only with its line feed.  What a killed run left behind it is cut off before the next run appends, and
+that piece of work is done again; everything else that is wrong with the file is an error with its line.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from sbr.errors import DataError
+
+KeyT = TypeVar("KeyT")
+RecordT = TypeVar("RecordT")
+
+
+class LineFormat(Generic[KeyT, RecordT]):
+    """How records of one dataclass are written as lines, read back, and told apart.
+
+    `key` tells what a record answers, unique in a file; `name` says it in words: "question 115 of L1 (sample 0)".
+    """
+
+    def __init__(self, kind: type[RecordT], key: Callable[[RecordT], KeyT], name: Callable[[KeyT], str]) -> None:
+        self.key = key
+        self.name = name
+        self._adapter: TypeAdapter[RecordT] = TypeAdapter(kind)
+        members = fields(kind)  # pyright: ignore[reportArgumentType]  # a dataclass, which `type[RecordT]` cannot say
+        self._keys = frozenset(field.name for field in members)
+        self._defaults = {field.name: field.default for field in members if field.default is not MISSING}
+        self._required = self._keys - self._defaults.keys()
+
+    def line(self, record: RecordT) -> str:
+        """The record as one line of JSON, line feed included.
+
+        A key that is not required is left out at its default, so older records are written as they were read.
+        """
+        values: dict[str, Any] = asdict(record)  # pyright: ignore[reportArgumentType]
+        written = {k: value for k, value in values.items() if k in self._required or value != self._defaults[k]}
+        return json.dumps(written, ensure_ascii=False) + "\n"
+
+    def parse(self, content: bytes, file: Path) -> list[RecordT]:
+        """All whole lines.  Raises DataError with file:line on one that is no record or repeats a key."""
+        records: list[RecordT] = []
+        first_line: dict[KeyT, int] = {}
+        for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+            record = self._parse_line(line, f"{file}:{number}")
+            key = self.key(record)
+            if key in first_line:
+                raise DataError(
+                    f"{file}:{number}: {self.name(key)} is already answered in line {first_line[key]}; "
+                    "delete one of the two lines, or start in a new folder"
+                )
+            first_line[key] = number
+            records.append(record)
+        return records
+
+    def _parse_line(self, line: bytes, where: str) -> RecordT:
+        advice = "the file was changed by hand or is damaged; start in a new folder"
+        try:
+            values = json.loads(line)
+            keys: Iterable[str] = values if isinstance(values, dict) else ()
+            if wrong := sorted((self._required - set(keys)) | (set(keys) - self._keys)):
+                state = ", ".join(f"{key} {'is missing' if key in self._keys else 'is unknown'}" for key in wrong)
+                raise DataError(f"{where}: not a record: {state}; {advice}")
+            return self._adapter.validate_json(line, strict=True)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(str(part) for part in problem["loc"])
+            raise DataError(f"{where}: {key} is {problem['input']!r}: {problem['msg']}; {advice}") from None
+        except ValueError as error:
+            raise DataError(f"{where}: not JSON: {error}; {advice}") from None
+
+
+class Journal(Generic[KeyT, RecordT]):
+    """The file of a running piece of work: what is already there, and safe appending.
+
+    with Journal(folder / "records.jsonl", FORMAT) as journal:
+        journal.done        # {key: record} read on entering, a torn last line cut off
+        journal.append([...])
+
+    The file is locked while it is open, so that two runs cannot write into one folder.
+    Raises DataError as `LineFormat.parse` does, and when another process holds the file.
+    """
+
+    def __init__(self, file: Path, lines: LineFormat[KeyT, RecordT]) -> None:
+        self.file = file
+        self.done: dict[KeyT, RecordT] = {}
+        self._lines = lines
+
+    def __enter__(self) -> Self:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = self.file.open("a+b")
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._stream.close()
+            raise DataError(f"another process is writing {self.file}; wait for it or choose another folder") from None
+        try:
+            self._refuse_replaced_file()
+            self._cut_torn_line()
+            self._stream.seek(0)
+            records = self._lines.parse(self._stream.read(), self.file)
+            self.done = {self._lines.key(record): record for record in records}
+        except BaseException:
+            self._stream.close()
+            raise
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._stream.close()
+
+    def append(self, records: Sequence[RecordT]) -> None:
+        """Write `records` and wait until they are on the disk."""
+        for record in records:
+            key = self._lines.key(record)
+            if key in self.done:
+                raise DataError(f"{self.file}: {self._lines.name(key)} would be answered twice")
+            self.done[key] = record
+        self._stream.write("".join(self._lines.line(record) for record in records).encode("utf-8"))
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def _refuse_replaced_file(self) -> None:
+        """The file may have been replaced or deleted by who held the lock when we opened it."""
+        held = os.fstat(self._stream.fileno())
+        if not self.file.exists() or not os.path.samestat(held, self.file.stat()):
+            raise DataError(f"another process has just finished {self.file}; start again")
+
+    def _cut_torn_line(self) -> None:
+        """Shorten the file to its last line feed; one system call, so it happens or does not."""
+        self._stream.seek(0)
+        content = self._stream.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.ftruncate(self._stream.fileno(), whole)
+            os.fsync(self._stream.fileno())
