@@ -160,6 +160,13 @@ def _answer(
             show(level)
 
 
+def _decoded(
+    batches: Sequence[Batch], recipe: EvalRecipe, factor: int
+) -> Generator[list[tuple[Sample, Frames]], None, None]:
+    load = partial(load_frames, config=recipe.frames, factor=factor)
+    return frames_ahead((batch.samples for batch in batches), load)
+
+
 def _question(sample: Sample, frames: Frames, config: EvalConfig, done: Set[RecordKey]) -> Question:
     known = frozenset(index for index in range(config.samples) if _key(sample, index) in done)
     return Question(sample, frames, question_seed(config.seed, sample.split, sample.sample_id, sample.rotation), known)

@@ -74,9 +74,13 @@ class Engine(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def question_seed(seed: int, level: str, sample_id: str) -> int:
-    """Random seed of one question: the same on every machine and whatever else is asked.  63 bits."""
-    digest = hashlib.sha256(f"{seed}\0{level}\0{sample_id}".encode()).digest()
+def question_seed(seed: int, level: str, sample_id: str, rotation: int = 0) -> int:
+    """Random seed of one question: the same on every machine and whatever else is asked.  63 bits.
+
+    The options in the order of the benchmark have the same seed whether or not other rotations are asked too.
+    """
+    rotated = f"\0{rotation}" if rotation else ""
+    digest = hashlib.sha256(f"{seed}\0{level}\0{sample_id}{rotated}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
