@@ -158,6 +158,11 @@ def test_longvideobench(tiny_model_dir, tmp_path, monkeypatch):
     for number, record in enumerate(records.values()):
         assert (record.level, record.domain) == ("val", ("KC", "LT")[number % 2])
         assert (record.options, record.gold) == (OPTIONS[: number + 3], "CDE"[number])
+        assert dict(record.groups) == {
+            "duration": ("(8,15]", "(15,60]", "(900,3600]")[number],
+            "level": ("L1 (Perception)", "L2 (Relation)")[number % 2],
+            "category": "S2E",
+        }
         assert "<|video_pad|>" in record.prompt and "<|image_pad|>" not in record.prompt
         frames = [clips[number][index] for index in (0, 2, 5, 7)]  # 2 s at 2 a second
         text = lettered(f"what happens, {number}?", OPTIONS[: number + 3])
@@ -217,6 +222,34 @@ def test_egoplan_reads_pictures_and_ranges(tiny_model_dir, tmp_path, monkeypatch
     assert len({record.response for record in records.values()}) > 1
     # A range, a folder, a picture, and twice the same frame of a video.
     assert_answers_from_the_cache(root, "egoplan", tiny_model_dir, tmp_path / "out", 5, monkeypatch)
+
+
+def test_blind_and_rotated_questions(tiny_model_dir, tmp_path):
+    root = tmp_path / "lvb"
+    write_video(root / "videos" / "v.mp4", 1, 8)
+    row = {
+        **{"id": "v_0", "video_id": "v", "video_path": "v.mp4", "question": "what happens?"},
+        **{"candidates": OPTIONS[:3], "correct_choice": 1, "duration_group": 15, "level": "L1-Perception"},
+        **{"question_category": "S2E", "topic_category": "KC"},
+    }
+    (root / "lvb_val.json").write_text(json.dumps([row]))
+    out = tmp_path / "out"
+    ask(root, "longvideobench", tiny_model_dir, out, "--blind", "--shuffle-options")
+    records = read_records(out / "records.jsonl")
+    assert [(r.rotation, r.gold, r.control) for r in records] == [
+        (0, "B", "blind"),
+        (1, "A", "blind"),
+        (2, "C", "blind"),
+    ]
+    for record in records:
+        options = OPTIONS[record.rotation : 3] + OPTIONS[: record.rotation]
+        assert record.options == options
+        assert "<|video_pad|>" not in record.prompt and "<|image_pad|>" not in record.prompt
+        assert record.response == plain_answer(tiny_model_dir, None, None, lettered("what happens?", options))
+    table = (out / "table.md").read_text()
+    assert "the options in every rotation" in table and "without video and image" in table
+    with pytest.raises(ConfigError, match="have no image, so nothing would be shown"):
+        ask(root, "longvideobench", tiny_model_dir, tmp_path / "no_video", "--no-video")
 
 
 def test_egoplan2_is_level_3(tiny_model_dir, tmp_path):

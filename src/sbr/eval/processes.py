@@ -31,6 +31,8 @@ class Processes:
 
     rank: int = 0
     count: int = 1
+    group: dist.ProcessGroup | None = None
+    """What the messages travel in; None for one process."""
 
     def share(self, items: Sequence[T]) -> list[T]:
         """This rank's items; the shares of two ranks differ by one item at most."""
@@ -40,14 +42,14 @@ class Processes:
         """The value that rank 0 passes, on every rank; all ranks call it."""
         box = [value]
         if self.count > 1:
-            dist.broadcast_object_list(box, src=0)
+            dist.broadcast_object_list(box, src=0, group=self.group)
         return box[0]  # pyright: ignore[reportReturnType]
 
     def wait(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Until all ranks are here; `meanwhile` is called a few times a second.  Raises when another rank is gone."""
         if self.count == 1:
             return
-        arrived = dist.barrier(async_op=True)
+        arrived = dist.barrier(group=self.group, async_op=True)
         assert arrived is not None
         while not arrived.is_completed():
             meanwhile()
@@ -66,8 +68,8 @@ def launched() -> Iterator[Processes]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    dist.init_process_group("gloo", timeout=_NO_LIMIT)
+    dist.init_process_group("gloo")  # with its time limit: processes that do not find each other end
     try:
-        yield Processes(dist.get_rank(), count)
+        yield Processes(dist.get_rank(), count, dist.new_group(backend="gloo", timeout=_NO_LIMIT))
     finally:
         dist.destroy_process_group()

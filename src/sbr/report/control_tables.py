@@ -23,17 +23,17 @@ def rotation_tables(runs: Runs) -> list[TextTable]:
     if not found:
         return []
     most = max(len(rotations.by_rotation) for _, _, rotations in found)
-    header = ("", "n", "accuracy", "consistent", "same letter", *(f"rotated {r}" for r in range(most)))
+    header = ("", "accuracy", "consistent", "same letter", *(f"+{r}" for r in range(most)))
     rows = []
     for name, overall, rotations in found:
         consistent = f"{percent(rotations.consistent)} {interval_cell(rotations.interval)}"
-        row = (name, str(overall.questions), accuracy_cell(overall), consistent, percent(rotations.same_letter))
+        row = (name, accuracy_cell(overall), consistent, percent(rotations.same_letter))
         places = [percent(accuracy) for accuracy in rotations.by_rotation]
         rows.append((*row, *places, *["-"] * (most - len(places))))
     note = (
         "In %, with 95 % intervals clustered by question. accuracy: mean over all rotations. consistent: right in "
-        "every rotation. same letter: answered with one and the same letter in every rotation. rotated r: accuracy "
-        "with the options moved by r places."
+        "every rotation. same letter: answered with one and the same letter in every rotation. +0, +1, ...: accuracy "
+        "with the options moved by so many places."
     )
     return [TextTable(f"{_title(runs)}the options in every rotation", header, tuple(rows), note)]
 

@@ -97,10 +97,10 @@ def test_refusals():
 def test_tables_of_rotations_and_letters():
     runs = {"full": levels_of(FULL), "rotated": levels_of(turned("11110"))}
     (rotations,) = rotation_tables(runs)
-    assert rotations.header[5:] == ("rotated 0", "rotated 1", "rotated 2", "rotated 3")
+    assert rotations.header[4:] == ("+0", "+1", "+2", "+3")
     assert [row[0] for row in rotations.rows] == ["rotated L1"]
-    assert rotations.rows[0][5:] == ("80.00", "0.00", "0.00", "0.00")
-    assert rotations.rows[0][3].startswith("0.00 [")
+    assert rotations.rows[0][4:] == ("80.00", "0.00", "0.00", "0.00")
+    assert rotations.rows[0][2].startswith("0.00 [")
     assert rotation_tables({"full": levels_of(FULL)}) == []
     (letters,) = letter_tables({"full": levels_of(FULL)})
     assert letters.title == "full, letters"
