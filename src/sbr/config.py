@@ -300,10 +300,48 @@ class EngineConfig(Section):
     """Seconds without an answer after which a request has failed."""
     media: Literal["frames", "video_jpeg"] = "frames"
     """frames: every frame is a picture (PNG, lossless).  video_jpeg: frames as one video of JPEGs, as vLLM reads it."""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of every request to the endpoint, such as top_k or chat_template_kwargs; in a recipe file only."""
     tensor_parallel: int = Field(default=1, ge=1)
     """Of vllm: GPUs that share the weights."""
     gpu_memory: float = Field(default=0.9, gt=0, le=1)
     """Of vllm: share of a GPU's memory it may use."""
+
+    @model_validator(mode="after")
+    def _url_of_endpoint(self) -> EngineConfig:
+        if self.kind == "endpoint" and self.url is None:
+            raise ValueError("kind endpoint needs url, the address of the server, such as http://localhost:8000/v1")
+        if self.kind != "endpoint" and self.url is not None:
+            raise ValueError(f"url is for kind endpoint, and kind is {self.kind}")
+        return self
+
+
+class DistillConfig(Section):
+    """Which answers are asked for, and which are kept.  What only filters may be changed for a finished folder: nothing
+    is asked again."""
+
+    samples: int = Field(default=8, ge=1)
+    """Answers asked for, a question."""
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    """0 keeps the whole vocabulary."""
+    max_new_tokens: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    """Questions asked at once, by the engines native and vllm."""
+    seed: int = 0
+    rule: Rule = "official"
+    """How answers are read (filter)."""
+    consistent: bool = False
+    """Keep an answer only when its reasoning ends at the option it chooses (filter; sbr.reward.consistency is 1)."""
+    min_words: int = Field(default=0, ge=0)
+    """Fewest words of a reasoning (filter)."""
+    max_words: int | None = Field(default=None, ge=1)
+    """Most words of a reasoning (filter)."""
+    distinct: bool = True
+    """Keep one of several answers to a question that read the same (filter)."""
+    keep: int | None = Field(default=None, ge=1)
+    """Keep at most so many answers to a question, those asked for first (filter; None: all)."""
 
 
 class TrainRecipe(Section):
@@ -347,6 +385,19 @@ class EvalRecipe(Section):
     prompt: PromptConfig = PromptConfig()
     engine: EngineConfig = EngineConfig()
     eval: EvalConfig = EvalConfig()
+
+
+class DistillRecipe(Section):
+    """`sbr distill RECIPE`"""
+
+    model: ModelConfig
+    """The teacher."""
+    data: DataConfig
+    output_dir: Path
+    frames: FramesConfig = FramesConfig()
+    prompt: PromptConfig = PromptConfig()
+    engine: EngineConfig = EngineConfig()
+    distill: DistillConfig = DistillConfig()
 
 
 RecipeT = TypeVar("RecipeT", bound=Section)

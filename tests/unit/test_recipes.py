@@ -172,6 +172,27 @@ def test_recipes_of_runs_before_the_family_still_load() -> None:
     assert with_defaults(GrpoRecipe, saved)["algo"].items() >= old.items()
 
 
+def test_fields_for_an_endpoint_survive_overrides_and_the_disk(tmp_path: Path) -> None:
+    text = (
+        MINIMAL
+        + "[engine]\nkind = 'endpoint'\nurl = 'http://there/v1'\n[engine.extra]\ntop_k = -1\nother.deep = true\n"
+    )
+    recipe = load_recipe(EvalRecipe, written(tmp_path, text), ["--engine.retries", "2"])
+    assert (recipe.engine.kind, recipe.engine.retries) == ("endpoint", 2)
+    assert recipe.engine.extra == {"top_k": -1, "other": {"deep": True}}
+    write_resolved(recipe, tmp_path / "recipe.json")
+    assert read_resolved(EvalRecipe, tmp_path / "recipe.json") == recipe
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [("kind = 'endpoint'", "kind endpoint needs url"), ("url = 'http://there/v1'", "url is for kind endpoint")],
+)
+def test_an_address_belongs_to_an_endpoint(section: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(EvalRecipe, written(tmp_path, f"{MINIMAL}[engine]\n{section}\n"))
+
+
 def test_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
     file = written(tmp_path, MINIMAL + "[train]\nlerning_rate = 1e-4\n")
     with pytest.raises(ConfigError, match=r"unknown key 'train.lerning_rate'; did you mean 'train.learning_rate'\?"):

@@ -25,11 +25,14 @@ class Args:
       sbr eval --recipe recipes/mini/eval.toml --model runs/grpo/final --out runs/eval_grpo
       sbr eval --model Qwen/Qwen2-VL-7B-Instruct --data SEED-Bench-R1 --out runs/paper --protocol paper --samples 4
       sbr eval --model Qwen/Qwen2-VL-7B-Instruct --source longvideobench --data LongVideoBench --out runs/lvb
+      sbr eval --engine endpoint --url http://localhost:8000/v1 --model Qwen/Qwen2-VL-7B-Instruct --data SEED-Bench-R1 \
+               --out runs/served --concurrency 32       a server with an OpenAI-compatible API
       sbr eval recipes/mini/eval.toml --frames.max_frames 8     as `sbr grpo`: a recipe, and any of its keys
     """
 
     model: str | None = None
-    """Checkpoint folder, hub name, or sbr:mini for the model of the package."""
+    """Checkpoint folder, hub name, or sbr:mini for the model of the package; with --engine endpoint the name of the
+    model at the server."""
     data: Path | None = None
     """Folder of the data, laid out as its source asks for (docs/formats.md)."""
     source: Source | None = None
@@ -59,6 +62,12 @@ class Args:
     """Weights; without a recipe the default is bfloat16 on a GPU and float32 on a CPU."""
     max_new_tokens: int | None = None
     """Longest answer in tokens."""
+    engine: Literal["native", "vllm", "endpoint"] | None = None
+    """Where answers come from: the model in this process (default), vLLM, or an OpenAI-compatible server."""
+    url: str | None = None
+    """Address of the server; its key, if it wants one, is read from the environment variable OPENAI_API_KEY."""
+    concurrency: int | None = None
+    """Requests to the server at the same time."""
 
 
 def run(arguments: list[str]) -> None:
@@ -107,7 +116,7 @@ def resolve_recipe(args: Args) -> EvalRecipe:
         values = {"model": {"dtype": args.dtype or default_dtype()}, "data": {}, "eval": {}}
     for key, value in _flags(args).items():
         section, _, name = key.rpartition(".")
-        (values[section] if section else values)[name] = value
+        (values.setdefault(section, {}) if section else values)[name] = value
     return validate(EvalRecipe, values, source="sbr eval")
 
 
@@ -161,5 +170,8 @@ def _flags(args: Args) -> dict[str, Any]:
         "eval.batch_size": args.batch_size,
         "eval.seed": args.seed,
         "eval.max_new_tokens": args.max_new_tokens,
+        "engine.kind": args.engine,
+        "engine.url": args.url,
+        "engine.concurrency": args.concurrency,
     }
     return {key: value for key, value in values.items() if value is not None}

@@ -26,6 +26,7 @@ VERBS = {
     "data": Verb("sbr.cli.data", "check a data root: rows, media, leaks, answer letters"),
     "mini": Verb("sbr.cli.mini", "build the miniature benchmark, or pretrain its base model"),
     "grpo": Verb("sbr.cli.grpo", "post-train a model with GRPO from a recipe"),
+    "distill": Verb("sbr.cli.distill", "collect chains of thought from a stronger model by rejection sampling"),
     "sft": Verb("sbr.cli.sft", "fine-tune a model on chains of thought from a recipe"),
     "eval": Verb("sbr.cli.eval", "answer the benchmark's questions and print accuracy per level and domain"),
     "score": Verb("sbr.cli.score", "read the answers of a finished evaluation by another rule, without a model"),
@@ -69,6 +70,7 @@ def run(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=errors)])
     # torchao, if installed, is imported by transformers and there calls a function that torch is about to remove.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request to an endpoint
     try:
         importlib.import_module(VERBS[name].module).run(rest)
     except SbrError as error:

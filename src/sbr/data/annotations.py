@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -148,14 +148,16 @@ def scan_rows(file: Path, kind: type[RowT]) -> Iterator[ScannedLine[RowT]]:
         yield from _scan(file, stream, kind)
 
 
-def write_rows(file: Path, rows: Sequence[Row]) -> None:
+def write_rows(file: Path, rows: Sequence[Row], beside: Sequence[Mapping[str, Any]] = ()) -> None:
     """Write the rows in exactly the schema the readers accept, atomically.  Fields that are None are left out.
 
-    All rows must be of one kind.  Raises AnnotationError when a reader would refuse them; nothing is written then.
+    `beside` holds further fields, one mapping a row, which readers ignore; those of the row itself win.  All rows must
+    be of one kind.  Raises AnnotationError when a reader would refuse them; nothing is written then.
     """
     if not rows:
         raise DataError(f"there are no rows to write to {file}; readers refuse an empty file")
-    lines = [(json.dumps(_to_json(row), ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass") for row in rows]
+    values = [dict(further) | _to_json(row) for row, further in zip(rows, beside or [{}] * len(rows), strict=True)]
+    lines = [(json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass") for value in values]
     problems = [problem for line in _scan(file, lines, type(rows[0])) for problem in line.problems]
     if problems:
         raise AnnotationError(file, problems)

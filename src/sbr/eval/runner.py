@@ -12,7 +12,6 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -33,9 +32,8 @@ from sbr.eval.records import RecordFile, RecordKey
 from sbr.eval.summary import Summary, summarize, write_summary
 from sbr.frames.ahead import frames_ahead
 from sbr.frames.load import load_frames
-from sbr.model.load import adapter_base, resolve_model_path
-from sbr.model.lora import is_adapter
-from sbr.resume.folder import fingerprint, weight_files
+from sbr.model.load import model_files
+from sbr.resume.folder import fingerprint
 from sbr.reward.answer import extract_answer
 from sbr.rollout.engine import Answered, Question, Reply, open_engine, question_seed
 from sbr.rollout.sampling import Sampling
@@ -169,15 +167,17 @@ def _check(config: EvalConfig) -> None:
 
 
 def _inputs(recipe: EvalRecipe) -> dict[str, str]:
-    """Fingerprints of the model folder (a hub name has none), of an adapter's base, and of the annotation files."""
-    folder = Path(resolve_model_path(recipe.model.path))
-    files = {f"{folder.name}/{file.name}": file for file in weight_files(folder)}
-    if is_adapter(folder):
-        base = Path(resolve_model_path(adapter_base(str(folder))))
-        files |= {f"base/{base.name}/{file.name}": file for file in weight_files(base)}
+    """Fingerprints of the model folder (a hub name has none), of an adapter's base, and of the annotation files.
+
+    The weights behind an endpoint are not here: its address and the name of the model stand for them.
+    """
+    if recipe.engine.kind == "endpoint":
+        known, files = {"endpoint": f"{recipe.model.path} at {recipe.engine.url}"}, {}
+    else:
+        known, files = {}, model_files(recipe.model.path)
     for level in recipe.eval.levels:
         files |= {name: recipe.data.root / name for name in SOURCES[recipe.data.source].levels[level]}
-    return {name: fingerprint(file) for name, file in files.items()}
+    return known | {name: fingerprint(file) for name, file in files.items()}
 
 
 def _missing(batch: Batch, recipe: EvalRecipe, records: RecordFile) -> bool:

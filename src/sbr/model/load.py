@@ -19,6 +19,7 @@ from sbr.errors import CheckpointError
 from sbr.model import lora
 from sbr.model.families import MODEL_CLASSES, VisionLanguageModel, VisionLanguageProcessor
 from sbr.model.shared_prefix import ATTENTION
+from sbr.resume.folder import weight_files
 
 BUILT_IN = {"sbr:mini": ("sbr.mini", "base")}
 """Names of checkpoints inside the package: (package, folder)."""
@@ -64,6 +65,19 @@ def resolve_model_path(path: str) -> str:
     if HUB_NAME.fullmatch(path) and not Path(path.split("/")[0]).exists():
         return path
     raise CheckpointError(f"model folder {path} does not exist; give a folder, a hub name (owner/name) or sbr:mini")
+
+
+def model_files(path: str) -> dict[str, Path]:
+    """The files that decide a local model's answers, its adapter's base included, by names for messages.
+
+    A hub name has none.  `path` as in a recipe.
+    """
+    folder = Path(resolve_model_path(path))
+    files = {f"{folder.name}/{file.name}": file for file in weight_files(folder)}
+    if lora.is_adapter(folder):
+        base = Path(resolve_model_path(adapter_base(str(folder))))
+        files |= {f"base/{base.name}/{file.name}": file for file in weight_files(base)}
+    return files
 
 
 def load_processor(path: str) -> VisionLanguageProcessor:

@@ -18,7 +18,9 @@ from sbr.errors import ConfigError
 
 RECIPE = "recipe.json"
 INPUTS = "inputs.json"
-OUTPUT_DIR = "output_dir"
+
+NO_MATTER = frozenset({"output_dir", "engine.concurrency", "engine.retries", "engine.timeout", "engine.api_key_env"})
+"""Keys of recipes that touch no answer: a continued run may change them."""
 
 _BLOCK = 1 << 20
 _BLOCKS = 1024
@@ -37,9 +39,9 @@ def open_output_folder(
     """Create the folder, or make sure that it belongs to the same work.
 
     `inputs` maps the name of every input file to its fingerprint.  `journal` is the file of what was done so far,
-    `work` ("an evaluation") and `flag` ("--out") are words of the messages.  Keys of the recipe in `may_change` may
-    differ from what the folder was started with; so may the folder itself.  Raises ConfigError that names every other
-    key that differs.
+    `work` ("an evaluation") and `flag` ("--out") are words of the messages.  Keys of the recipe in `may_change`,
+    and those of `NO_MATTER`, may differ from what the folder was started with.  Raises ConfigError that names every
+    other key that differs.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output folder {folder} is a file; choose another {flag}")
@@ -56,7 +58,7 @@ def open_output_folder(
         differences = [
             f"{key}: {then.get(key)!r} then, {now.get(key)!r} now"
             for key in sorted(then.keys() | now.keys())
-            if key != OUTPUT_DIR and key not in may_change and then.get(key) != now.get(key)
+            if key not in NO_MATTER | may_change and then.get(key) != now.get(key)
         ]
         differences += _changed_inputs(_read(folder / INPUTS, flag), inputs)
         if differences:

@@ -17,6 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from sbr.data.jsonl import replace_file
 from sbr.errors import DataError
 
 KeyT = TypeVar("KeyT")
@@ -104,6 +105,8 @@ class Journal(Generic[KeyT, RecordT]):
             self._stream.close()
             raise DataError(f"another process is writing {self.file}; wait for it or choose another folder") from None
         try:
+            if os.fstat(self._stream.fileno()).st_ino != self.file.stat().st_ino:
+                raise DataError(f"another process has just rewritten {self.file}; run the same command again")
             self._cut_torn_line()
             self._stream.seek(0)
             records = self._lines.parse(self._stream.read(), self.file)
@@ -126,6 +129,15 @@ class Journal(Generic[KeyT, RecordT]):
         self._stream.write("".join(self._lines.line(record) for record in records).encode("utf-8"))
         self._stream.flush()
         os.fsync(self._stream.fileno())
+
+    def rewrite(self, records: Sequence[RecordT]) -> None:
+        """Replace the whole file by `records`, at once: it is the old one or the new one, also after kill -9.
+
+        Nothing can be appended afterwards.
+        """
+        replace_file(self.file, "".join(self._lines.line(record) for record in records).encode("utf-8"))
+        self._stream.close()
+        self.done = {self._lines.key(record): record for record in records}
 
     def _cut_torn_line(self) -> None:
         """Shorten the file to its last line feed; one system call, so it happens or does not."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sbr.cli import eval as cli_eval
-from sbr.config import EvalConfig, FramesConfig
+from sbr.config import EngineConfig, EvalConfig, FramesConfig
 from sbr.errors import ConfigError
 
 RECIPE = """
@@ -40,6 +40,7 @@ def test_flags_alone_give_the_official_setting():
 def test_every_flag_reaches_its_key():
     words = "--model m --data d --out o --levels L3,L1 --limit 5 --protocol paper --samples 4 --rule strict"
     words += " --batch-size 2 --seed 7 --dtype float32 --max-new-tokens 64"
+    words += " --engine endpoint --url http://there/v1 --concurrency 3"
     recipe = cli_eval.parse(words.split())
     assert recipe.model.dtype == "float32"
     assert recipe.eval == EvalConfig(
@@ -52,6 +53,7 @@ def test_every_flag_reaches_its_key():
         seed=7,
         max_new_tokens=64,
     )
+    assert recipe.engine == EngineConfig(kind="endpoint", url="http://there/v1", concurrency=3)
 
 
 @pytest.mark.parametrize(("cuda", "dtype"), [(True, "bfloat16"), (False, "float32")])

@@ -1,0 +1,346 @@
+"""Distillation from files to rows: the built-in engine, a real HTTP server, interruptions, other filters."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from sbr.cli.main import run
+from sbr.config import DataConfig, DistillConfig, DistillRecipe, EngineConfig, FramesConfig, ModelConfig, read_resolved
+from sbr.data.annotations import read_cot_rows
+from sbr.data.benchmark import load_training_samples
+from sbr.distill.report import Report
+from sbr.distill.runner import distill
+from sbr.distill.samples import LINES, TeacherSample
+from sbr.errors import ConfigError, DataError
+from sbr.mini.build import build
+from sbr.prompt.template import question_text
+
+QUESTIONS = 12
+K = 4
+
+
+class Quiet:
+    """Remembers the last figures."""
+
+    def began(self, answers: int, total: int) -> None:
+        self.start, self.total = answers, total
+
+    def answered(self, answers: int, judged: int, kept: int) -> None:
+        self.last = (answers, judged, kept)
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("mini") / "data"
+    build(root, QUESTIONS, 1, 0, 1)
+    return root
+
+
+def recipe(root: Path, out: Path, limit: int | None = None, engine: EngineConfig | None = None, **settings):
+    return DistillRecipe(
+        model=ModelConfig(path="sbr:mini", dtype="float32"),
+        data=DataConfig(root=root, limit=limit),
+        output_dir=out,
+        frames=FramesConfig(height=84, width=84),
+        engine=engine or EngineConfig(),
+        distill=DistillConfig(**{"samples": K, "max_new_tokens": 32, "batch_size": 5} | settings),
+    )
+
+
+def samples_of(folder: Path) -> list[TeacherSample]:
+    file = folder / "samples.jsonl"
+    return [replace(sample, seconds=1.0) for sample in LINES.parse(file.read_bytes(), file)]
+
+
+def rows_of(folder: Path) -> bytes:
+    return (folder / "training_with_cot.jsonl").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def finished(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run; the base model of the package is its own teacher."""
+    out = tmp_path_factory.mktemp("finished")
+    distill(recipe(data_root, out), Quiet())
+    return out
+
+
+def continued(finished: Path, out: Path, lines: int, torn: int = 0) -> Path:
+    """A folder as a killed run leaves it: so many whole lines without verdicts, and a piece of the next."""
+    out.mkdir()
+    for name in ("recipe.json", "inputs.json"):
+        (out / name).write_bytes((finished / name).read_bytes())
+    whole = [LINES.line(replace(sample, extracted=None, verdict=None)) for sample in samples_of(finished)]
+    text = "".join(whole[:lines]) + (whole[lines][:torn] if torn else "")
+    (out / "samples.jsonl").write_text(text, "utf-8")
+    return out
+
+
+def test_right_answers_become_rows_and_the_others_are_counted(data_root: Path, finished: Path) -> None:
+    questions = load_training_samples(data_root, "training_6k.jsonl", 0, None)
+    samples = samples_of(finished)
+    assert [(s.sample_id, s.sample_index) for s in samples] == [(q.sample_id, i) for q in questions for i in range(K)]
+    rows = read_cot_rows(finished / "training_with_cot.jsonl")
+    expected: list[tuple[str, str]] = []
+    for question in questions:
+        texts: set[str] = set()
+        for sample in samples:
+            whole = re.fullmatch(r"<think>.*</think>\s*<answer>\s*([A-D]).*</answer>", sample.response, re.DOTALL)
+            if sample.sample_id == question.sample_id and whole and whole[1] == question.gold:
+                if sample.response not in texts and not sample.truncated:
+                    expected.append((question.sample_id, sample.response))
+                texts.add(sample.response)
+    assert expected, "the base model finds some right options"
+    assert [(row.sample_id, row.response) for row in rows] == expected
+    report = json.loads((finished / "report.json").read_text("utf-8"))
+    assert report["kept"] == len(expected)
+    assert report["answers"] == QUESTIONS * K
+    assert report["verdicts"] == {name: Counter(s.verdict for s in samples).get(name, 0) for name in report["verdicts"]}
+    without = {q.sample_id for q in questions} - {sample_id for sample_id, _ in expected}
+    assert {hard["sample_id"] for hard in report["hardest"]} == without
+    assert report["tokens"] == sum(s.completion_tokens or 0 for s in samples)
+
+
+def test_rows_ask_what_was_asked(data_root: Path, finished: Path) -> None:
+    asked = {sample.sample_id: sample for sample in samples_of(finished)}
+    for row in read_cot_rows(finished / "training_with_cot.jsonl"):
+        *media, text = row.prompt[0].content
+        assert all((data_root / part.value).is_file() for part in media)
+        sample = asked[row.sample_id or ""]
+        assert text.value in sample.prompt
+        assert [part.type for part in media] == re.findall(r"<\|(image|video)_pad\|>", sample.prompt)
+        for letter, option in zip("ABCD", sample.options, strict=True):
+            assert f"{letter}. {option}\n" in text.value
+
+
+@pytest.mark.parametrize(("lines", "torn"), [(0, 30), (7, 0), (20, 100), (47, 1), (48, 0)])
+def test_a_run_cut_anywhere_continues_to_the_same_files(data_root, finished, tmp_path, lines, torn) -> None:
+    out = continued(finished, tmp_path / "out", lines, torn)
+    watcher = Quiet()
+    distill(recipe(data_root, out), watcher)
+    assert (watcher.start, watcher.total) == (lines, QUESTIONS * K)
+    assert samples_of(out) == samples_of(finished)
+    assert rows_of(out) == rows_of(finished)
+
+
+CHILD = """
+import pathlib, sys
+import torch
+from sbr.config import DistillRecipe, read_resolved
+from sbr.distill.runner import distill
+class Watcher:
+    def began(self, *_): pass
+    def answered(self, *_): pass
+torch.set_num_threads(1)
+distill(read_resolved(DistillRecipe, pathlib.Path(sys.argv[1])), Watcher())
+"""
+
+
+def kill_after(asked: DistillRecipe, lines: int, folder: Path) -> int:
+    """Run in a process of its own and kill -9 it once so many answers are on disk; how many there are then."""
+    file, samples = folder / "asked.json", asked.output_dir / "samples.jsonl"
+    file.write_text(asked.model_dump_json())
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen([sys.executable, "-c", CHILD, file], stderr=log) as child,
+    ):
+        while child.poll() is None and not (samples.exists() and samples.read_bytes().count(b"\n") >= lines):
+            time.sleep(0.002)
+        child.kill()
+    assert child.returncode == -signal.SIGKILL, (folder / "log").read_text()
+    return samples.read_bytes().count(b"\n")
+
+
+def test_a_killed_run_continues_to_the_same_files(data_root, finished, tmp_path) -> None:
+    asked = recipe(data_root, tmp_path / "out")
+    left = kill_after(asked, 1, tmp_path)
+    distill(asked, Quiet())
+    assert samples_of(tmp_path / "out") == samples_of(finished), f"killed with {left} answers on disk"
+    assert rows_of(tmp_path / "out") == rows_of(finished)
+
+
+@pytest.fixture
+def no_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("nothing may be asked")
+
+    monkeypatch.setattr("sbr.distill.runner.open_engine", refuse)
+
+
+def test_other_filters_select_again_without_asking(data_root, finished, tmp_path, no_asking) -> None:
+    out = continued(finished, tmp_path / "out", QUESTIONS * K)
+    before = distill(recipe(data_root, out), Quiet())
+    fewer = distill(recipe(data_root, out, keep=1), Quiet())
+    assert fewer.kept == fewer.questions_kept == before.questions_kept
+    assert fewer.verdicts["surplus"] == before.kept - fewer.kept
+    assert len(read_cot_rows(out / "training_with_cot.jsonl")) == fewer.kept
+    assert read_resolved(DistillRecipe, out / "recipe.json").distill.keep == 1
+    assert distill(recipe(data_root, out, min_words=1000), Quiet()).kept == 0
+    assert not (out / "training_with_cot.jsonl").exists()
+    distill(recipe(data_root, out), Quiet())
+    assert rows_of(out) == rows_of(finished)
+    assert samples_of(out) == samples_of(finished)
+
+
+def test_a_limit_can_grow_and_shrink(data_root, finished, tmp_path, monkeypatch) -> None:
+    out = tmp_path / "out"
+    distill(recipe(data_root, out, limit=5), Quiet())  # a whole batch
+    assert samples_of(out) == samples_of(finished)[: 5 * K]
+    watcher = Quiet()
+    distill(recipe(data_root, out), watcher)
+    assert (watcher.start, watcher.total) == (5 * K, QUESTIONS * K)
+    assert rows_of(out) == rows_of(finished)
+    monkeypatch.setattr("sbr.distill.runner.open_engine", None)
+    assert distill(recipe(data_root, out, limit=2), Quiet()).answers == 2 * K
+    assert rows_of(finished).startswith(rows_of(out))
+    assert [sample.verdict is None for sample in samples_of(out)] == [False] * 2 * K + [True] * (QUESTIONS - 2) * K
+    distill(recipe(data_root, out), Quiet())
+    assert rows_of(out) == rows_of(finished)
+
+
+def test_other_settings_and_other_questions_are_refused(data_root, finished, tmp_path, no_asking) -> None:
+    out = continued(finished, tmp_path / "out", 9)
+    before = (out / "samples.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match=r"a distillation with other settings[\s\S]*distill\.top_p: 1\.0 then, 0\.5"):
+        distill(recipe(data_root, out, top_p=0.5), Quiet())
+    with pytest.raises(ConfigError, match="all answers to a question would be the same"):
+        distill(recipe(data_root, tmp_path / "new", temperature=0.0), Quiet())
+    assert (out / "samples.jsonl").read_bytes() == before
+    strange = replace(samples_of(finished)[0], options=("a", "b", "c", "d"))
+    (out / "samples.jsonl").write_text(LINES.line(strange), "utf-8")
+    with pytest.raises(DataError, match="was asked with the options"):
+        distill(recipe(data_root, out), Quiet())
+
+
+class Teacher(ThreadingHTTPServer):
+    """Answers by the seed of the request, whatever is shown; every fifth request is first told to come again."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.asked: Counter[tuple[str, int]] = Counter()
+        self.pictures: dict[str, int] = {}
+        self.refused: set[tuple[str, int]] = set()
+        self.lock = threading.Lock()
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Teacher
+
+    def do_GET(self) -> None:
+        self._send(200, {"object": "list", "data": [{"id": "big", "object": "model", "created": 0, "owned_by": "x"}]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        parts = body["messages"][-1]["content"]
+        text = "".join(part["text"] for part in parts if part["type"] == "text")
+        key = (text, body["seed"])
+        with self.server.lock:
+            refuse = body["seed"] % 5 == 0 and key not in self.server.refused
+            if refuse:
+                self.server.refused.add(key)
+            else:
+                self.server.asked[key] += 1
+            self.server.pictures[text] = sum(part["type"] == "image_url" for part in parts)
+        if refuse:
+            self._send(429, {"error": {"message": "busy"}}, {"Retry-After": "0.01"})
+            return
+        time.sleep(0.004 * (body["seed"] % 3))  # so that answers overtake each other
+        answer = f"<think>seed {body['seed']}</think><answer>{'ABCD'[body['seed'] % 4]}</answer>"
+        message = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}
+        usage = {"prompt_tokens": 1, "completion_tokens": 7, "total_tokens": 8}
+        base = {"id": "x", "object": "chat.completion", "created": 0, "model": "big"}
+        self._send(200, base | {"choices": [message], "usage": usage})
+
+    def _send(self, status: int, body: dict, headers: dict[str, str] | None = None) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(content))} | (headers or {})
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def teacher() -> Iterator[Teacher]:
+    with Teacher() as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+
+
+CONCURRENCY = 6
+
+
+def from_server(root: Path, out: Path, teacher: Teacher, **settings) -> DistillRecipe:
+    url = f"http://127.0.0.1:{teacher.server_port}/v1"
+    engine = EngineConfig(kind="endpoint", url=url, concurrency=CONCURRENCY)
+    asked = recipe(root, out, engine=engine, **{"samples": 8} | settings)
+    return asked.model_copy(update={"model": ModelConfig(path="big")})
+
+
+def test_a_server_is_asked_every_answer_once(data_root, teacher, tmp_path) -> None:
+    report: Report = distill(from_server(data_root, tmp_path / "out", teacher), Quiet())
+    questions = load_training_samples(data_root, "training_6k.jsonl", 0, None)
+    assert len(teacher.asked) == QUESTIONS * 8
+    assert set(teacher.asked.values()) == {1}
+    assert teacher.refused, "some requests had to be repeated"
+    samples = samples_of(tmp_path / "out")
+    assert [(s.sample_id, s.sample_index) for s in samples] == [(q.sample_id, i) for q in questions for i in range(8)]
+    for sample in samples:
+        seed = int(re.findall(r"seed (\d+)", sample.response)[0])
+        assert sample.extracted == "ABCD"[seed % 4]
+        assert sample.verdict == ("kept" if sample.extracted == sample.gold else "wrong")
+    assert report.kept == sum(s.extracted == s.gold for s in samples) > 0
+    assert (report.engine, report.tokens) == ("endpoint", QUESTIONS * 8 * 7)
+    for question in questions:  # a picture for each of 4 to 16 frames, and the current observation
+        pictures = teacher.pictures[question_text(question)]
+        assert pictures == 1 if question.video is None else pictures in range(5, 18)
+
+
+def test_a_killed_run_asks_a_server_again_for_what_was_under_way_only(data_root, teacher, tmp_path) -> None:
+    asked = from_server(data_root, tmp_path / "out", teacher)
+    left = kill_after(asked, 40, tmp_path)
+    distill(asked, Quiet())
+    assert len(teacher.asked) == QUESTIONS * 8
+    again = teacher.asked.total() - QUESTIONS * 8
+    assert again <= CONCURRENCY, f"killed with {left} answers on disk"
+    uninterrupted = from_server(data_root, tmp_path / "whole", teacher)
+    distill(uninterrupted, Quiet())
+    assert samples_of(tmp_path / "out") == samples_of(tmp_path / "whole")
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
+
+
+def test_command_line_prints_yield_reasons_and_the_hardest(data_root, finished, tmp_path, capsys) -> None:
+    file = tmp_path / "distill.toml"
+    file.write_text(
+        f"output_dir='{tmp_path / 'out'}'\n[model]\npath='sbr:mini'\ndtype='float32'\n[data]\nroot='{data_root}'\n"
+        f"[frames]\nheight=84\nwidth=84\n[distill]\nsamples={K}\nmax_new_tokens=32\nbatch_size=5\n"
+    )
+    assert run(["distill", str(file), "--limit", "5", "--distill.keep", "1"]) == 0
+    printed = capsys.readouterr().out
+    kept = len(read_cot_rows(tmp_path / "out" / "training_with_cot.jsonl"))
+    assert f"{kept} of {5 * K} answers kept" in printed
+    for text in ("wrong", "answers/s", "tokens/s", "training_with_cot.jsonl", f"Without a kept answer: {5 - kept}"):
+        assert text in printed
+    assert samples_of(tmp_path / "out")[0].response == samples_of(finished)[0].response
+    assert run(["distill", str(file), "--limit=5", "--distill.keep", "1", "--distill.seed", "3"]) == 2
+    assert "distill.seed: 0 then, 3 now" in capsys.readouterr().err

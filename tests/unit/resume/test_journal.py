@@ -1,0 +1,45 @@
+"""Rewriting a journal as a whole; appending and repairing are tested as records in tests/unit/eval/test_records.py."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sbr.errors import DataError
+from sbr.resume.journal import Journal, LineFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    number: int
+    text: str
+    remark: str | None = None
+
+
+LINES = LineFormat(Note, lambda note: note.number, lambda number: f"note {number}")
+
+
+def test_a_journal_can_be_put_in_order_and_is_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "notes.jsonl"
+    with Journal(file, LINES) as journal:
+        journal.append([Note(2, "b"), Note(1, "ä")])
+        journal.rewrite([Note(1, "ä", "first"), Note(2, "b")])
+    assert file.read_text("utf-8") == ('{"number": 1, "text": "ä", "remark": "first"}\n{"number": 2, "text": "b"}\n')
+    with Journal(file, LINES) as journal:
+        assert list(journal.done.values()) == [Note(1, "ä", "first"), Note(2, "b")]
+        journal.append([Note(3, "c")])
+    assert file.read_text("utf-8").count("\n") == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.jsonl"]
+
+
+def test_a_file_replaced_while_it_was_being_opened_is_not_written(tmp_path: Path, monkeypatch) -> None:
+    """Else the lines would go into a file that has no name any more."""
+    file = tmp_path / "notes.jsonl"
+
+    def replaced_meanwhile(*_: object) -> None:
+        (tmp_path / "other").write_text("")
+        (tmp_path / "other").replace(file)
+
+    monkeypatch.setattr("sbr.resume.journal.fcntl.flock", replaced_meanwhile)
+    with pytest.raises(DataError, match="has just rewritten"), Journal(file, LINES):
+        pass
