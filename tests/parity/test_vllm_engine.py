@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from sbr.config import DataConfig, EngineConfig, FramesConfig, ModelConfig, PromptConfig
 from sbr.data.sources import load_questions
@@ -156,52 +154,3 @@ def test_greedy_answers_are_repeated_and_cut_ones_marked(engine: VllmEngine, que
 def test_a_question_without_room_for_its_answer(engine: VllmEngine, questions: list[Question]) -> None:
     with pytest.raises(DataError, match=rf"sample {questions[0].sample.sample_id}: \d+ prompt tokens and up to 4000"):
         next(engine.answer([questions[:1]], 1, Sampling(max_new_tokens=4000)))
-
-
-@pytest.fixture
-def wide_model_dir(tiny_model_dir: Path, tmp_path: Path) -> Path:
-    """The tiny checkpoint of a family with heads of 32: vLLM's attention on the CPU knows none of 16."""
-    config = AutoConfig.from_pretrained(tiny_model_dir)
-    text, vision = config.text_config, config.vision_config
-    if config.model_type != "qwen3_vl":  # its heads are of 32
-        text.hidden_size = 128
-        text.rope_parameters["mrope_section"] = [4, 6, 6]
-        setattr(vision, "hidden_size" if config.model_type == "qwen2_vl" else "out_hidden_size", 128)
-    torch.manual_seed(0)
-    model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
-    model.generation_config = GenerationConfig.from_pretrained(tiny_model_dir)
-    model.save_pretrained(tmp_path)
-    AutoProcessor.from_pretrained(tiny_model_dir).save_pretrained(tmp_path)
-    return tmp_path
-
-
-def test_every_family(wide_model_dir: Path, sbr_sample, sbr_frames) -> None:
-    """Random weights: greedy answers, media tokens that would be drawn without the ban, pictures that are not resized.
-
-    Runs for every family through `tiny_model_dir` of this folder's conftest.
-    """
-    config = ModelConfig(path=str(wide_model_dir), dtype="float32")
-    with VllmEngine(config, PROMPT, ENGINE) as engine:
-        unit = engine.size_factor
-        small = Question(sbr_sample("small"), sbr_frames(0, 4, unit, unit), 0)  # the processors would enlarge these
-        asked = [
-            Question(sbr_sample("0"), sbr_frames(1, 4, 3 * unit, 2 * unit), 0),
-            Question(sbr_sample("1", video=False), sbr_frames(2, 0, 2 * unit, 2 * unit), 0),
-            Question(sbr_sample("2"), sbr_frames(3, 4, 4 * unit, 3 * unit, total=16, fps=4.0), 0),
-        ]
-        differing, gap = compare_greedy(engine, config, asked)
-        assert gap < TIE, differing
-        next(engine.answer([[small]], 1, GREEDY))
-
-        model = load_model(config, torch.device("cpu"))
-        banned = set(banned_tokens(model, engine._encoder.tokenizer))
-        prompt = engine._encoder.encode(asked[1].sample, asked[1].frames)
-        params = engine._params(asked[1], 16, Sampling(temperature=8.0, max_new_tokens=32))
-
-        def drawn() -> set[int]:
-            [output] = engine._llm.generate([_input(asked[1], prompt)], params, use_tqdm=False)
-            return {token for one in output.outputs for token in one.token_ids}
-
-        assert not drawn() & banned
-        params.logit_bias = None
-        assert drawn() & banned
