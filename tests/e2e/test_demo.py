@@ -1,4 +1,4 @@
-"""The whole path in small: videos drawn, base asked, one GRPO step, asked again, compared."""
+"""The whole path in small: videos drawn, base asked and distilled, SFT, one GRPO step, asked again, compared."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ def records(folder: Path) -> list[dict]:
 
 
 def test_every_stage_leaves_its_files(demo: Path) -> None:
-    assert (demo / "grpo_0" / "final" / "model.safetensors").exists()
+    models = ("grpo_0/final", "sft_grpo_0/cold_start/final", "sft_grpo_0/final")
+    assert all((demo / model / "model.safetensors").exists() for model in models)
     assert [line["step"] for line in map(json.loads, (demo / "grpo_0" / "metrics.jsonl").open())] == [1]
     table = (demo / "table_0.md").read_text()
     assert all(level in table for level in ("L1", "L2", "L3 Overall"))
-    for name in ("eval_base", "eval_grpo_0"):
+    assert all(model in table for model in ("base", "SFT", "GRPO", "SFT+GRPO", "SFT+GRPO against GRPO"))
+    for name in ("eval_base", "eval_sft_0", "eval_grpo_0", "eval_sft_grpo_0"):
         assert sorted({record["level"] for record in records(demo / name)}) == ["L1", "L2", "L3"]
         assert len(records(demo / name)) == 12
 

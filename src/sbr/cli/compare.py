@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,15 @@ class Args:
     Examples:
       sbr compare runs/demo/eval_base runs/demo/eval_grpo_0
       sbr compare runs/base runs/grpo --names base GRPO --out runs/table.md
+      sbr compare runs/base runs/sft runs/grpo    several: one table of accuracies, one of the differences of each two
       sbr compare runs/base runs/grpo --paper     also the layout of the paper's Table 2, with its rows
       sbr compare runs/grpo --paper               one evaluation beside the paper's rows
     """
 
     base: tyro.conf.Positional[Path]
     """The first evaluation."""
-    other: tyro.conf.Positional[Path | None] = None
-    """The second evaluation; only --paper does without it."""
+    others: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """The second evaluation and further ones; only --paper does without."""
     names: tuple[str, ...] | None = None
     """How to call them in the tables (default: the names of the folders)."""
     paper: bool = False
@@ -46,9 +48,9 @@ def run(arguments: list[str]) -> None:
 
     from rich.console import Console
 
-    if args.other is None and not args.paper:
+    if not args.others and not args.paper:
         raise ConfigError("sbr compare needs two evaluations, or one and --paper; see `sbr compare --help`")
-    paths = [args.base] if args.other is None else [args.base, args.other]
+    paths = [args.base, *args.others]
     names = args.names or names_of(paths)
     if len(set(names)) != len(paths):
         raise ConfigError(f"--names is {' '.join(names)}; give {len(paths)} different name(s), one an evaluation")
@@ -56,21 +58,25 @@ def run(arguments: list[str]) -> None:
 
 
 def show(runs: Mapping[str, Path], out: Path | None, console: Console, paper: bool = False) -> None:
-    """Print the tables of one or two evaluations by name and, if asked, write them as Markdown."""
+    """Print the tables of one or more evaluations by name and, if asked, write them as Markdown."""
     from sbr.eval.compare import compare_records
     from sbr.eval.records import read_records, records_file
     from sbr.eval.summary import levels_of
-    from sbr.report.tables import accuracy_table, comparison_tables, rich_table, write_markdown
+    from sbr.report.tables import accuracy_table, comparison_tables, difference_table, rich_table, write_markdown
 
     records = {name: read_records(records_file(path)) for name, path in runs.items()}
     tables = []
-    if len(records) == 2:
-        (base_name, base), (other_name, other) = records.items()
-        tables += comparison_tables(compare_records(base, other, base_name, other_name))
-    if paper:
+    comparisons = [
+        compare_records(records[base], records[other], base, other) for base, other in combinations(records, 2)
+    ]
+    if len(comparisons) == 1:
+        tables += comparison_tables(comparisons[0])
+    if paper or len(comparisons) > 1:
         rules = ", ".join(sorted({record.rule for of_run in records.values() for record in of_run}))
         levels = {name: levels_of(of_run) for name, of_run in records.items()}
-        tables.append(accuracy_table(levels, rules, paper=True))
+        tables.append(accuracy_table(levels, rules, paper))
+    if len(comparisons) > 1:
+        tables.append(difference_table(comparisons))
     for table in tables:
         console.print(rich_table(table))
     if out is not None:

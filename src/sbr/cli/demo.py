@@ -1,4 +1,4 @@
-"""`sbr demo`: the whole path on the miniature, from drawing the videos to the table of base and GRPO."""
+"""`sbr demo`: the whole path on the miniature, from drawing the videos to the table of base, SFT, GRPO and both."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from time import perf_counter
 
 import tyro
 
+STAGES = 7
+
 
 @dataclass(frozen=True)
 class Args:
-    """Build SBR-Mini, evaluate the base model, post-train it with GRPO, evaluate again, and print the table.
+    """Build SBR-Mini, let the base model answer, distil its right answers, post-train it with SFT, with GRPO and with
+    GRPO after SFT, let every model answer, and print the table.
 
     Everything runs through the code that a 7B run uses; only the recipes are smaller.  A stopped demo continues where
     it was: repeat the command.
 
     Examples:
       sbr demo
-      sbr demo --out runs/quick --train 200 --val 60 --steps 20     a look in a minute or two
+      sbr demo --out runs/quick --train 200 --val 60 --steps 20     a look in two minutes or three
       sbr demo --seed 1
     """
 
@@ -32,7 +35,7 @@ class Args:
     steps: int | None = None
     """GRPO steps (default: those of recipes/mini/grpo.toml)."""
     seed: int = 0
-    """Seed of the GRPO run; the data is always built with seed 0."""
+    """Seed of the training runs; the data and the distilled answers always have seed 0."""
 
 
 def run(arguments: list[str]) -> None:
@@ -45,8 +48,11 @@ def run(arguments: list[str]) -> None:
     from rich.console import Console
 
     from sbr.cli import compare, mini
+    from sbr.cli.distill import AskingBar
     from sbr.cli.training import TrainingBar
-    from sbr.config import EvalRecipe, GrpoRecipe, load_recipe
+    from sbr.config import DistillRecipe, EvalRecipe, GrpoRecipe, load_recipe
+    from sbr.distill.rows import COT_FILE
+    from sbr.distill.runner import distill
     from sbr.eval.runner import evaluate
     from sbr.train import run_folder
     from sbr.train.loop import train_grpo
@@ -54,46 +60,68 @@ def run(arguments: list[str]) -> None:
     transformers.utils.logging.disable_progress_bar()
     console = Console()
     recipes = Path(str(files("sbr"))) / "recipes" / "mini"
-    data, base = args.out / "data", args.out / "eval_base"
-    trained, after = args.out / f"grpo_{args.seed}", args.out / f"eval_grpo_{args.seed}"
+    data, distilled = args.out / "data", args.out / "distill"
+    shared = ["--data.root", str(data)]
     started = perf_counter()
+    stages = iter(range(1, STAGES + 1))
 
-    def stage(number: int, text: str) -> None:
+    def stage(text: str) -> None:
         minutes = (perf_counter() - started) / 60
-        console.print(f"[bold]{number}/5[/] {text} [dim]({minutes:.1f} min so far)[/]", soft_wrap=True)
+        console.print(f"[bold]{next(stages)}/{STAGES}[/] {text} [dim]({minutes:.1f} min so far)[/]", soft_wrap=True)
 
-    stage(1, f"Drawing SBR-Mini: {args.train} training and 3 x {args.val} validation questions -> {data}")
+    def ask(folder: Path, model: Path | None = None) -> Path:
+        words = [*shared, "--output_dir", str(folder)] + ([] if model is None else ["--model.path", str(model)])
+        evaluate(load_recipe(EvalRecipe, recipes / "eval.toml", words))
+        return folder
+
+    def train(name: str, folder: Path, more: list[str]) -> Path:
+        words = [*shared, "--output_dir", str(folder), "--train.seed", str(args.seed), *more]
+        if args.steps is not None:
+            words += ["--train.max_steps", str(args.steps)]
+        recipe = load_recipe(GrpoRecipe, recipes / name, words)
+        if not (folder / run_folder.FINAL).exists():
+            with TrainingBar(console) as bar:
+                train_grpo(recipe, run_folder.holds_run(folder), bar)
+        return folder / run_folder.FINAL
+
+    stage(f"Drawing SBR-Mini: {args.train} training and 3 x {args.val} validation questions -> {data}")
     mini.draw(mini.Build(data, train=args.train, val=args.val))
 
-    stage(2, "Asking the base model")
-    shared = ["--data.root", str(data)]
-    evaluation = load_recipe(EvalRecipe, recipes / "eval.toml", [*shared, "--output_dir", str(base)])
-    evaluate(evaluation)
+    stage("Asking the base model")
+    asked = {"base": ask(args.out / "eval_base")}
 
-    stage(3, "Post-training with GRPO")
-    words = [*shared, "--output_dir", str(trained), "--train.seed", str(args.seed)]
-    if args.steps is not None:
-        words += ["--train.max_steps", str(args.steps)]
-    recipe = load_recipe(GrpoRecipe, recipes / "grpo.toml", words)
-    if not (trained / run_folder.FINAL).exists():
-        with TrainingBar(console) as bar:
-            train_grpo(recipe, run_folder.holds_run(trained), bar)
+    stage("Distilling: the base model answers the training questions, and its right answers are kept")
+    words = [*shared, "--output_dir", str(distilled)]
+    with AskingBar(console) as bar:
+        report = distill(load_recipe(DistillRecipe, recipes / "distill.toml", words), bar)
+    console.print(f"{report.kept} of {report.answers} answers kept", highlight=False)
 
-    stage(4, "Asking the trained model")
-    evaluate(
-        load_recipe(
-            EvalRecipe,
-            recipes / "eval.toml",
-            [*shared, "--output_dir", str(after), "--model.path", str(trained / run_folder.FINAL)],
-        )
-    )
+    stage("SFT on them, then GRPO")
+    both = args.out / f"sft_grpo_{args.seed}"
+    few = min(16, max(1, report.questions_kept // 8))  # questions a step, for demos of a few questions
+    sft = [
+        *("--data.cot_file", str(distilled / COT_FILE), "--cold_start.train.seed", str(args.seed)),
+        *("--cold_start.train.prompts_per_step", str(few)),
+    ]
+    trained = {"SFT+GRPO": train("sft_grpo.toml", both, sft)}
+    trained["SFT"] = both / run_folder.COLD_START / run_folder.FINAL
 
-    stage(5, "Comparing, question by question")
+    stage("GRPO from the base model")
+    trained["GRPO"] = train("grpo.toml", args.out / f"grpo_{args.seed}", [])
+
+    stage("Asking the trained models")
+    for name in ("SFT", "GRPO", "SFT+GRPO"):
+        folder = args.out / f"eval_{name.lower().replace('+', '_')}_{args.seed}"
+        asked[name] = ask(folder, trained[name])
+
+    stage("Comparing, question by question")
     table = args.out / f"table_{args.seed}.md"
-    compare.show({"base": base, "GRPO": after}, table, console)
+    compare.show(asked, table, console)
+
     console.print(
-        f"Data {data}\nRuns {base}, {trained}, {after}\nTable {table}\n"
-        f"Watch a question: {data / 'videos'}; read the answers: {after / 'records.jsonl'}\n"
+        f"Data {data}\nRuns {both}, {trained['GRPO'].parent}\nTable {table}\n"
+        f"Two models in detail: sbr compare {asked['base']} {asked['GRPO']}\n"
+        f"Watch a question: {data / 'videos'}; read the answers: {asked['GRPO'] / 'records.jsonl'}\n"
         f"Took {(perf_counter() - started) / 60:.1f} minutes.",
         highlight=False,
         soft_wrap=True,

@@ -22,7 +22,7 @@ class Verb:
 
 
 VERBS = {
-    "demo": Verb("sbr.cli.demo", "build the miniature, evaluate the base, run GRPO, evaluate again, print the table"),
+    "demo": Verb("sbr.cli.demo", "build the miniature, distil, SFT, GRPO, evaluate every model, print the table"),
     "data": Verb("sbr.cli.data", "check a data root; build or download one; decode its clips once"),
     "mini": Verb("sbr.cli.mini", "build the miniature benchmark, or pretrain its base model"),
     "grpo": Verb("sbr.cli.grpo", "post-train a model with GRPO from a recipe"),

@@ -22,7 +22,8 @@ RecipeT = TypeVar("RecipeT", bound=TrainRecipe)
 
 
 class HasRecipe(Protocol):
-    recipe: Path
+    @property
+    def recipe(self) -> Path: ...
 
 
 def parse_training(kind: type[RecipeT], args_kind: type[HasRecipe], arguments: list[str]) -> tuple[RecipeT, bool]:

@@ -70,6 +70,8 @@ def launched() -> Iterator[Processes]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     dist.init_process_group("gloo")  # with its time limit: processes that do not find each other end
     try:
-        yield Processes(dist.get_rank(), count, dist.new_group(backend="gloo", timeout=_NO_LIMIT))
+        group = dist.new_group(backend="gloo", timeout=_NO_LIMIT)
+        assert isinstance(group, dist.ProcessGroup)  # all processes are in it
+        yield Processes(dist.get_rank(), count, group)
     finally:
         dist.destroy_process_group()

@@ -120,6 +120,22 @@ def comparison_tables(comparison: Comparison) -> list[TextTable]:
     return tables
 
 
+def difference_table(comparisons: Sequence[Comparison]) -> TextTable:
+    """One row for each two runs, one column a level: the difference in percentage points with its interval and p."""
+    levels = [part.level for part in comparisons[0].slices if part.base.name == OVERALL]
+    rows = []
+    for comparison in comparisons:
+        overall = {part.level: part for part in comparison.slices if part.base.name == OVERALL}
+        cells = [f"{difference_cell(overall[level])} p {p_cell(overall[level].paired.p_value)}" for level in levels]
+        rows.append((f"{comparison.other_name} against {comparison.base_name}", *cells))
+    methods = sorted({part.paired.method for comparison in comparisons for part in comparison.slices})
+    note = (
+        f"In percentage points [95 % interval], paired by question ({'; '.join(methods)}); compare two runs by "
+        "themselves for domains and for intervals by video. The p-values are not corrected for the number of pairs."
+    )
+    return TextTable("Differences", ("", *levels), tuple(rows), note)
+
+
 def rich_table(table: TextTable) -> Table:
     """For the terminal: intervals stand below their figure, so that the table fits into 80 columns if it can."""
     rendered = Table(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)

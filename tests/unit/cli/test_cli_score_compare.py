@@ -1,5 +1,6 @@
 """`sbr score` and `sbr compare` on files, as a user calls them."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -88,6 +89,26 @@ def test_compare_takes_folders_and_files_of_score(folders, tmp_path, capsys):
         assert "+50.00" in words
     assert "Rule strict." in text
     assert "Table 2" not in text
+
+
+def test_compare_of_several_gives_accuracies_and_the_difference_of_each_two(folders, tmp_path, capsys):
+    files = [tmp_path / name for name in ("b.jsonl", "g.jsonl", "third.jsonl")]
+    for folder, file in zip(folders, files, strict=False):
+        assert run(["score", str(folder), "--rule", "strict", "--out", str(file)]) == 0
+    shutil.copy(files[0], files[2])
+    table = tmp_path / "table.md"
+    words = ["--names", "base", "grpo", "third", "--out", str(table)]
+    assert run(["compare", *map(str, files), *words]) == 0
+    accuracies, differences = table.read_text("utf-8").split("### ")[1:]
+    names = [line.split(" | ")[0].removeprefix("| ") for line in accuracies.splitlines() if line.startswith("| ")]
+    assert names == ["model", "base", "grpo", "third"]
+    cells = {line.split(" | ")[0]: line.split(" | ")[1:] for line in differences.splitlines() if " against " in line}
+    assert list(cells) == ["| grpo against base", "| third against base", "| third against grpo"]
+    assert all(cell.startswith("+50.00") for cell in cells["| grpo against base"])
+    assert all(cell.startswith("+0.00") and "p 1.000" in cell for cell in cells["| third against base"])
+    assert all(cell.startswith("-50.00") for cell in cells["| third against grpo"])
+    assert "p-values are not corrected" in differences
+    assert "paper:" not in capsys.readouterr().out
 
 
 def test_compare_prints_the_papers_rows_beside_two_runs_or_one(folders, tmp_path, capsys):
