@@ -41,5 +41,5 @@ def test_a_file_replaced_while_it_was_being_opened_is_not_written(tmp_path: Path
         (tmp_path / "other").replace(file)
 
     monkeypatch.setattr("sbr.resume.journal.fcntl.flock", replaced_meanwhile)
-    with pytest.raises(DataError, match="has just rewritten"), Journal(file, LINES):
+    with pytest.raises(DataError, match="has just finished with"), Journal(file, LINES):
         pass
