@@ -136,7 +136,7 @@ ALGO_DEFAULTS: dict[AlgoName, dict[str, float]] = {
         "clip_high": 0.28,
         "advantage_eps": 1e-4,
         "extra_rounds": 9,
-        "overlong_weight": 1.0,
+        "overlong_weight": 0.5,
     },
     "gspo": {"beta": 0.0, "clip_low": 3e-4, "clip_high": 4e-4, "advantage_eps": 1e-4},
     "reg_grpo": {"beta": 0.1, "advantage_eps": 1e-4},
@@ -172,7 +172,8 @@ class AlgoConfig(Section):
     extra_rounds: int | None = Field(default=None, ge=0)
     """dapo: rollout rounds in which other prompts take the place of groups without signal, at most (9)."""
     overlong_weight: float | None = Field(default=None, ge=0)
-    """dapo: weight of its soft overlong punishment, beside that of reward.length_weight (1)."""
+    """dapo: weight of its soft overlong punishment, beside that of reward.length_weight (0.5: DAPO's right and wrong
+    answers are worth +1 and -1, here 1 and 0, so half its weight gives the same advantages)."""
     bonus: float | None = Field(default=None, ge=0)
     """grpo_care: reward of a right answer that its reasoning makes likely (0.5)."""
     margin: float | None = Field(default=None, ge=0)

@@ -50,5 +50,10 @@ def test_a_repeated_demo_does_nothing_twice(demo: Path, capsys: pytest.CaptureFi
     assert "0 drawn now" in capsys.readouterr().out
 
 
+def test_a_demo_with_other_settings_is_refused(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*words(demo)[:-1], "2"]) == 2
+    assert "train.max_steps" in capsys.readouterr().err
+
+
 def test_the_data_of_the_demo_passes_the_check(demo: Path) -> None:
     assert run(["data", "check", str(demo / "data")]) == 0

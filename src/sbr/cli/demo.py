@@ -79,9 +79,8 @@ def run(arguments: list[str]) -> None:
         if args.steps is not None:
             words += ["--train.max_steps", str(args.steps)]
         recipe = load_recipe(GrpoRecipe, recipes / name, words)
-        if not (folder / run_folder.FINAL).exists():
-            with TrainingBar(console) as bar:
-                train_grpo(recipe, run_folder.holds_run(folder), bar)
+        with TrainingBar(console) as bar:  # a finished run is only compared with the recipe
+            train_grpo(recipe, run_folder.holds_run(folder), bar)
         return folder / run_folder.FINAL
 
     stage(f"Drawing SBR-Mini: {args.train} training and 3 x {args.val} validation questions -> {data}")

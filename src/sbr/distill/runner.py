@@ -21,6 +21,7 @@ from sbr.distill.samples import LINES, SAMPLES, SampleKey, TeacherSample
 from sbr.distill.select import judge
 from sbr.errors import ConfigError, DataError
 from sbr.frames.ahead import frames_ahead
+from sbr.frames.cache import open_cache
 from sbr.frames.load import load_frames
 from sbr.model.load import model_files
 from sbr.resume.folder import fingerprint, open_output_folder
@@ -109,8 +110,9 @@ def _ask(
     batches: Sequence[Sequence[Sample]], recipe: DistillRecipe, sampling: Sampling, tally: _Tally
 ) -> Iterator[list[TeacherSample]]:
     """New answers, each list to be stored before the next is asked for."""
+    cache = open_cache(recipe.data)
     with open_engine(recipe.model, recipe.prompt, recipe.engine) as engine:
-        load = partial(load_frames, config=recipe.frames, factor=engine.size_factor)
+        load = partial(load_frames, config=recipe.frames, factor=engine.size_factor, cache=cache)
         with closing(frames_ahead(batches, load)) as decoded:
             questions = (
                 [Question(s, frames, _seed(recipe.distill, s), tally.known(s)) for s, frames in batch]
@@ -118,6 +120,8 @@ def _ask(
             )
             for answered in engine.answer(questions, recipe.distill.samples, sampling):
                 yield [sample for one in answered for sample in _new_samples(one)]
+    if cache is not None:
+        cache.log_counts()
 
 
 def _new_samples(answered: Answered) -> Iterator[TeacherSample]:

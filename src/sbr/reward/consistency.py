@@ -6,7 +6,7 @@ off the text, and says so when it cannot tell:
 1.  An option is named in the reasoning by its text, as whole words in any case, or as "option B", "answer is B", "(B)".
     A text inside a longer option's text does not count ("open tap" in "open tap slowly").
 2.  An option that is ruled out is not named: before it, with at most three words and no other option between, stands
-    "not", "n't", "never", "no longer", "instead of", "rather than", "without" or "already".
+    "not", "n't", "cannot", "neither", "nor", "never", "no longer", "instead of", "rather than", "without" or "already".
 3.  The conclusion is the option named in the last sentence that names any.
 4.  The conclusion is the chosen option: 1.  Another one: 0, a contradiction.  No answer: 0, nothing follows.
 5.  Neutral, 0.5: no option is named, that sentence names several, or the reasoning is no more than a letter
@@ -26,7 +26,7 @@ from sbr.types import LETTERS, Answer
 NEUTRAL = 0.5
 
 _RULED_OUT = re.compile(
-    r"(?:\b(?:not|never|no longer|instead of|rather than|without|already)|n['\u2019]t)"
+    r"(?:\b(?:not|cannot|neither|nor|never|no longer|instead of|rather than|without|already)|n['\u2019]t)"
     r"(?:\s+[^\W_]+){0,3}\s*[\"'\u201c]?$"
 )
 _BY_LETTER = re.compile(
@@ -77,4 +77,5 @@ def named_options(sentence: str, options: Sequence[str]) -> frozenset[str]:
             # What is read is blanked, so that a shorter option is not found inside it.
             left = as_words(text).sub(lambda match: "_" * len(match[0]), left)
     found += [(str(match[match.lastindex or 0]).upper(), match.start()) for match in _BY_LETTER.finditer(left)]
+    left = _BY_LETTER.sub(lambda match: "_" * len(match[0]), left)
     return frozenset(letter for letter, start in found if letter in offered and not _RULED_OUT.search(left[:start]))

@@ -1,9 +1,9 @@
 """What a step learns from: scored groups, and other prompts in place of those without signal.
 
-Dynamic sampling of DAPO (arXiv 2503.14476, equation 11): a group in which all rewards are equal teaches nothing, so
-another prompt takes its slot, for up to `Algorithm.extra_rounds` further rounds.  Which prompt is a function of the
-recipe, the step, the round and the slot (`sbr.train.order.spare_slot`): a resumed run asks the same again, and every
-process refills its own slots without a word to the others.
+Dynamic sampling of DAPO (arXiv 2503.14476, equation 11): a group that is right throughout or wrong throughout says
+nothing about the answer, so another prompt takes its slot, for up to `Algorithm.extra_rounds` further rounds.  Which
+prompt is a function of the recipe, the step, the round and the slot (`sbr.train.order.spare_slot`): a resumed run asks
+the same again, and every process refills its own slots without a word to the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class ScoredGroup:
 
     @property
     def silent(self) -> bool:
-        return len({scored.reward for scored in self.scores_G}) == 1
+        """All completions right, or none.  Lengths and formats that differ are no signal here, as in the paper."""
+        return len({scored.answer.letter == scored.rewarded for scored in self.scores_G}) == 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

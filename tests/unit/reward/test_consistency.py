@@ -38,6 +38,10 @@ def read(reasoning: str, letter: str | None) -> tuple[float, str]:
         ("I would take cup instead of open tap.", "D", 1.0),
         ("The person did already open tap and will take cup", "D", 1.0),
         ("You shouldn't open tap. Hence take cup", "A", 0.0),
+        ("It should be take cup. It cannot be close tap.", "D", 1.0),
+        ("Take cup; neither open tap nor close tap fits", "D", 1.0),
+        ("It is not option B but option D", "D", 1.0),
+        ("It is not option B but option D", "B", 0.0),
         # The rule cannot tell.
         ("The sink is full of water.", "B", 0.5),
         ("It is either close tap or take cup.", "B", 0.5),

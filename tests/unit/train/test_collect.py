@@ -1,6 +1,5 @@
 """Refilling of groups without signal, with rollouts that are made up."""
 
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +15,12 @@ def samples_of(count: int) -> Any:
     return [SimpleNamespace(sample_id=str(number)) for number in range(count)]
 
 
-def scored(slot: Slot, rewards: tuple[float, ...]) -> ScoredGroup:
-    scores: Any = tuple(SimpleNamespace(reward=reward) for reward in rewards)
+def scored(slot: Slot, letters: str, rewards: tuple[float, ...] = (0.0, 0.0)) -> ScoredGroup:
+    """Two completions that chose `letters`, where B earns."""
+    scores: Any = tuple(
+        SimpleNamespace(answer=SimpleNamespace(letter=letter), rewarded="B", reward=reward)
+        for letter, reward in zip(letters, rewards, strict=True)
+    )
     group: Any = slot.sample
     return ScoredGroup(slot, group, scores)
 
@@ -28,7 +31,7 @@ def run(signal: set[tuple[int, int]], extra_rounds: int):
 
     def ask(slots):
         asked.append([(slot.index, slot.round) for slot in slots])
-        return [scored(slot, (1.0, 0.0) if (slot.index, slot.round) in signal else (1.0, 1.0)) for slot in slots]
+        return [scored(slot, "AB" if (slot.index, slot.round) in signal else "AC") for slot in slots]
 
     first = ask(slots_of_step(samples, 2, CONFIG, 0, 1))
     return refill(first, ask, partial(spare_slot, samples, 2, CONFIG), extra_rounds), asked
@@ -77,7 +80,8 @@ def test_few_data_are_asked_again_from_the_start():
     assert sorted(everything) == ["0", "1", "2", "3"]
 
 
-def test_a_group_is_silent_when_its_rewards_are_equal():
+def test_a_group_is_silent_when_all_or_none_are_right_whatever_else_they_earn():
     slot = slots_of_step(samples_of(9), 1, CONFIG, 0, 1)[0]
-    assert scored(slot, (0.5, 0.5)).silent
-    assert not scored(replace(slot, round=1), (0.5, 0.25)).silent
+    assert scored(slot, "BB", (1.0, 0.5)).silent
+    assert scored(slot, "AC", (0.0, -0.02)).silent
+    assert not scored(slot, "AB", (0.5, 0.5)).silent
