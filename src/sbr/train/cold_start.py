@@ -28,7 +28,7 @@ def cold_start(recipe: GrpoRecipe, config: ColdStartConfig, resume: bool, watche
     sft = sft_recipe(recipe, config)
     run_folder.check_start(sft, resume)
     if not (sft.output_dir / run_folder.FINAL).exists():  # once finished, not even its data are needed
-        train_sft(sft, resume, watcher)
+        train_sft(sft, resume, watcher, last=False)
         clear_device_cache(garbage_collection=True)  # GRPO needs the memory of its optimizer
     return recipe.model.model_copy(update={"path": str(sft.output_dir / run_folder.FINAL)})
 

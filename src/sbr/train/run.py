@@ -42,11 +42,13 @@ def run_training(
     algorithm: Algorithm | None,
     run_steps: RunSteps,
     watcher: Watcher | None,
+    last: bool = True,
 ) -> None:
     """Train on `count` prompts from the newest checkpoint in `recipe.output_dir`, or else from the model `start`.
 
     `algorithm` says what the policy is compared with; None in SFT.
-    A finished run is left as it is.  The caller has asked `run_folder.check_start`.
+    A finished run is left as it is.  The caller has asked `run_folder.check_start`.  The process group ends with the
+    run, unless it is not the `last` one of these processes.
     """
     total = total_steps(count, recipe.train)
     newest = run_folder.newest_checkpoint(recipe.output_dir)
@@ -54,6 +56,7 @@ def run_training(
     if (recipe.output_dir / run_folder.FINAL).exists():
         if accelerator.is_main_process:
             logger.info("%s is finished", recipe.output_dir)
+        _end(accelerator, last)
         return
     if newest and accelerator.is_main_process:
         logger.info("continuing after step %d of %d in %s", done, total, recipe.output_dir)
@@ -69,7 +72,15 @@ def run_training(
         watcher.began(done, total)
     run_steps(trainer, done, total)
     save_final(recipe, accelerator, trainer.model, trainer.processor)
-    accelerator.end_training()
+    _end(accelerator, last)
+
+
+def _end(accelerator: Accelerator, last: bool) -> None:
+    if last:
+        accelerator.end_training()
+        return
+    for tracker in accelerator.trackers:
+        tracker.finish()
 
 
 def save_if_due(recipe: TrainRecipe, trainer: Trainer, step: int, total: int) -> None:
