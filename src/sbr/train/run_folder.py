@@ -29,11 +29,14 @@ FINAL = "final"
 COLD_START = "cold_start"
 STATE = Path("training_state") / "state.json"
 
+_IN_TRAINING = {
+    *("train.save_every", "train.keep_checkpoints"),
+    *(f"validation.{key}" for key in ValidationConfig.model_fields if key != "share"),
+}
 MAY_CHANGE = frozenset(
     {
-        *("output_dir", "log.trackers", "log.completions_every", "train.save_every", "train.keep_checkpoints"),
-        *("data.cache", "data.cache_dir"),
-        *(f"validation.{key}" for key in ValidationConfig.model_fields if key != "share"),
+        *("output_dir", "log.trackers", "log.completions_every", "data.cache", "data.cache_dir"),
+        *(prefix + key for prefix in ("", "cold_start.") for key in _IN_TRAINING),
     }
 )
 """Keys that may differ when a run is resumed: they change what is written, not what is learned."""

@@ -94,6 +94,21 @@ def test_resume_names_every_key_that_differs(tmp_path, has_checkpoint):
     run_folder.check_start(make_recipe(tmp_path, learning_rate=1e-6, max_steps=10, save_every=3), resume=True)
 
 
+def test_harmless_settings_of_a_cold_start_may_change(tmp_path):
+    def with_cold(train: dict[str, int], validation: dict[str, float]) -> GrpoRecipe:
+        values = make_recipe(tmp_path).model_dump(mode="json")
+        return validate(GrpoRecipe, values | {"cold_start": {"train": train, "validation": validation}}, "test")
+
+    run_folder.open_folder(with_cold({"max_steps": 2}, {}))
+    harmless = with_cold({"max_steps": 2, "save_every": 3, "keep_checkpoints": 1}, {"every": 5, "batch_size": 2})
+    run_folder.check_start(harmless, resume=True)
+    with pytest.raises(CheckpointError) as caught:
+        run_folder.check_start(with_cold({"max_steps": 3, "save_every": 3}, {"every": 5, "share": 0.1}), resume=True)
+    assert "cold_start.train.max_steps: 2 then, 3 now" in str(caught.value)
+    assert "cold_start.validation.share: 0.0 then, 0.1 now" in str(caught.value)
+    assert "every" not in str(caught.value)
+
+
 def test_a_run_begun_before_a_setting_existed_continues(tmp_path):
     recipe = make_recipe(tmp_path)
     run_folder.open_folder(recipe)
