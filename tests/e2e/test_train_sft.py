@@ -127,7 +127,7 @@ def assert_same_run(folder: Path, other: Path) -> None:
 def test_run_learns_and_leaves_metrics_checkpoints_and_a_model(finished, model_dir):
     folder = finished.output_dir
     lines = grpo.read_lines(folder / "metrics.jsonl")
-    names = ["checkpoint-2", "checkpoint-4", "final", "metrics.jsonl", "recipe.json"]
+    names = ["checkpoint-2", "checkpoint-4", "final", "inputs.json", "metrics.jsonl", "recipe.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
     # Warm-up over one of four steps, then a cosine to zero.
     rates = [0.0, *(3e-3 * (1 + math.cos(math.pi * k / 3)) / 2 for k in range(3))]
@@ -172,15 +172,22 @@ class StopAfter(Watcher):
             raise grpo.BrokenOffError
 
 
-def test_resumed_run_equals_the_uninterrupted_one(finished, make_recipe, tmp_path):
-    recipe = make_recipe(tmp_path / "run")
+def test_resumed_run_equals_the_uninterrupted_one(finished, make_recipe, data_root, tmp_path):
+    cot_file = tmp_path / "cot.jsonl"
+    shutil.copy(data_root / "annotations" / "training_with_cot_6k.jsonl", cot_file)
+    recipe = make_recipe(tmp_path / "run", {"data.cot_file": str(cot_file)})
     with pytest.raises(grpo.BrokenOffError):
         train_sft(recipe, resume=False, watcher=StopAfter(3))
     with pytest.raises(ConfigError, match=r"already holds a run.*--resume"):
         train_sft(recipe, resume=False)
-    other = make_recipe(tmp_path / "run", {"train.learning_rate": 1e-3})
+    other = make_recipe(tmp_path / "run", {"data.cot_file": str(cot_file), "train.learning_rate": 1e-3})
     with pytest.raises(CheckpointError, match=r"train\.learning_rate: 0\.003 then, 0\.001 now"):
         train_sft(other, resume=True)
+    text = cot_file.read_text(encoding="utf-8")
+    cot_file.write_text("".join(sorted(text.splitlines(keepends=True), reverse=True)), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"cot\.jsonl\) has changed"):
+        train_sft(recipe, resume=True)
+    cot_file.write_text(text, encoding="utf-8")
     train_sft(recipe, resume=True)
     assert_same_run(recipe.output_dir, finished.output_dir)
     train_sft(recipe, resume=True)  # a finished run stays as it is

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from accelerate import Accelerator
 
 from sbr.algo.select import Algorithm
 from sbr.config import ModelConfig, TrainRecipe
+from sbr.model.load import model_files
 from sbr.train import run_folder
 from sbr.train.checkpoint import save_checkpoint, save_final
 from sbr.train.metrics import StepMetrics
@@ -60,10 +62,12 @@ def run_training(
         return
     if newest and accelerator.is_main_process:
         logger.info("continuing after step %d of %d in %s", done, total, recipe.output_dir)
+    inputs = _input_files(recipe, start, algorithm)
+    run_folder.check_inputs(recipe.output_dir, inputs)
     trainer = make_trainer(recipe.model_copy(update={"model": start}), accelerator, total, newest, algorithm)
     accelerator.wait_for_everyone()  # only when every process could start is the folder changed
     if accelerator.is_main_process:
-        run_folder.open_folder(recipe)
+        run_folder.open_folder(recipe, inputs)
         if unused := left_over(count, recipe.train):
             logger.warning("%d of %d prompts do not fill a last step and are not used", unused, count)
     accelerator.wait_for_everyone()
@@ -73,6 +77,15 @@ def run_training(
     run_steps(trainer, done, total)
     save_final(recipe, accelerator, trainer.model, trainer.processor)
     _end(accelerator, last)
+
+
+def _input_files(recipe: TrainRecipe, start: ModelConfig, algorithm: Algorithm | None) -> dict[str, Path]:
+    """What decides, beside the recipe, how a run goes on: its rows, and the model at the start where it is still in use, as
+    the reference or below adapters."""
+    files = run_folder.annotation_files(recipe)
+    if recipe.lora is not None or (algorithm is not None and algorithm.needs_reference):
+        files |= model_files(start.path)
+    return files
 
 
 def _end(accelerator: Accelerator, last: bool) -> None:
