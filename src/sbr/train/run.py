@@ -80,8 +80,8 @@ def run_training(
 
 
 def _input_files(recipe: TrainRecipe, start: ModelConfig, algorithm: Algorithm | None) -> dict[str, Path]:
-    """What decides, beside the recipe, how a run goes on: its rows, and the model at the start where it is still in use, as
-    the reference or below adapters."""
+    """What decides, beside the recipe, how a run goes on: its rows, and the model at the start where it is still in
+    use, as the reference or below adapters."""
     files = run_folder.annotation_files(recipe)
     if recipe.lora is not None or (algorithm is not None and algorithm.needs_reference):
         files |= model_files(start.path)
