@@ -378,11 +378,33 @@ def test_kill_9_in_either_part_then_resume_gives_the_same_run(cold, make_cold, t
     other = make_cold(tmp_path / "run", {"cold_start.train": {"max_steps": 3}})
     with pytest.raises(CheckpointError, match=r"cold_start\.train\.max_steps: 2 then, 3 now"):
         train_grpo(other, resume=True)
+    kept = tmp_path / "kept"
+    (recipe.output_dir / "cold_start").rename(kept)
+    with pytest.raises(CheckpointError, match=r"the model this run started from is gone \(\S+/cold_start/final\)"):
+        train_grpo(recipe, resume=True)
+    assert not (recipe.output_dir / "cold_start").exists()
+    kept.rename(recipe.output_dir / "cold_start")
     train_grpo(recipe, resume=True)
     assert_same_run(recipe.output_dir, cold.output_dir)
     assert_same_run(recipe.output_dir / "cold_start", cold.output_dir / "cold_start")
     values = cli_eval.values_of_run(recipe.output_dir)
     assert values["model"]["path"] == str(recipe.output_dir / "final")
+    for gone in (recipe.output_dir / "cold_start", *recipe.output_dir.glob("checkpoint-*")):
+        shutil.rmtree(gone)
+    train_grpo(recipe, resume=True)  # a finished run needs none of them, and does not train them again
+    assert not (recipe.output_dir / "cold_start").exists()
+
+
+def test_without_a_reference_grpo_continues_when_the_cold_start_is_gone(make_cold, tmp_path):
+    changes = {"algo.beta": 0.0, "train.max_steps": 2}
+    whole, broken = (make_cold(tmp_path / name, changes) for name in ("whole", "broken"))
+    train_grpo(whole, resume=False)
+    shutil.copytree(whole.output_dir, broken.output_dir)
+    for gone in ("cold_start", "final", "checkpoint-2"):
+        shutil.rmtree(broken.output_dir / gone)
+    train_grpo(broken, resume=True)
+    assert_same_run(broken.output_dir, whole.output_dir)
+    assert not (broken.output_dir / "cold_start").exists()
 
 
 TRAIN = """
