@@ -50,7 +50,7 @@ class LoraConfig(Section):
     alpha: int = Field(default=128, ge=1)
     """The product of the two matrices is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Above 0 the policy that learns differs from the one that sampled."""
+    """Above 0 the policy that learns differs from the one that sampled, and from that of the old log-probabilities."""
     target_modules: tuple[str, ...] | None = None
     """Last parts of the names of linear layers, such as q_proj (None: all linear layers)."""
     vision: bool = False

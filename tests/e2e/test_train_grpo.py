@@ -24,7 +24,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from sbr.algo.advantages import group_advantages
@@ -196,6 +196,7 @@ def test_run_leaves_metrics_checkpoints_and_a_model_that_changed(finished, model
         "checkpoint-5",
         "completions.jsonl",
         "final",
+        "inputs.json",
         "metrics.jsonl",
         "recipe.json",
     ]
@@ -266,11 +267,18 @@ class StopAfter:
             raise BrokenOffError
 
 
-def test_resumed_run_equals_the_uninterrupted_one(finished, make_recipe, tmp_path):
-    recipe = make_recipe(tmp_path / "run")
+def test_resumed_run_equals_the_uninterrupted_one(finished, make_recipe, model_dir, tmp_path):
+    start = tmp_path / "start"
+    shutil.copytree(model_dir, start)
+    recipe = make_recipe(tmp_path / "run", {"model.path": str(start)})
     with pytest.raises(BrokenOffError):
         train_grpo(recipe, resume=False, watcher=StopAfter(3))
     assert [line["step"] for line in read_lines(recipe.output_dir / "metrics.jsonl")] == [1, 2, 3]
+    weights = load_file(start / "model.safetensors")
+    save_file({name: weight + 0.01 for name, weight in weights.items()}, start / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"start/model\.safetensors \(.*\) has changed"):  # the reference
+        train_grpo(recipe, resume=True)
+    shutil.copy(model_dir / "model.safetensors", start)
     train_grpo(recipe, resume=True)
     assert_same_run(recipe.output_dir, finished.output_dir)
     train_grpo(recipe, resume=True)  # a finished run stays as it is

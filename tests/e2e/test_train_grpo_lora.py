@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from sbr.prompt.encode import PromptEncoder
 from sbr.rollout.native import banned_tokens
 from sbr.train.loop import train_grpo
 from sbr.train.setup import make_accelerator, make_trainer
+from sbr.train.update import make_microbatches
 
 model_dir, data_root, make_recipe = whole.model_dir, whole.data_root, whole.make_recipe  # fixtures
 CPU = torch.device("cpu")
@@ -199,6 +201,32 @@ def test_two_processes_learn_what_one_learns(make_lora_recipe, tmp_path):
         assert [line[key] for key in keys] == pytest.approx([other[key] for key in keys], rel=1e-3, abs=1e-6)
     weights, others = (adapter_weights(recipe.output_dir / "final") for recipe in (one, two))
     assert max(float((weight - others[name]).abs().max()) for name, weight in weights.items()) < 1e-5
+
+
+def test_old_and_reference_log_probabilities_are_without_dropout(make_lora_recipe, sbr_sample, sbr_frames, tmp_path):
+    """In whatever mode the step before has left the model."""
+    recipe = make_lora_recipe(tmp_path, {"lora.dropout": 0.5})
+    algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
+    trainer = make_trainer(recipe, make_accelerator(recipe), 3, None, algorithm)
+    groups = whole.three_groups(trainer, sbr_sample, sbr_frames)
+    with torch.no_grad():
+        for name, weight in trainer.model.named_parameters():
+            if "lora_B" in name:  # 0 at the start, which would hide the dropout
+                weight.normal_(std=0.5)
+    completions_PG = [[completion.token_ids for completion in group.completions] for group in groups]
+    trainer.policy.train()
+    (batch,) = make_microbatches(trainer, algorithm, groups, torch.ones(3, 3), 3, updates=2)
+    assert all(module.training for module in trainer.policy.modules())
+
+    def asked(reference: bool) -> torch.Tensor:
+        with torch.no_grad(), lora.adapters_off(trainer.model) if reference else nullcontext():
+            return completion_logprobs(trainer.model, [group.prompt for group in groups], completions_PG).logprobs_BL
+
+    assert not torch.allclose(asked(False), batch.old_logprobs_BL, atol=1e-2)  # dropout shows
+    trainer.policy.eval()
+    torch.testing.assert_close(batch.old_logprobs_BL, asked(False), atol=1e-6, rtol=0)
+    torch.testing.assert_close(batch.ref_logprobs_BL, asked(True), atol=1e-6, rtol=0)
+    assert not torch.allclose(batch.old_logprobs_BL, batch.ref_logprobs_BL, atol=1e-2)
 
 
 def test_eval_of_the_run_answers_as_plain_peft(finished, data_root, tmp_path):

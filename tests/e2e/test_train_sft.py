@@ -127,7 +127,7 @@ def assert_same_run(folder: Path, other: Path) -> None:
 def test_run_learns_and_leaves_metrics_checkpoints_and_a_model(finished, model_dir):
     folder = finished.output_dir
     lines = grpo.read_lines(folder / "metrics.jsonl")
-    names = ["checkpoint-2", "checkpoint-4", "final", "metrics.jsonl", "recipe.json"]
+    names = ["checkpoint-2", "checkpoint-4", "final", "inputs.json", "metrics.jsonl", "recipe.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
     # Warm-up over one of four steps, then a cosine to zero.
     rates = [0.0, *(3e-3 * (1 + math.cos(math.pi * k / 3)) / 2 for k in range(3))]
@@ -172,15 +172,22 @@ class StopAfter(Watcher):
             raise grpo.BrokenOffError
 
 
-def test_resumed_run_equals_the_uninterrupted_one(finished, make_recipe, tmp_path):
-    recipe = make_recipe(tmp_path / "run")
+def test_resumed_run_equals_the_uninterrupted_one(finished, make_recipe, data_root, tmp_path):
+    cot_file = tmp_path / "cot.jsonl"
+    shutil.copy(data_root / "annotations" / "training_with_cot_6k.jsonl", cot_file)
+    recipe = make_recipe(tmp_path / "run", {"data.cot_file": str(cot_file)})
     with pytest.raises(grpo.BrokenOffError):
         train_sft(recipe, resume=False, watcher=StopAfter(3))
     with pytest.raises(ConfigError, match=r"already holds a run.*--resume"):
         train_sft(recipe, resume=False)
-    other = make_recipe(tmp_path / "run", {"train.learning_rate": 1e-3})
+    other = make_recipe(tmp_path / "run", {"data.cot_file": str(cot_file), "train.learning_rate": 1e-3})
     with pytest.raises(CheckpointError, match=r"train\.learning_rate: 0\.003 then, 0\.001 now"):
         train_sft(other, resume=True)
+    text = cot_file.read_text(encoding="utf-8")
+    cot_file.write_text("".join(sorted(text.splitlines(keepends=True), reverse=True)), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"cot\.jsonl\) has changed"):
+        train_sft(recipe, resume=True)
+    cot_file.write_text(text, encoding="utf-8")
     train_sft(recipe, resume=True)
     assert_same_run(recipe.output_dir, finished.output_dir)
     train_sft(recipe, resume=True)  # a finished run stays as it is
@@ -235,34 +242,6 @@ def test_looks_at_held_out_videos_and_a_level_change_nothing_else(make_recipe, t
     train_sft(blind, resume=False)
     weights, others = (load_file(r.output_dir / "final" / "model.safetensors") for r in (recipe, blind))
     assert all(torch.equal(weight, others[name]) for name, weight in weights.items())
-
-
-TRAIN = """
-import sys
-from pathlib import Path
-from sbr.config import SftRecipe, read_resolved
-from sbr.train.sft_loop import train_sft
-
-train_sft(read_resolved(SftRecipe, Path(sys.argv[1])), resume=False)
-"""
-
-
-def test_two_processes_learn_what_one_learns(make_recipe, tmp_path):
-    """The processes have unequal numbers of responses and tokens; the mean is over the tokens of both."""
-    changes = {"train.prompts_per_microbatch": 1, "validation.share": 0.3, "train.max_steps": 2}
-    changes |= {"model.gradient_checkpointing": True, "train.learning_rate": 1e-3, "train.warmup_ratio": 0.0}
-    one, two = (make_recipe(tmp_path / name, changes) for name in ("one", "two"))
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    process = run_script(TRAIN, two, tmp_path, *launch)
-    assert process.returncode == 0, process.stderr.decode()
-    train_sft(one, resume=False)
-    for line, other in zip(*map(grpo.repeatable, (one.output_dir, two.output_dir)), strict=True):
-        assert [key for key, value in line.items() if value is None] == [k for k, v in other.items() if v is None]
-        numbers, others = ({k: v for k, v in found.items() if v is not None} for found in (line, other))
-        assert numbers == pytest.approx(others, rel=1e-4, abs=1e-6)
-    assert numbers["held_out_loss"] > 0
-    weights, others = (load_file(recipe.output_dir / "final" / "model.safetensors") for recipe in (one, two))
-    assert max(float((weight - others[name]).abs().max()) for name, weight in weights.items()) < 1e-4
 
 
 def test_lora_trains_adapters_only_and_a_frozen_tower_stays(make_recipe, model_dir, tmp_path):
@@ -399,11 +378,70 @@ def test_kill_9_in_either_part_then_resume_gives_the_same_run(cold, make_cold, t
     other = make_cold(tmp_path / "run", {"cold_start.train": {"max_steps": 3}})
     with pytest.raises(CheckpointError, match=r"cold_start\.train\.max_steps: 2 then, 3 now"):
         train_grpo(other, resume=True)
+    kept = tmp_path / "kept"
+    (recipe.output_dir / "cold_start").rename(kept)
+    with pytest.raises(CheckpointError, match=r"the model this run started from is gone \(\S+/cold_start/final\)"):
+        train_grpo(recipe, resume=True)
+    assert not (recipe.output_dir / "cold_start").exists()
+    kept.rename(recipe.output_dir / "cold_start")
     train_grpo(recipe, resume=True)
     assert_same_run(recipe.output_dir, cold.output_dir)
     assert_same_run(recipe.output_dir / "cold_start", cold.output_dir / "cold_start")
     values = cli_eval.values_of_run(recipe.output_dir)
     assert values["model"]["path"] == str(recipe.output_dir / "final")
+    for gone in (recipe.output_dir / "cold_start", *recipe.output_dir.glob("checkpoint-*")):
+        shutil.rmtree(gone)
+    train_grpo(recipe, resume=True)  # a finished run needs none of them, and does not train them again
+    assert not (recipe.output_dir / "cold_start").exists()
+
+
+def test_without_a_reference_grpo_continues_when_the_cold_start_is_gone(make_cold, tmp_path):
+    changes = {"algo.beta": 0.0, "train.max_steps": 2}
+    whole, broken = (make_cold(tmp_path / name, changes) for name in ("whole", "broken"))
+    train_grpo(whole, resume=False)
+    shutil.copytree(whole.output_dir, broken.output_dir)
+    for gone in ("cold_start", "final", "checkpoint-2"):
+        shutil.rmtree(broken.output_dir / gone)
+    train_grpo(broken, resume=True)
+    assert_same_run(broken.output_dir, whole.output_dir)
+    assert not (broken.output_dir / "cold_start").exists()
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+from sbr.config import GrpoRecipe, read_resolved
+from sbr.train.loop import train_grpo
+
+train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), resume=False)
+"""
+
+
+def test_two_processes_learn_what_one_learns(make_recipe, make_cold, tmp_path):
+    """SFT, then GRPO in the same processes.  They have unequal numbers of responses and tokens; the mean of SFT is over
+    the tokens of both."""
+    changes = {"train.prompts_per_microbatch": 1, "validation.share": 0.3, "train.max_steps": 2}
+    changes |= {"train.learning_rate": 1e-3, "train.warmup_ratio": 0.0}
+    sft = make_recipe(tmp_path, changes).model_dump(mode="json")
+    parts = {f"cold_start.{name}": sft[name] for name in ("train", "validation")}
+    parts |= {"model.gradient_checkpointing": True, "train.max_steps": 1}
+    one, two = (make_cold(tmp_path / name, parts) for name in ("one", "two"))
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    process = run_script(TRAIN, two, tmp_path, *launch)
+    assert process.returncode == 0, process.stderr.decode()
+    train_grpo(one, resume=False)
+    for part in ("cold_start", "."):
+        for line, other in zip(*(grpo.repeatable(run.output_dir / part) for run in (one, two)), strict=True):
+            assert [key for key, value in line.items() if value is None] == [k for k, v in other.items() if v is None]
+            numbers, others = ({k: v for k, v in found.items() if v is not None} for found in (line, other))
+            assert numbers == pytest.approx(others, rel=1e-4, abs=1e-6), part
+        assert numbers["grad_norm"] > 0
+        assert part == "." or numbers["held_out_loss"] > 0
+        weights, others = (load_file(run.output_dir / part / "final" / "model.safetensors") for run in (one, two))
+        differences = torch.cat([(weight - others[name]).abs().flatten() for name, weight in weights.items()])
+        # Each step moves a weight by up to 1e-3; Adam magnifies the rounding of a few gradients near 0.
+        assert float(differences.mean()) < 1e-6
+        assert float((differences > 1e-4).double().mean()) < 1e-4
 
 
 def test_adapters_after_a_cold_start_are_refused_before_it(make_cold, tmp_path):

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from sbr.config import DataConfig, Source
 from sbr.data import benchmark, egoplan, longvideobench
+from sbr.data.layout import ANNOTATIONS
 from sbr.errors import ConfigError
 from sbr.types import Sample
 
@@ -68,6 +69,12 @@ def load_questions(config: DataConfig, level: str, limit: int | None) -> list[Sa
     if config.subtitles:
         return longvideobench.load_level(config.root, level, limit, subtitles=True)
     return SOURCES[config.source].load_level(config.root, level, limit)
+
+
+def training_path(config: DataConfig) -> Path:
+    """Where `data.train_file` lies, or would lie."""
+    folder = config.root / ANNOTATIONS if config.source == "seed_bench_r1" else config.root
+    return folder / config.train_file
 
 
 def load_training(config: DataConfig) -> list[Sample]:

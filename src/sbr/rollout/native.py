@@ -60,7 +60,7 @@ def generate(
         return []
     uniforms_BL = uniforms(seeds, group_size, sampling.max_new_tokens).flatten(0, 1).to(model.device)
     packs = packing_helps(model) and not compiled
-    with _evaluating(model), packed_weights(model) if packs else nullcontext():
+    with evaluating(model), packed_weights(model) if packs else nullcontext():
         cache, logits_BV, positions_B = _prefill(model, prompts, group_size, sampling.max_new_tokens, compiled)
         tokens_BL, logprobs_BL = _decode(
             model, tokenizer, cache, logits_BV, positions_B, sampling, uniforms_BL, compiled
@@ -187,7 +187,7 @@ def _completion(tokenizer: Any, tokens: Sequence[int], logprobs: Sequence[float]
 
 
 @contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode inside; afterwards every module has its own mode again (a frozen part may differ)."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

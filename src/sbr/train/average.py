@@ -17,6 +17,7 @@ from torch import nn
 from sbr.algo.select import AverageSchedule
 from sbr.errors import CheckpointError
 from sbr.model.families import VisionLanguageModel
+from sbr.rollout.native import evaluating
 
 FILE = "average.safetensors"
 
@@ -46,16 +47,14 @@ class AverageWeights:
         """
         weights = trained(self._model)
         own = {name: weight.data for name, weight in weights.items()}
-        training = self._model.training
-        self._model.eval()
-        try:
-            for name, weight in weights.items():
-                weight.data = self.averages[name]
-            yield self._model
-        finally:
-            for name, weight in weights.items():
-                weight.data = own[name]
-            self._model.train(training)
+        with evaluating(self._model):
+            try:
+                for name, weight in weights.items():
+                    weight.data = self.averages[name]
+                yield self._model
+            finally:
+                for name, weight in weights.items():
+                    weight.data = own[name]
 
     def save(self, folder: Path) -> None:
         save_file(self.averages, folder / FILE)

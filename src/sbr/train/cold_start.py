@@ -8,17 +8,22 @@ from __future__ import annotations
 from accelerate.utils.memory import clear_device_cache
 
 from sbr.config import ColdStartConfig, GrpoRecipe, ModelConfig, SftRecipe
-from sbr.errors import ConfigError
+from sbr.errors import CheckpointError, ConfigError
 from sbr.train import run_folder
 from sbr.train.run import Watcher
 from sbr.train.sft_loop import train_sft
 
 
-def cold_start(recipe: GrpoRecipe, config: ColdStartConfig, resume: bool, watcher: Watcher | None) -> ModelConfig:
+def cold_start(
+    recipe: GrpoRecipe, config: ColdStartConfig, needs_reference: bool, resume: bool, watcher: Watcher | None
+) -> ModelConfig:
     """Do the SFT, or what is left of it, and return the model that GRPO starts from.
 
-    Raises ConfigError with [lora]: the reference of adapters is the model without them, which would be the model before
-    the cold start.
+    Once GRPO has a checkpoint the SFT is never trained again, whatever is left of its folder.  GRPO without a reference
+    needs nothing more of it: the processor is that of `recipe.model`.
+
+    Raises CheckpointError when it is gone and is the reference, ConfigError with [lora]: the reference of adapters is
+    the model without them, which would be the model before the cold start.
     """
     if recipe.lora is not None:
         raise ConfigError(
@@ -26,11 +31,20 @@ def cold_start(recipe: GrpoRecipe, config: ColdStartConfig, resume: bool, watche
             "`sbr grpo` with [lora] and --model.path <its run>/final"
         )
     sft = sft_recipe(recipe, config)
+    final = sft.output_dir / run_folder.FINAL
+    finished = (recipe.output_dir / run_folder.FINAL).exists()
+    if not final.exists() and (finished or run_folder.newest_checkpoint(recipe.output_dir)):
+        if needs_reference and not finished:
+            raise CheckpointError(
+                f"the model this run started from is gone ({final}), and its KL term compares with it; restore that "
+                "folder, or start a new run with another --output_dir"
+            )
+        return recipe.model
     run_folder.check_start(sft, resume)
-    if not (sft.output_dir / run_folder.FINAL).exists():  # once finished, not even its data are needed
-        train_sft(sft, resume, watcher)
+    if not final.exists():  # once finished, not even its data are needed
+        train_sft(sft, resume, watcher, last=False)
         clear_device_cache(garbage_collection=True)  # GRPO needs the memory of its optimizer
-    return recipe.model.model_copy(update={"path": str(sft.output_dir / run_folder.FINAL)})
+    return recipe.model.model_copy(update={"path": str(final)})
 
 
 def sft_recipe(recipe: GrpoRecipe, config: ColdStartConfig) -> SftRecipe:

@@ -60,8 +60,10 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     total_steps(len(samples), recipe.train)  # may refuse
     cache = open_cache(recipe.data)
     accelerator = make_accelerator(recipe)
-    start = recipe.model if recipe.cold_start is None else cold_start(recipe, recipe.cold_start, resume, watcher)
     algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
+    start = recipe.model
+    if recipe.cold_start is not None:
+        start = cold_start(recipe, recipe.cold_start, algorithm.needs_reference, resume, watcher)
 
     def run_steps(trainer: Trainer, done: int, total: int) -> None:
         _run_steps(recipe, trainer, algorithm, samples, cache, done, total, watcher)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from accelerate import Accelerator
 
 from sbr.algo.select import Algorithm
 from sbr.config import ModelConfig, TrainRecipe
+from sbr.model.load import model_files
 from sbr.train import run_folder
 from sbr.train.checkpoint import save_checkpoint, save_final
 from sbr.train.metrics import StepMetrics
@@ -42,11 +44,13 @@ def run_training(
     algorithm: Algorithm | None,
     run_steps: RunSteps,
     watcher: Watcher | None,
+    last: bool = True,
 ) -> None:
     """Train on `count` prompts from the newest checkpoint in `recipe.output_dir`, or else from the model `start`.
 
     `algorithm` says what the policy is compared with; None in SFT.
-    A finished run is left as it is.  The caller has asked `run_folder.check_start`.
+    A finished run is left as it is.  The caller has asked `run_folder.check_start`.  The process group ends with the
+    run, unless it is not the `last` one of these processes.
     """
     total = total_steps(count, recipe.train)
     newest = run_folder.newest_checkpoint(recipe.output_dir)
@@ -54,13 +58,16 @@ def run_training(
     if (recipe.output_dir / run_folder.FINAL).exists():
         if accelerator.is_main_process:
             logger.info("%s is finished", recipe.output_dir)
+        _end(accelerator, last)
         return
     if newest and accelerator.is_main_process:
         logger.info("continuing after step %d of %d in %s", done, total, recipe.output_dir)
+    inputs = _input_files(recipe, start, algorithm)
+    run_folder.check_inputs(recipe.output_dir, inputs)
     trainer = make_trainer(recipe.model_copy(update={"model": start}), accelerator, total, newest, algorithm)
     accelerator.wait_for_everyone()  # only when every process could start is the folder changed
     if accelerator.is_main_process:
-        run_folder.open_folder(recipe)
+        run_folder.open_folder(recipe, inputs)
         if unused := left_over(count, recipe.train):
             logger.warning("%d of %d prompts do not fill a last step and are not used", unused, count)
     accelerator.wait_for_everyone()
@@ -69,7 +76,24 @@ def run_training(
         watcher.began(done, total)
     run_steps(trainer, done, total)
     save_final(recipe, accelerator, trainer.model, trainer.processor)
-    accelerator.end_training()
+    _end(accelerator, last)
+
+
+def _input_files(recipe: TrainRecipe, start: ModelConfig, algorithm: Algorithm | None) -> dict[str, Path]:
+    """What decides, beside the recipe, how a run goes on: its rows, and the model at the start where it is still in
+    use, as the reference or below adapters."""
+    files = run_folder.annotation_files(recipe)
+    if recipe.lora is not None or (algorithm is not None and algorithm.needs_reference):
+        files |= model_files(start.path)
+    return files
+
+
+def _end(accelerator: Accelerator, last: bool) -> None:
+    if last:
+        accelerator.end_training()
+        return
+    for tracker in accelerator.trackers:
+        tracker.finish()
 
 
 def save_if_due(recipe: TrainRecipe, trainer: Trainer, step: int, total: int) -> None:

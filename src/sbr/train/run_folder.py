@@ -1,6 +1,7 @@
 """The folder of a run: may it be started or continued?  Which files lie in it?
 
     recipe.json          the recipe as used, defaults included
+    inputs.json          fingerprints of the files that decide what is learned
     metrics.jsonl        one line a step (`StepMetrics`, of SFT `SftMetrics`)
     completions.jsonl    GRPO: the completions of every n-th step (`CompletionRecord`)
     checkpoint-<step>/   ordinary Hugging Face folder and training_state/
@@ -18,22 +19,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sbr.config import TrainRecipe, ValidationConfig, with_defaults
+from sbr.config import SftRecipe, TrainRecipe, ValidationConfig, with_defaults
+from sbr.data.cot import cot_path
+from sbr.data.jsonl import replace_file
+from sbr.data.layout import DataRoot
+from sbr.data.sources import training_path
 from sbr.errors import CheckpointError, ConfigError
+from sbr.resume.folder import INPUTS, RECIPE, fingerprint
 from sbr.train import journal
 
-RECIPE = "recipe.json"
 METRICS = "metrics.jsonl"
 COMPLETIONS = "completions.jsonl"
 FINAL = "final"
 COLD_START = "cold_start"
 STATE = Path("training_state") / "state.json"
 
+_IN_TRAINING = {
+    *("train.save_every", "train.keep_checkpoints"),
+    *(f"validation.{key}" for key in ValidationConfig.model_fields if key != "share"),
+}
 MAY_CHANGE = frozenset(
     {
-        *("output_dir", "log.trackers", "log.completions_every", "train.save_every", "train.keep_checkpoints"),
-        *("data.cache", "data.cache_dir"),
-        *(f"validation.{key}" for key in ValidationConfig.model_fields if key != "share"),
+        *("output_dir", "log.trackers", "log.completions_every", "data.cache", "data.cache_dir"),
+        *(prefix + key for prefix in ("", "cold_start.") for key in _IN_TRAINING),
     }
 )
 """Keys that may differ when a run is resumed: they change what is written, not what is learned."""
@@ -41,7 +49,7 @@ MAY_CHANGE = frozenset(
 
 def check_start(recipe: TrainRecipe, resume: bool) -> None:
     """Raise ConfigError when a run lies in `output_dir` and `resume` is not asked for, CheckpointError when the run in
-    there used another recipe.  Changes nothing."""
+    there used another recipe or other annotation files.  Changes nothing."""
     folder = recipe.output_dir
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output_dir {folder} is a file; choose another --output_dir")
@@ -54,14 +62,47 @@ def check_start(recipe: TrainRecipe, resume: bool) -> None:
     newest = newest_checkpoint(folder)
     saved = newest / STATE if newest else folder / RECIPE
     if saved.exists():
-        values = _read_json(saved)
+        values = _read_json(saved, newest or folder)
         check_recipe(values["recipe"] if newest else values, recipe, saved)
+    if (folder / INPUTS).exists() and not (folder / FINAL).exists():  # a finished run reads no rows
+        check_inputs(folder, annotation_files(recipe))
 
 
-def open_folder(recipe: TrainRecipe) -> int:
+def annotation_files(recipe: TrainRecipe) -> dict[str, Path]:
+    """The annotation files that decide what a run learns, by names for messages.
+
+    Those of a cold start are checked in its own folder.  The file that tells SFT the videos of its rows may be absent.
+    """
+    data = recipe.data
+    if not isinstance(recipe, SftRecipe):
+        return {data.train_file: training_path(data)}
+    files = {data.cot_file: cot_path(DataRoot(data.root), data.cot_file)}
+    return files if recipe.validation.share == 0 else files | {data.train_file: training_path(data)}
+
+
+def check_inputs(folder: Path, files: Mapping[str, Path]) -> None:
+    """Raise CheckpointError naming every file that is another than when the run in `folder` was started.
+
+    A new run has nothing to compare with, and neither has one of a version that kept no fingerprints.
+    """
+    if not (folder / INPUTS).exists():
+        return
+    then, now = _read_json(folder / INPUTS, folder / INPUTS), _fingerprints(files)
+    if changed := [name for name in files if then.get(name) != now.get(name)]:
+        lines = [f"{name} ({files[name]}) {'has changed' if name in now else 'is gone'}" for name in changed]
+        raise CheckpointError(
+            f"the run in {folder} was started with other files:\n  "
+            + "\n  ".join(lines)
+            + "\nA resumed run continues exactly, so these must be what they were; restore them, or start a new run "
+            "with another --output_dir"
+        )
+
+
+def open_folder(recipe: TrainRecipe, inputs: Mapping[str, Path]) -> int:
     """Make the folder ready and return the step to continue after (0 for a new run).
 
-    Writes recipe.json, drops journal lines of steps after the newest checkpoint and removes what an interrupted save
+    `inputs` are the files that decide what is learned, by names for messages.  Writes recipe.json and, in a folder that
+    has none, inputs.json; drops journal lines of steps after the newest checkpoint and removes what an interrupted save
     left behind.
     """
     folder = recipe.output_dir
@@ -72,9 +113,9 @@ def open_folder(recipe: TrainRecipe) -> int:
     step = step_of(newest) if newest else 0
     for name in (METRICS, COMPLETIONS):
         journal.cut_after(folder / name, step)
-    draft = folder / f".{RECIPE}.tmp"
-    draft.write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    draft.replace(folder / RECIPE)
+    if not ((folder / RECIPE).exists() and (folder / INPUTS).exists()):
+        replace_file(folder / INPUTS, (json.dumps(_fingerprints(inputs), indent=2) + "\n").encode())
+    replace_file(folder / RECIPE, (recipe.model_dump_json(indent=2) + "\n").encode())
     return step
 
 
@@ -119,11 +160,15 @@ def check_recipe(saved: Mapping[str, Any], recipe: TrainRecipe, source: Path) ->
         )
 
 
-def _read_json(file: Path) -> Mapping[str, Any]:
+def _fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
+    return {name: fingerprint(file) for name, file in files.items() if file.is_file()}
+
+
+def _read_json(file: Path, doubtful: Path) -> Mapping[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{file} is damaged ({error}); remove its folder and resume again") from None
+        raise CheckpointError(f"{file} is damaged ({error}); remove {doubtful} and resume again") from None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -32,8 +32,10 @@ from sbr.train.validation import Validation
 from sbr.types import Prompt
 
 
-def train_sft(recipe: SftRecipe, resume: bool, watcher: Watcher | None = None) -> None:
+def train_sft(recipe: SftRecipe, resume: bool, watcher: Watcher | None = None, last: bool = True) -> None:
     """Train the model of `recipe` on its CoT file; leaves metrics, checkpoints and final/ as `train_grpo` does.
+
+    With `last` the process group ends with the run; without, further training may follow in the same processes.
 
     Raises ConfigError or CheckpointError when the run may not start, DataError or MediaError when a row cannot be used
     (nothing is skipped), SbrError when a gradient is not finite.
@@ -51,7 +53,7 @@ def train_sft(recipe: SftRecipe, resume: bool, watcher: Watcher | None = None) -
         if cache is not None and accelerator.is_main_process:
             cache.log_counts()
 
-    run_training(recipe, recipe.model, accelerator, len(questions), None, run_steps, watcher)
+    run_training(recipe, recipe.model, accelerator, len(questions), None, run_steps, watcher, last)
 
 
 def _run_steps(

@@ -21,6 +21,7 @@ from sbr.algo.loss import LossInputs, token_mean
 from sbr.algo.select import Algorithm
 from sbr.errors import SbrError
 from sbr.model.logprobs import completion_logprobs
+from sbr.rollout.native import evaluating
 from sbr.train.metrics import BatchFigures
 from sbr.train.setup import FixedModel, Trainer
 from sbr.types import Prompt, RolloutGroup
@@ -169,8 +170,8 @@ def _fixed_logprobs(
     prompts: Sequence[Prompt],
     completions_PG: Sequence[Sequence[Sequence[int]]],
 ) -> Tensor | None:
-    """Log-probabilities without gradient; None without a model."""
+    """Log-probabilities without gradient and without dropout; None without a model."""
     if fixed is None:
         return None
-    with torch.no_grad(), trainer.accelerator.autocast(), fixed() as model:
+    with torch.no_grad(), trainer.accelerator.autocast(), fixed() as model, evaluating(model):
         return completion_logprobs(model, prompts, completions_PG).logprobs_BL

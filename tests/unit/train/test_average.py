@@ -60,6 +60,7 @@ def test_moves_by_steps_that_a_bfloat16_average_would_lose(dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_weights_change_places_and_come_back(dtype):
     model = make_model(dtype).train()
+    model[1].eval()  # as a frozen part may be
     average = AverageWeights(model, AverageSchedule(decay=0.5, every=1))
     start = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     train(model, 0.5)
@@ -68,14 +69,14 @@ def test_weights_change_places_and_come_back(dtype):
 
     def use() -> None:
         with average() as inside:
-            assert not inside.training
+            assert not any(module.training for module in inside.modules())
             for name in average.averages:
                 assert torch.equal(dict(inside.named_parameters())[name].to(dtype), start[name])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         use()
-    assert model.training
+    assert [module.training for module in model.modules()] == [True, True, False]
     for name, weight in model.named_parameters():
         assert torch.equal(weight, own[name])
         assert weight.dtype == dtype

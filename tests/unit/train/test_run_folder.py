@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import GrpoRecipe, validate
+from sbr.config import GrpoRecipe, SftRecipe, validate
 from sbr.errors import CheckpointError, ConfigError
 from sbr.train import journal, run_folder
 
@@ -48,7 +48,7 @@ def test_newest_checkpoint_is_the_highest_complete_one(tmp_path):
 def test_a_new_run_needs_a_folder_without_one(tmp_path):
     recipe = make_recipe(tmp_path / "run")
     run_folder.check_start(recipe, resume=False)
-    assert run_folder.open_folder(recipe) == 0
+    assert run_folder.open_folder(recipe, {}) == 0
     assert json.loads((tmp_path / "run" / "recipe.json").read_text()) == recipe.model_dump(mode="json")
     with pytest.raises(ConfigError, match="--resume"):
         run_folder.check_start(recipe, resume=False)
@@ -61,7 +61,7 @@ def test_a_new_run_needs_a_folder_without_one(tmp_path):
 def test_other_files_in_the_folder_do_not_matter(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     run_folder.check_start(make_recipe(tmp_path), resume=False)
-    run_folder.open_folder(make_recipe(tmp_path))
+    run_folder.open_folder(make_recipe(tmp_path), {})
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -72,7 +72,7 @@ def test_open_folder_cuts_the_journals_to_the_checkpoint_and_clears_leftovers(tm
         (tmp_path / name).write_text("".join(f'{{"step": {step}}}\n' for step in (1, 2, 3)))
     (tmp_path / ".checkpoint-4.tmp" / "training_state").mkdir(parents=True)
     (tmp_path / ".final.tmp").mkdir()
-    assert run_folder.open_folder(recipe) == 2
+    assert run_folder.open_folder(recipe, {}) == 2
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
     assert (tmp_path / "completions.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
     assert list(tmp_path.glob(".*")) == []
@@ -81,7 +81,7 @@ def test_open_folder_cuts_the_journals_to_the_checkpoint_and_clears_leftovers(tm
 @pytest.mark.parametrize("has_checkpoint", [True, False])
 def test_resume_names_every_key_that_differs(tmp_path, has_checkpoint):
     recipe = make_recipe(tmp_path, learning_rate=1e-6, max_steps=10)
-    run_folder.open_folder(recipe)
+    run_folder.open_folder(recipe, {})
     if has_checkpoint:
         make_checkpoint(recipe, 2)
     other = make_recipe(tmp_path, learning_rate=2e-6, max_steps=20, save_every=3, keep_checkpoints=9)
@@ -94,9 +94,24 @@ def test_resume_names_every_key_that_differs(tmp_path, has_checkpoint):
     run_folder.check_start(make_recipe(tmp_path, learning_rate=1e-6, max_steps=10, save_every=3), resume=True)
 
 
+def test_harmless_settings_of_a_cold_start_may_change(tmp_path):
+    def with_cold(train: dict[str, int], validation: dict[str, float]) -> GrpoRecipe:
+        values = make_recipe(tmp_path).model_dump(mode="json")
+        return validate(GrpoRecipe, values | {"cold_start": {"train": train, "validation": validation}}, "test")
+
+    run_folder.open_folder(with_cold({"max_steps": 2}, {}), {})
+    harmless = with_cold({"max_steps": 2, "save_every": 3, "keep_checkpoints": 1}, {"every": 5, "batch_size": 2})
+    run_folder.check_start(harmless, resume=True)
+    with pytest.raises(CheckpointError) as caught:
+        run_folder.check_start(with_cold({"max_steps": 3, "save_every": 3}, {"every": 5, "share": 0.1}), resume=True)
+    assert "cold_start.train.max_steps: 2 then, 3 now" in str(caught.value)
+    assert "cold_start.validation.share: 0.0 then, 0.1 now" in str(caught.value)
+    assert "every" not in str(caught.value)
+
+
 def test_a_run_begun_before_a_setting_existed_continues(tmp_path):
     recipe = make_recipe(tmp_path)
-    run_folder.open_folder(recipe)
+    run_folder.open_folder(recipe, {})
     for file in (tmp_path / "recipe.json", make_checkpoint(recipe, 2) / run_folder.STATE):
         saved = json.loads(file.read_text())
         values = saved.get("recipe", saved)
@@ -105,6 +120,56 @@ def test_a_run_begun_before_a_setting_existed_continues(tmp_path):
     run_folder.check_start(recipe, resume=True)
     with pytest.raises(CheckpointError, match=r'train\.optimizer: "adamw" then, "adamw_8bit" now'):
         run_folder.check_start(make_recipe(tmp_path, optimizer="adamw_8bit"), resume=True)
+
+
+def make_sft(root: Path, share: float) -> SftRecipe:
+    """A recipe on two annotation files that are there."""
+    (root / "annotations").mkdir(parents=True, exist_ok=True)
+    for name in ("training_6k.jsonl", "training_with_cot_6k.jsonl"):
+        (root / "annotations" / name).write_text("a row\n")
+    values = {"model": {"path": "m"}, "data": {"root": root}, "output_dir": root / "run"}
+    return validate(SftRecipe, values | {"validation": {"share": share}}, "test")
+
+
+@pytest.mark.parametrize("kind", ["grpo", "sft", "sft with held-out videos"])
+@pytest.mark.parametrize("name", ["training_6k.jsonl", "training_with_cot_6k.jsonl"])
+def test_resume_on_a_changed_annotation_file_is_refused_if_it_is_learned_from(tmp_path, kind, name):
+    recipe = make_sft(tmp_path, 0.1 if "held" in kind else 0)
+    if kind == "grpo":
+        recipe = validate(GrpoRecipe, {key: getattr(recipe, key) for key in ("model", "data", "output_dir")}, "test")
+    run_folder.open_folder(recipe, run_folder.annotation_files(recipe))
+    make_checkpoint(recipe, 2)
+    run_folder.check_start(recipe, resume=True)
+    file = tmp_path / "annotations" / name
+    file.write_text("another row\n")
+    used = {"grpo": "training_6k", "sft": "training_with_cot", "sft with held-out videos": "training_"}[kind]
+    if not name.startswith(used):
+        run_folder.check_start(recipe, resume=True)
+        return
+    with pytest.raises(CheckpointError, match=rf"{name} \({file}\) has changed\n.*restore them, or start a new run"):
+        run_folder.check_start(recipe, resume=True)
+    run_folder.open_folder(recipe, run_folder.annotation_files(recipe))
+    with pytest.raises(CheckpointError, match="has changed"):  # opening has not made it the truth
+        run_folder.check_start(recipe, resume=True)
+    if name == "training_6k.jsonl":
+        file.unlink()
+        with pytest.raises(CheckpointError, match=rf"{name} \({file}\) is gone"):
+            run_folder.check_start(recipe, resume=True)
+    (recipe.output_dir / "final").mkdir()
+    run_folder.check_start(recipe, resume=True)  # a finished run reads no rows any more
+
+
+def test_a_run_without_fingerprints_continues_and_has_them_from_then_on(tmp_path):
+    recipe = make_sft(tmp_path, 0)
+    run_folder.open_folder(recipe, {})
+    (recipe.output_dir / "inputs.json").unlink()
+    make_checkpoint(recipe, 2)
+    run_folder.check_start(recipe, resume=True)
+    run_folder.open_folder(recipe, run_folder.annotation_files(recipe))
+    assert list(json.loads((recipe.output_dir / "inputs.json").read_text())) == ["training_with_cot_6k.jsonl"]
+    (recipe.output_dir / "inputs.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"inputs\.json is damaged .*; remove \S+/run/inputs\.json and"):
+        run_folder.check_start(recipe, resume=True)
 
 
 def test_a_damaged_state_file_is_named(tmp_path):
