@@ -124,7 +124,8 @@ def _media(args: Download, source: HubSource, names: Sequence[str], listing: Seq
 
     missing, there = named_media(args.root, names)
     with _done_archives(args.root) as journal:
-        plan = plan_media(missing, there, listing, journal.done)
+        done = {line.archive: frozenset(line.files) for line in journal.done.values()}
+        plan = plan_media(missing, there, listing, done)
         _say(plan, console)
         if args.dry_run:
             return True
@@ -136,8 +137,11 @@ def _media(args: Download, source: HubSource, names: Sequence[str], listing: Seq
                 break
             console.print(f"archive {number} of {len(plan.archives)}: {archive}; {len(left):,} media to find")
             packed = _fetch(source, archive, args.root / ".archives")
-            left -= set(unpack(packed, left, args.root))
-            journal.append([UnpackedArchive(archive)])
+            written, names = unpack(packed, left, args.root)
+            left -= set(written)
+            line = UnpackedArchive(archive, tuple(names))
+            if line not in journal.done:
+                journal.append([line])
             if not args.keep_archives:
                 packed.unlink()
     for medium in sorted(left)[:10]:
@@ -160,12 +164,16 @@ class UnpackedArchive:
     """A line of .unpacked.jsonl."""
 
     archive: str
+    files: tuple[str, ...] = ()
+    """Names of all its files; none in lines of older versions, which do not count."""
 
 
-def _done_archives(root: Path) -> Journal[str, UnpackedArchive]:
+def _done_archives(root: Path) -> Journal[UnpackedArchive, UnpackedArchive]:
     from sbr.resume.journal import Journal, LineFormat
 
-    return Journal(root / ARCHIVES_DONE, LineFormat(UnpackedArchive, lambda a: a.archive, lambda key: f"archive {key}"))
+    # The whole line is its key: an archive may come again with its files known, or changed; the last line counts.
+    lines = LineFormat(UnpackedArchive, lambda line: line, lambda line: f"archive {line.archive}")
+    return Journal(root / ARCHIVES_DONE, lines)
 
 
 def _list(source: HubSource) -> list[str]:

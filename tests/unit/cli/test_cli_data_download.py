@@ -172,6 +172,39 @@ def test_only_what_the_rows_name_is_fetched(tmp_path: Path) -> None:
     assert not list((root / ".archives").rglob("*.tar.gz"))
 
 
+def question(i: int) -> dict[str, Any]:
+    choices = dict(zip(["choice_a", "choice_b", "choice_c", "choice_d"], ["open tap", *NEGATIVES], strict=True))
+    return (
+        {key: value for key, value in row(i).items() if key != "negative_answers"}
+        | choices
+        | {"golden_choice_idx": "A"}
+    )
+
+
+def test_an_archive_gives_the_media_of_another_level_and_deleted_ones_again(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    files = FILES | {"annotations/validation_L1.jsonl": lines([question(9)])}
+    root.mkdir()  # a line of an older version, which says only that some files were unpacked
+    (root / ".unpacked.jsonl").write_text('{"archive": "videos/EpicKitchens/batch_1.tar.gz"}\n')
+    with Hub(REPOSITORY, files) as hub:
+        flags = ("--root", str(root), "--accept-licences")
+        assert sbr(hub.url, tmp_path, *TRAIN, *flags).returncode == 0
+        first = len(hub.fetched)
+        other = sbr(hub.url, tmp_path, "seed_bench_r1", "--levels", "L1", *flags)
+        assert other.returncode == 0, other.stdout + other.stderr
+        assert sorted(hub.fetched[first:]) == [
+            "annotations/validation_L1.jsonl",
+            "images/EpicKitchens/v9.png",
+            "videos/EpicKitchens/batch_1.tar.gz",  # and no other
+        ]
+        deleted = root / "videos" / "EpicKitchens" / "v2.mp4"
+        deleted.unlink()
+        second = len(hub.fetched)
+        assert sbr(hub.url, tmp_path, *TRAIN, *flags).returncode == 0
+        assert hub.fetched[second:] == ["videos/EpicKitchens/batch_2.tar.gz"] and deleted.read_bytes() == b"two"
+    assert {file.name for file in deleted.parent.iterdir()} == {"v1.mp4", "v2.mp4", "v9.mp4"}
+
+
 def test_media_that_are_nowhere_are_named(tmp_path: Path) -> None:
     files = {name: data for name, data in FILES.items() if "batch_2" not in name and not name.endswith("v2.png")}
     with Hub(REPOSITORY, files) as hub:
@@ -228,9 +261,12 @@ def test_plans() -> None:
         "x.zip",
     ]
     wanted = ["videos/Ego4D/a.mp4", "images/Ego4D/a.png", "images/Ego4D/b.png", "videos/EpicKitchens/c.mp4"]
-    plan = plan_media(wanted, 5, listing, ["videos/Ego4D/batch_2.tar.gz"])
+    plan = plan_media(wanted, 5, listing, {"videos/Ego4D/batch_2.tar.gz": ["c.mp4"]})
     assert plan.files == ("images/Ego4D/a.png",) and plan.nowhere == ("videos/EpicKitchens/c.mp4",)
     assert set(plan.archives) == {"videos/Ego4D/batch_10.tar.gz", "images.tar"}
+    # Of these archives one holds the medium, of one nothing is known.
+    plan = plan_media(wanted[:1], 5, listing, {"videos/Ego4D/batch_10.tar.gz": ["a.mp4"], "x.tar": []})
+    assert plan.archives == ("videos/Ego4D/batch_10.tar.gz", "videos/Ego4D/batch_2.tar.gz")
     assert archives_for("videos/Ego4D/a.mp4", ["videos/EpicKitchens/b.tar.gz", "videos/Ego4D.tar.gz", "Ego4D.tar"]) == [
         "videos/Ego4D.tar.gz"
     ]
@@ -248,7 +284,7 @@ def test_unpacking_takes_plain_wanted_files_only(tmp_path: Path) -> None:
         tar.addfile(link)
     wanted = ["videos/Ego4D/a.mp4", "videos/Ego4D/b.mp4"]
     # The place of a file is the one the rows name, wherever the archive wants it.
-    assert unpack(packed, wanted, tmp_path / "root") == ["videos/Ego4D/a.mp4"]
+    assert unpack(packed, wanted, tmp_path / "root") == (["videos/Ego4D/a.mp4"], ["a.mp4", "other_b.mp4", "c.mp4"])
     assert [str(f.relative_to(tmp_path / "root")) for f in (tmp_path / "root").rglob("*.mp4")] == wanted[:1]
     packed.write_bytes(packed.read_bytes()[:60])
     with pytest.raises(DataError, match="cannot be unpacked"):
