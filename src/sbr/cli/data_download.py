@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import tyro
+from pydantic import ConfigDict
+
+from sbr.config import DataConfig, EvalRecipe, GrpoRecipe, RecipeT, Section, SftRecipe, Source, load_recipe
+from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sbr.config import Source
     from sbr.data.hub import HubSource, MediaPlan
     from sbr.resume.journal import Journal
 
@@ -36,12 +39,13 @@ class Download:
     """
 
     what: tyro.conf.Positional[str]
-    """A recipe (.toml): its data.source and, for training, its train file, for evaluation its levels.  Or a source:
-    seed_bench_r1, egoplan2, longvideobench."""
+    """A recipe (.toml): its data.source and, for evaluation, its levels; for GRPO data.train_file, for SFT
+    data.cot_file, for GRPO with a cold start both, and the level of its validation.  Files named with a "/" are your
+    own and are not fetched.  Or a source: seed_bench_r1, egoplan2, longvideobench."""
     root: Path
     """Folder to fill."""
     levels: tuple[str, ...] = ()
-    """Of a source: "train", "L1", "L2", "L3" or "val"; the default is all it has."""
+    """Of a source: "train", "cot", "L1", "L2", "L3" or "val"; the default is all it has."""
     annotations_only: bool = False
     """No media."""
     dry_run: bool = False
@@ -52,12 +56,19 @@ class Download:
     """Do not delete archives after unpacking them."""
 
 
+class DataRecipe(Section):
+    """`sbr data download RECIPE`"""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)  # a recipe of any kind: its other sections do not matter
+
+    data: DataConfig
+
+
 def download(args: Download) -> None:
     """Raises SystemExit(1) when media are missing in the repository."""
     from rich.console import Console
 
     from sbr.data.hub import NOT_ON_THE_HUB, SOURCES
-    from sbr.errors import ConfigError
 
     console = Console()
     name, files = _wanted(args)
@@ -87,13 +98,10 @@ def download(args: Download) -> None:
 
 def _wanted(args: Download) -> tuple[Source, list[str]]:
     """The source, and its annotation files that are needed."""
-    import tomllib
     from typing import get_args
 
-    from sbr.config import DataConfig, EvalRecipe, Source, load_recipe, validate
     from sbr.data.hub import SOURCES
     from sbr.data.sources import choose_levels
-    from sbr.errors import ConfigError
 
     if args.what in get_args(Source):
         name = cast("Source", args.what)
@@ -106,17 +114,26 @@ def _wanted(args: Download) -> tuple[Source, list[str]]:
         raise ConfigError(f"{args.what!r} is neither a recipe (.toml) nor one of {', '.join(get_args(Source))}")
     if args.levels:
         raise ConfigError("--levels belongs to a source; a recipe names its own")
+    data = load_recipe(DataRecipe, file).data
+    known = SOURCES[data.source].annotations if data.source in SOURCES else {}
+    if asks := _as(EvalRecipe, file):
+        return data.source, [known[level] for level in choose_levels(data, asks.eval.levels) if known]
+    # One with nothing but [train] may be of GRPO or of SFT: it gets the files of both.
+    sft, grpo = _as(SftRecipe, file), _as(GrpoRecipe, file)
+    looks = [sft.validation] if sft else []
+    looks += [grpo.cold_start.validation] if grpo and grpo.cold_start else []
+    names = [data.train_file] if grpo or not sft or sft.validation.share else []
+    names += [data.cot_file] if looks else []
+    files = [f"annotations/{name}" for name in names if "/" not in name]
+    return data.source, files + [known[look.level] for look in looks if look.level in known]
+
+
+def _as(kind: type[RecipeT], file: Path) -> RecipeT | None:
+    """The recipe, if it is one of this kind."""
     try:
-        recipe = load_recipe(EvalRecipe, file)
+        return load_recipe(kind, file)
     except ConfigError:
-        # A training recipe of any kind: only its section about data matters here.
-        if not file.is_file():
-            raise
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-        data = validate(DataConfig, values.get("data", {}), f"{file}, section data")
-        return data.source, [f"annotations/{data.train_file}"]
-    known = SOURCES[recipe.data.source].annotations if recipe.data.source in SOURCES else {}
-    return recipe.data.source, [known[level] for level in choose_levels(recipe.data, recipe.eval.levels) if known]
+        return None
 
 
 def _media(args: Download, source: HubSource, names: Sequence[str], listing: Sequence[str], console: Console) -> bool:

@@ -39,7 +39,7 @@ class HubSource:
 
     repository: str
     annotations: Mapping[str, str]
-    """Level, or "train", -> its file."""
+    """Level, "train", or "cot" (chats with responses, for SFT), -> its file."""
     licences: tuple[str, ...]
     media: str
     """What `sbr data download` does about the media."""
@@ -50,7 +50,7 @@ SOURCES: Mapping[Source, HubSource] = MappingProxyType(
         "seed_bench_r1": HubSource(
             "TencentARC/SEED-Bench-R1",
             MappingProxyType(
-                {"train": "annotations/training_6k.jsonl"}
+                {"train": "annotations/training_6k.jsonl", "cot": "annotations/training_with_cot_6k.jsonl"}
                 | {level: f"annotations/validation_{level}.jsonl" for level in ("L1", "L2", "L3")}
             ),
             (EPIC_LICENCE, EGO4D_LICENCE),

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from sbr.cli.data_download import Download, _wanted
 from sbr.data.hub import archives_for, plan_media, unpack
 from sbr.errors import DataError
 
@@ -219,11 +220,44 @@ def test_recipes_and_other_sources(tmp_path: Path) -> None:
     flags = ("--root", str(tmp_path / "root"), "--annotations-only", "--accept-licences")
     with Hub(REPOSITORY, FILES) as hub:
         assert sbr(hub.url, tmp_path, str(recipe), *flags).returncode == 0
-        assert hub.fetched == ["annotations/training_6k.jsonl"]
+        # [train] alone may be a recipe of GRPO or of SFT.
+        assert hub.fetched == ["annotations/training_6k.jsonl", "annotations/training_with_cot_6k.jsonl"]
     with Hub("longvideobench/LongVideoBench", {"lvb_val.json": b"[]", "videos.tar.part.aa": b"x"}) as hub:
         result = sbr(hub.url, tmp_path, "longvideobench", "--root", str(tmp_path / "lvb"), "--accept-licences")
         assert result.returncode == 0 and hub.fetched == ["lvb_val.json"]
         assert "videos.tar.part" in result.stdout
+
+
+TRAIN_FILE, COT_FILE = "annotations/training_6k.jsonl", "annotations/training_with_cot_6k.jsonl"
+LEVEL_FILES = [f"annotations/validation_{level}.jsonl" for level in ("L1", "L2", "L3")]
+
+
+@pytest.mark.parametrize(
+    ("sections", "files"),
+    [
+        ("[rollout]\n", [TRAIN_FILE]),
+        ("[validation]\n", [COT_FILE]),
+        ("[validation]\nshare = 0.1\nlevel = 'L2'\n", [TRAIN_FILE, COT_FILE, LEVEL_FILES[1]]),
+        ("[cold_start.validation]\nlevel = 'L1'\n", [TRAIN_FILE, COT_FILE, LEVEL_FILES[0]]),
+        ("[distill]\n", [TRAIN_FILE]),
+        ("[eval]\nlevels = ['L3']\n", [LEVEL_FILES[2]]),
+        ("[data]\ntrain_file = 'mine/t.jsonl'\ncot_file = 'mine/c.jsonl'\n[cold_start]\n", []),
+        ("[data]\nsource = 'egoplan2'\n[eval]\n", ["EgoPlan-Bench2.json"]),
+    ],
+)
+def test_every_kind_of_recipe_gets_its_files(tmp_path: Path, sections: str, files: list[str]) -> None:
+    recipe = tmp_path / "r.toml"
+    data = "" if "[data]" in sections else "[data]\n"
+    text = 'output_dir = "o"\n[model]\npath = "m"\n' + data + sections
+    recipe.write_text(text.replace("[data]\n", '[data]\nroot = "d"\n'))
+    assert _wanted(Download(str(recipe), tmp_path))[1] == files
+
+
+def test_a_source_gets_all_its_files(tmp_path: Path) -> None:
+    assert _wanted(Download("seed_bench_r1", tmp_path))[1] == [TRAIN_FILE, COT_FILE, *LEVEL_FILES]
+    recipes = Path(__file__).parents[3] / "recipes" / "qwen2vl_7b"
+    assert _wanted(Download(str(recipes / "sft.toml"), tmp_path))[1] == [COT_FILE]
+    assert _wanted(Download(str(recipes / "grpo.toml"), tmp_path))[1] == [TRAIN_FILE]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +265,7 @@ def test_recipes_and_other_sources(tmp_path: Path) -> None:
     [
         (("egoplan",), "Google Drive"),
         (("nothing",), "neither a recipe"),
-        (("seed_bench_r1", "--levels", "L9"), "has no L9; it has train, L1, L2, L3"),
+        (("seed_bench_r1", "--levels", "L9"), "has no L9; it has train, cot, L1, L2, L3"),
         (("none.toml",), "does not exist"),
     ],
 )
