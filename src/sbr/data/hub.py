@@ -13,7 +13,9 @@ name are unpacked, and none is fetched once all are there.
 
 from __future__ import annotations
 
+import gzip
 import tarfile
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -151,7 +153,7 @@ def unpack(archive: Path, wanted: Collection[str], root: Path) -> tuple[list[str
 
     A member is a wanted medium if its path ends in the medium's name below its video_source ("x/Ego4D_flatten/a.mp4" is
     "videos/Ego4D/a.mp4").  Only plain files are taken, and only to the places that rows name.  Raises DataError for a
-    damaged archive; what was unpacked before the damage stays.
+    damaged archive, and when a file cannot be written; what was unpacked before stays.
     """
     by_name: dict[str, list[str]] = {}
     for medium in wanted:
@@ -159,6 +161,11 @@ def unpack(archive: Path, wanted: Collection[str], root: Path) -> tuple[list[str
     written: list[str] = []
     names: dict[str, None] = {}
     try:
+        if archive.suffix in (".gz", ".tgz"):
+            # tarfile stops before the end, where gzip has the checksum: a flipped bit would go unnoticed.
+            with gzip.open(archive) as stream:
+                while stream.read(1 << 20):
+                    pass
         with tarfile.open(archive) as members:
             for member in members:
                 if not member.isfile():
@@ -169,11 +176,20 @@ def unpack(archive: Path, wanted: Collection[str], root: Path) -> tuple[list[str
                     below = "/".join(PurePosixPath(medium).parts[2:])
                     stream = members.extractfile(member)
                     if stream is not None and f"/{member.name}".endswith(f"/{below}"):
-                        replace_file(root / medium, stream.read())
+                        _write(root / medium, stream.read())
                         written.append(medium)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise DataError(f"{archive} cannot be unpacked ({error}); delete it and run the same command again") from None
     return written, list(names)
+
+
+def _write(file: Path, data: bytes) -> None:
+    try:
+        replace_file(file, data)
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be written: {error.strerror}; make room and run the same command again"
+        ) from None
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

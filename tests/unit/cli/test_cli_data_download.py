@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import subprocess
 import sys
 import tarfile
@@ -323,3 +324,26 @@ def test_unpacking_takes_plain_wanted_files_only(tmp_path: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:60])
     with pytest.raises(DataError, match="cannot be unpacked"):
         unpack(packed, wanted, tmp_path / "root")
+
+
+def test_one_wrong_bit_in_an_archive_is_noticed(tmp_path: Path) -> None:
+    packed, wanted = tmp_path / "b.tar.gz", ["videos/Ego4D/a.mp4"]
+    content = bytes(random.Random(0).choices(b"abcdefgh ", k=40_000))
+    whole = archive({"a.mp4": content})
+    for place in range(1000, len(whole) - 1000, 1501):
+        packed.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        with pytest.raises(DataError, match="cannot be unpacked"):
+            unpack(packed, wanted, tmp_path)
+    assert not (tmp_path / wanted[0]).exists()
+    packed.write_bytes(whole)
+    assert unpack(packed, wanted, tmp_path)[0] == wanted
+    assert (tmp_path / wanted[0]).read_bytes() == content
+
+
+def test_a_full_disk_is_not_a_damaged_archive(tmp_path: Path) -> None:
+    packed = tmp_path / "b.tar"
+    packed.write_bytes(archive({"a.mp4": b"1234"}))
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "videos").write_text("a file where a folder has to be")
+    with pytest.raises(DataError, match=r"a\.mp4 cannot be written: .*make room"):
+        unpack(packed, ["videos/Ego4D/a.mp4"], tmp_path / "root")
