@@ -8,6 +8,7 @@ pictures taken at 60 a second, whatever the rate of the recording.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -24,10 +25,13 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from sbr.data.build_splits import Medium
-from sbr.errors import DataError, MediaError
+from sbr.data.jsonl import replace_file
+from sbr.errors import ConfigError, DataError, MediaError
 from sbr.frames.decode import CONTAINERS
 from sbr.frames.workers import spawn_pool
 
+SETTINGS = "cut.json"
+"""Below the root: how everything there was cut."""
 OPEN_CLIPS = 32
 """Encoders that are open at once; more clips at the same moment need another pass over the recording."""
 _CODEC = {"crf": "20", "preset": "veryfast"}
@@ -79,9 +83,11 @@ def cut_media(
     """Write every medium below `root` that is not there yet.  `height` in pixels, even; 0 keeps the recording's.
 
     Each file is complete or not there, also after kill -9; the same call again cuts the rest.  A recording that is
-    damaged or ends too early fails its media and no others.  Raises DataError when a file cannot be written.
+    damaged or ends too early fails its media and no others.  Raises DataError when a file cannot be written,
+    ConfigError when those that are there have another height.
     """
     report = CutReport()
+    _keep_height(root / SETTINGS, height)
     _remove_drafts([root / medium.file for medium in media])
     of_video: dict[str, list[Medium]] = {}
     for medium in media:
@@ -270,6 +276,24 @@ def _open(file: Path) -> InputContainer:
         container.close()
         raise MediaError(f"{file} has no video track")
     return container
+
+
+def _keep_height(file: Path, height: int) -> None:
+    """Write the height of the first cut; raise ConfigError if this one is another, for files there stay as they are."""
+    try:
+        if not file.exists():
+            replace_file(file, json.dumps({"height": height}).encode() + b"\n")
+            return
+        first = json.loads(file.read_bytes())["height"]
+    except OSError as error:
+        raise DataError(f"{file} cannot be written or read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError):
+        raise DataError(f'{file} is damaged, expected {{"height": PIXELS}}; correct it') from None
+    if first != height:
+        raise ConfigError(
+            f"--height is {height}, and the clips of {file.parent} were cut with --height {first} ({file.name}); take "
+            f"that, or another --out, or delete videos/, images/ and {file.name} there"
+        )
 
 
 def _remove_drafts(targets: Sequence[Path]) -> None:

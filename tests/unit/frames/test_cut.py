@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from sbr.data.build_splits import Medium
-from sbr.errors import DataError, MediaError
+from sbr.errors import ConfigError, DataError, MediaError
 from sbr.frames import cut
 from sbr.frames.cut import cut_media, cut_video, find_videos
 from sbr.frames.decode import decode_video
@@ -105,6 +106,18 @@ def test_height_and_even_width(tmp_path: Path) -> None:
     assert cut_media(tmp_path, [clip(0, 9), picture(9)], {"v": recording}, 34, 1).ok
     assert decode_video(tmp_path / "videos/Ego4D/v_0_9.mp4", lambda n, f: (0,)).frames_THWC.shape[1:3] == (34, 64)
     assert Image.open(tmp_path / "images/Ego4D/v_9.png").size == (64, 34)
+
+
+def test_clips_of_two_heights_are_not_mixed(tmp_path: Path) -> None:
+    gone = {"v": tmp_path / "gone.mp4"}
+    assert not cut_media(tmp_path, [clip(0, 9)], {}, 34, 1).made
+    assert json.loads((tmp_path / "cut.json").read_text()) == {"height": 34}
+    with pytest.raises(ConfigError, match=r"--height is 0, and the clips of .* were cut with --height 34"):
+        cut_media(tmp_path, [clip(0, 9)], gone, 0, 1)
+    assert cut_media(tmp_path, [clip(0, 9)], {}, 34, 1).without_video == {"v": 1}
+    (tmp_path / "cut.json").write_text("[]")
+    with pytest.raises(DataError, match=r"cut\.json is damaged"):
+        cut_media(tmp_path, [clip(0, 9)], gone, 34, 1)
 
 
 def test_what_is_there_is_kept_and_the_rest_is_cut(tmp_path: Path) -> None:
