@@ -79,6 +79,7 @@ def download(args: Download) -> None:
         console.print(f"licence - {licence}", soft_wrap=True, highlight=False)
     if not args.accept_licences and not args.dry_run:
         raise ConfigError("nothing was fetched: read the licences above, then run again with --accept-licences")
+    _refuse_other_roots(args.root, files)
     listing = _list(source)
     if absent := [file for file in files if file not in listing]:
         raise ConfigError(
@@ -126,6 +127,20 @@ def _wanted(args: Download) -> tuple[Source, list[str]]:
     names += [data.cot_file] if looks else []
     files = [f"annotations/{name}" for name in names if "/" not in name]
     return data.source, files + [known[look.level] for look in looks if look.level in known]
+
+
+def _refuse_other_roots(root: Path, files: Sequence[str]) -> None:
+    """ConfigError where a download would replace annotation files that came from elsewhere."""
+    from sbr.data.build import REPORT
+
+    metadata = root / ".cache" / "huggingface" / "download"  # huggingface_hub keeps one for every file it fetched
+    own = [REPORT] if (root / REPORT).exists() else []
+    own += [file for file in files if (root / file).exists() and not (metadata / f"{file}.metadata").exists()]
+    if own:
+        raise ConfigError(
+            f"{root} holds {', '.join(own)}, which did not come from the hub, and a download would replace its "
+            "questions; choose another --root, or move them away"
+        )
 
 
 def _as(kind: type[RecipeT], file: Path) -> RecipeT | None:

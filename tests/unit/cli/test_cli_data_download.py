@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from sbr.cli.data_download import Download, _wanted
+from sbr.cli.main import run
 from sbr.data.hub import archives_for, plan_media, unpack
 from sbr.errors import DataError
 
@@ -259,6 +260,16 @@ def test_a_source_gets_all_its_files(tmp_path: Path) -> None:
     recipes = Path(__file__).parents[3] / "recipes" / "qwen2vl_7b"
     assert _wanted(Download(str(recipes / "sft.toml"), tmp_path))[1] == [COT_FILE]
     assert _wanted(Download(str(recipes / "grpo.toml"), tmp_path))[1] == [TRAIN_FILE]
+
+
+@pytest.mark.parametrize("name", [TRAIN_FILE, "build_report.json"])
+def test_a_root_of_something_else_is_left_alone(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / name).write_text("precious")
+    for flag in ("--accept-licences", "--dry-run"):
+        assert run(["data", "download", *TRAIN, "--root", str(tmp_path), flag]) == 2
+        assert f"holds {name}, which did not come from the hub" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "precious"
 
 
 @pytest.mark.parametrize(
