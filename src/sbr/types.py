@@ -50,7 +50,7 @@ class FrameFolder:
     """A clip of numbered pictures, one file a frame: pictures `first` to `last`, both included, at `fps` a second.
 
     Example, EgoPlan-Bench on Epic-Kitchens: FrameFolder(ROOT/EPIC-KITCHENS/P01/rgb_frames/P01_13, first=36, last=760,
-    fps=59.94), from frame_0000000036.jpg to frame_0000000760.jpg.
+    fps=60.0), from frame_0000000036.jpg to frame_0000000760.jpg.
     """
 
     folder: Path

@@ -53,3 +53,26 @@ def test_a_server_that_fails_loses_no_answer(tmp_path: Path, capsys: pytest.Capt
     with ChatServer(lambda n, body: goals(0, body)) as server:
         assert run([*command, "--goal-url", server.url]) == 0
         assert len([r for r in server.requests if "messages" in r]) == 2
+
+
+def test_an_answer_that_is_cut_off_is_asked_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_epic(tmp_path, kitchen(VIDEOS, 12))
+    root = tmp_path / "root"
+    command = ["data", "build", str(file), "--out", str(root), "--goal-model", "m", "--concurrency", "1", "--l2", "0"]
+
+    def cut_off(number: int, body: dict[str, Any]) -> Said:
+        said = goals(0, body)
+        if number == 1:
+            said.body["choices"][0]["finish_reason"] = "length"
+        return said
+
+    with ChatServer(cut_off) as server:
+        assert run([*command, "--goal-url", server.url, "--goal-tokens", "77"]) == 0
+        assert {r.get("max_tokens", r.get("max_completion_tokens")) for r in server.requests if "messages" in r} == {77}
+    assert "1 of 4 answers were cut off at 77 tokens" in " ".join(capsys.readouterr().out.split())
+    counts = json.loads((root / "build_report.json").read_text())["goals"]
+    assert (counts["goals"], counts["stretches without an answer"]) == (3, 1)
+    with ChatServer(lambda n, body: goals(0, body)) as server:
+        assert run([*command, "--goal-url", server.url]) == 0
+        assert len([r for r in server.requests if "messages" in r]) == 1
+    assert json.loads((root / "build_report.json").read_text())["goals"]["goals"] == 4

@@ -211,9 +211,11 @@ def test_egoplan_reads_pictures_and_ranges(tiny_model_dir, tmp_path, monkeypatch
     assert {key: record.level for key, record in records.items()} == {"2": "L1", "1": "L2", "3": "L2"}
     # Frames 9 to 20: 12 frames at 4 a second are 3 s, so 6 frames, at 0, 2.2, 4.4, 6.6, 8.8 and 11.
     numbers = [9 + index for index in (0, 2, 4, 7, 9, 11)]
+    # The pictures are 60 a second, whatever the recording has: the fewest frames, 4, at 0, 3.67, 7.33 and 11.
+    pictures = [9 + index for index in (0, 4, 7, 11)]
     expected = {
         "1": ([recording[number] for number in numbers], recording[20]),
-        "2": ([kitchen[number] for number in numbers], kitchen[20]),
+        "2": ([kitchen[number] for number in pictures], kitchen[20]),
         "3": (None, recording[20]),
     }
     for key, (video, image) in expected.items():

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 ANSWERS = "goal_answers.jsonl"
 GOALS = "goals.jsonl"
-GOAL_TOKENS = 1024
-"""Tokens of an answer about goals."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,8 @@ class Build:
     """Its model."""
     goal_window: int = 40
     """Actions a model is shown at once, at most."""
+    goal_tokens: int = 4096
+    """Longest answer in tokens, thoughts included.  One that was cut off is not kept: another run asks again."""
     concurrency: int = 8
     """Requests under way at the same time."""
     l1: float | None = None
@@ -158,19 +158,22 @@ def goal_journal(file: Path) -> Journal[str, GoalAnswer]:
 def ask_all(
     to_ask: Sequence[Stretch],
     model: str,
-    ask: Callable[[Messages], str],
+    ask: Callable[[Messages], str | None],
     journal: Journal[str, GoalAnswer],
     concurrency: int,
     on_answer: Callable[[], None] = lambda: None,
-) -> None:
+) -> int:
     """Ask for every stretch, `concurrency` at a time; each answer is on the disk before it counts.
+
+    `ask` gives None for an answer that was cut off; it is not kept.  Returns their number.
 
     An error of `ask` ends it after the requests under way: what they answered is kept.
     """
     from sbr.data.build_goals import GoalAnswer
 
+    cut_off = 0
     with ThreadPoolExecutor(concurrency) as pool:
-        waiting: dict[Future[str], Stretch] = {pool.submit(ask, s.messages()): s for s in to_ask}
+        waiting: dict[Future[str | None], Stretch] = {pool.submit(ask, s.messages()): s for s in to_ask}
         failure: BaseException | None = None
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -183,11 +186,16 @@ def ask_all(
                     for other in waiting:
                         other.cancel()
                     continue
-                text = future.result().encode("utf-8", "replace").decode()  # half a surrogate pair has no bytes
-                journal.append([GoalAnswer(stretch.key(model), stretch.video_id, text)])
+                answer = future.result()
+                if answer is None:
+                    cut_off += 1
+                else:
+                    text = answer.encode("utf-8", "replace").decode()  # half a surrogate pair has no bytes
+                    journal.append([GoalAnswer(stretch.key(model), stretch.video_id, text)])
                 on_answer()
         if failure is not None:
             raise failure
+    return cut_off
 
 
 def _ask_endpoint(args: Build, to_ask: Sequence[Stretch], journal: Journal[str, GoalAnswer], console: Console) -> None:
@@ -198,15 +206,22 @@ def _ask_endpoint(args: Build, to_ask: Sequence[Stretch], journal: Journal[str, 
     from sbr.rollout.sampling import Sampling
 
     config = EngineConfig(kind="endpoint", url=args.goal_url, concurrency=args.concurrency)
-    sampling = Sampling(temperature=0.0, max_new_tokens=GOAL_TOKENS)
+    sampling = Sampling(temperature=0.0, max_new_tokens=args.goal_tokens)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ChatClient(config, str(args.goal_model)) as chat, Progress(*columns, console=console) as bar:
         task = bar.add_task("asking for goals", total=len(to_ask))
 
-        def ask(messages: Messages) -> str:
-            return chat.complete(messages, sampling, args.seed).text
+        def ask(messages: Messages) -> str | None:
+            reply = chat.complete(messages, sampling, args.seed)
+            return None if reply.truncated else reply.text
 
-        ask_all(to_ask, str(args.goal_model), ask, journal, args.concurrency, lambda: bar.advance(task))
+        cut_off = ask_all(to_ask, str(args.goal_model), ask, journal, args.concurrency, lambda: bar.advance(task))
+    if cut_off:
+        console.print(
+            f"[red]{cut_off:,} of {len(to_ask):,} answers were cut off at {args.goal_tokens:,} tokens[/]: their "
+            "stretches have no goals; the same command with more --goal-tokens asks for them again",
+            soft_wrap=True,
+        )
 
 
 def _refuse_odd_options(args: Build) -> None:
@@ -218,8 +233,8 @@ def _refuse_odd_options(args: Build) -> None:
         raise ConfigError("--goal-url and --goal-model belong together: an endpoint and its model")
     if args.goals and args.goal_url:
         raise ConfigError("--goals gives the goals and --goal-url infers them; give one of the two")
-    if args.goal_window < 4 or args.concurrency < 1 or args.workers < 0:
-        raise ConfigError("--goal-window is 4 or more, --concurrency 1 or more, --workers 0 or more")
+    if args.goal_window < 4 or args.goal_tokens < 1 or args.concurrency < 1 or args.workers < 0:
+        raise ConfigError("--goal-window is 4 or more, --goal-tokens and --concurrency 1 or more, --workers 0 or more")
     if args.height < 0 or args.height % 2:
         raise ConfigError(f"--height is {args.height}, expected an even number of pixels, or 0")
 

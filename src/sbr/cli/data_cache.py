@@ -44,7 +44,8 @@ class Cache:
     source: Source | None = None
     """Whose files lie in ROOT (default: that of the recipe, else seed_bench_r1)."""
     splits: str | None = None
-    """Comma-separated, out of train,L1,L2,L3, or val of LongVideoBench (default: all that are there)."""
+    """Comma-separated, out of train,L1,L2,L3, or val of LongVideoBench (default: all that are there; one
+    that is named must be there)."""
     folder: Path | None = None
     """Where the frames are kept (default: that of the recipe, else ROOT/.cache/sbr_frames)."""
     fps: float | None = None
@@ -99,11 +100,13 @@ def cache(args: Cache) -> None:
             f"--splits names {', '.join(map(repr, unknown))}; the splits of {data.source} are {', '.join(known)}"
         )
     factor = args.factor or (28 if recipe is None else model_factor(recipe.model.path))
-    media = media_of_root(data, splits or known)
+    media = media_of_root(data, splits)
     folder = args.folder or data.cache_dir or args.root / FOLDER
     opened = FrameCache(args.root, folder, adds=True)
     torch.set_num_threads(1)  # the workers are the parallelism
     console = Console()
+    if media.left_out:
+        console.print(f"no annotation file of {', '.join(media.left_out)}: left out", highlight=False)
     workers = args.workers or os.cpu_count() or 1
     with steps_progress(console) as bar:
         task = bar.add_task("media", total=len(media.videos) + len(media.images), figures="")

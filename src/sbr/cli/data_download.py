@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import tyro
+from pydantic import ConfigDict
+
+from sbr.config import DataConfig, EvalRecipe, GrpoRecipe, RecipeT, Section, SftRecipe, Source, load_recipe
+from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sbr.config import Source
     from sbr.data.hub import HubSource, MediaPlan
     from sbr.resume.journal import Journal
 
@@ -36,12 +39,13 @@ class Download:
     """
 
     what: tyro.conf.Positional[str]
-    """A recipe (.toml): its data.source and, for training, its train file, for evaluation its levels.  Or a source:
-    seed_bench_r1, egoplan2, longvideobench."""
+    """A recipe (.toml): its data.source and, for evaluation, its levels; for GRPO data.train_file, for SFT
+    data.cot_file, for GRPO with a cold start both, and the level of its validation.  Files named with a "/" are your
+    own and are not fetched.  Or a source: seed_bench_r1, egoplan2, longvideobench."""
     root: Path
     """Folder to fill."""
     levels: tuple[str, ...] = ()
-    """Of a source: "train", "L1", "L2", "L3" or "val"; the default is all it has."""
+    """Of a source: "train", "cot", "L1", "L2", "L3" or "val"; the default is all it has."""
     annotations_only: bool = False
     """No media."""
     dry_run: bool = False
@@ -52,12 +56,19 @@ class Download:
     """Do not delete archives after unpacking them."""
 
 
+class DataRecipe(Section):
+    """`sbr data download RECIPE`"""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)  # a recipe of any kind: its other sections do not matter
+
+    data: DataConfig
+
+
 def download(args: Download) -> None:
     """Raises SystemExit(1) when media are missing in the repository."""
     from rich.console import Console
 
     from sbr.data.hub import NOT_ON_THE_HUB, SOURCES
-    from sbr.errors import ConfigError
 
     console = Console()
     name, files = _wanted(args)
@@ -68,6 +79,7 @@ def download(args: Download) -> None:
         console.print(f"licence - {licence}", soft_wrap=True, highlight=False)
     if not args.accept_licences and not args.dry_run:
         raise ConfigError("nothing was fetched: read the licences above, then run again with --accept-licences")
+    _refuse_other_roots(args.root, files)
     listing = _list(source)
     if absent := [file for file in files if file not in listing]:
         raise ConfigError(
@@ -87,13 +99,10 @@ def download(args: Download) -> None:
 
 def _wanted(args: Download) -> tuple[Source, list[str]]:
     """The source, and its annotation files that are needed."""
-    import tomllib
     from typing import get_args
 
-    from sbr.config import DataConfig, EvalRecipe, Source, load_recipe, validate
     from sbr.data.hub import SOURCES
     from sbr.data.sources import choose_levels
-    from sbr.errors import ConfigError
 
     if args.what in get_args(Source):
         name = cast("Source", args.what)
@@ -106,17 +115,40 @@ def _wanted(args: Download) -> tuple[Source, list[str]]:
         raise ConfigError(f"{args.what!r} is neither a recipe (.toml) nor one of {', '.join(get_args(Source))}")
     if args.levels:
         raise ConfigError("--levels belongs to a source; a recipe names its own")
+    data = load_recipe(DataRecipe, file).data
+    known = SOURCES[data.source].annotations if data.source in SOURCES else {}
+    if asks := _as(EvalRecipe, file):
+        return data.source, [known[level] for level in choose_levels(data, asks.eval.levels) if known]
+    # One with nothing but [train] may be of GRPO or of SFT: it gets the files of both.
+    sft, grpo = _as(SftRecipe, file), _as(GrpoRecipe, file)
+    looks = [sft.validation] if sft else []
+    looks += [grpo.cold_start.validation] if grpo and grpo.cold_start else []
+    names = [data.train_file] if grpo or not sft or sft.validation.share else []
+    names += [data.cot_file] if looks else []
+    files = [f"annotations/{name}" for name in names if "/" not in name]
+    return data.source, files + [known[look.level] for look in looks if look.level in known]
+
+
+def _refuse_other_roots(root: Path, files: Sequence[str]) -> None:
+    """ConfigError where a download would replace annotation files that came from elsewhere."""
+    from sbr.data.build import REPORT
+
+    metadata = root / ".cache" / "huggingface" / "download"  # huggingface_hub keeps one for every file it fetched
+    own = [REPORT] if (root / REPORT).exists() else []
+    own += [file for file in files if (root / file).exists() and not (metadata / f"{file}.metadata").exists()]
+    if own:
+        raise ConfigError(
+            f"{root} holds {', '.join(own)}, which did not come from the hub, and a download would replace its "
+            "questions; choose another --root, or move them away"
+        )
+
+
+def _as(kind: type[RecipeT], file: Path) -> RecipeT | None:
+    """The recipe, if it is one of this kind."""
     try:
-        recipe = load_recipe(EvalRecipe, file)
+        return load_recipe(kind, file)
     except ConfigError:
-        # A training recipe of any kind: only its section about data matters here.
-        if not file.is_file():
-            raise
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-        data = validate(DataConfig, values.get("data", {}), f"{file}, section data")
-        return data.source, [f"annotations/{data.train_file}"]
-    known = SOURCES[recipe.data.source].annotations if recipe.data.source in SOURCES else {}
-    return recipe.data.source, [known[level] for level in choose_levels(recipe.data, recipe.eval.levels) if known]
+        return None
 
 
 def _media(args: Download, source: HubSource, names: Sequence[str], listing: Sequence[str], console: Console) -> bool:
@@ -124,7 +156,8 @@ def _media(args: Download, source: HubSource, names: Sequence[str], listing: Seq
 
     missing, there = named_media(args.root, names)
     with _done_archives(args.root) as journal:
-        plan = plan_media(missing, there, listing, journal.done)
+        done = {line.archive: frozenset(line.files) for line in journal.done.values()}
+        plan = plan_media(missing, there, listing, done)
         _say(plan, console)
         if args.dry_run:
             return True
@@ -136,8 +169,11 @@ def _media(args: Download, source: HubSource, names: Sequence[str], listing: Seq
                 break
             console.print(f"archive {number} of {len(plan.archives)}: {archive}; {len(left):,} media to find")
             packed = _fetch(source, archive, args.root / ".archives")
-            left -= set(unpack(packed, left, args.root))
-            journal.append([UnpackedArchive(archive)])
+            written, names = unpack(packed, left, args.root)
+            left -= set(written)
+            line = UnpackedArchive(archive, tuple(names))
+            if line not in journal.done:
+                journal.append([line])
             if not args.keep_archives:
                 packed.unlink()
     for medium in sorted(left)[:10]:
@@ -160,12 +196,16 @@ class UnpackedArchive:
     """A line of .unpacked.jsonl."""
 
     archive: str
+    files: tuple[str, ...] = ()
+    """Names of all its files; none in lines of older versions, which do not count."""
 
 
-def _done_archives(root: Path) -> Journal[str, UnpackedArchive]:
+def _done_archives(root: Path) -> Journal[UnpackedArchive, UnpackedArchive]:
     from sbr.resume.journal import Journal, LineFormat
 
-    return Journal(root / ARCHIVES_DONE, LineFormat(UnpackedArchive, lambda a: a.archive, lambda key: f"archive {key}"))
+    # The whole line is its key: an archive may come again with its files known, or changed; the last line counts.
+    lines = LineFormat(UnpackedArchive, lambda line: line, lambda line: f"archive {line.archive}")
+    return Journal(root / ARCHIVES_DONE, lines)
 
 
 def _list(source: HubSource) -> list[str]:

@@ -28,6 +28,7 @@ from sbr.errors import ConfigError, DataError
 FILES = {TRAIN: "training_6k.jsonl", L1: LEVELS["L1"].file, L2: LEVELS["L2"].file}
 REPORT = "build_report.json"
 MEDIA = "media.jsonl"
+_UNFINISHED = b"{}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +106,14 @@ def build(
     media = {medium.file: medium for q in made.questions for medium in media_of_question(q, annotations.source)}
     report = _report(files, annotations, goals, made, rows, len(media), options)
     try:
+        # A level of an earlier build beside new training rows could share videos with them, so all go first: a build
+        # that is killed leaves too little, and no report.
+        replace_file(root / REPORT, _UNFINISHED)
+        for name in (*(f"{ANNOTATIONS}/{name}" for name in FILES.values()), MEDIA):
+            (root / name).unlink(missing_ok=True)
         for split in SPLITS:
-            file = root / ANNOTATIONS / FILES[split]
             if rows[split]:
-                write_rows(file, rows[split])
-            else:
-                file.unlink(missing_ok=True)  # of an earlier build with other shares
+                write_rows(root / ANNOTATIONS / FILES[split], rows[split])
         replace_file(root / MEDIA, "".join(json.dumps(asdict(m)) + "\n" for _, m in sorted(media.items())).encode())
         replace_file(root / REPORT, (json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n").encode())
     except OSError as error:
@@ -128,7 +131,7 @@ def claim(root: Path) -> None:
             )
         (root / ANNOTATIONS).mkdir(parents=True, exist_ok=True)
         if not (root / REPORT).exists():
-            replace_file(root / REPORT, b"{}\n")  # a build that is killed half-way can be run again
+            replace_file(root / REPORT, _UNFINISHED)  # a build that is killed half-way can be run again
     except OSError as error:
         raise DataError(f"{root} cannot be written: {error.strerror}") from None
 

@@ -22,15 +22,12 @@ from pathlib import Path
 from typing import IO
 
 from sbr.data.build_meaning import Meaning, is_other_person, is_unsure, meaning_of, same_action
-from sbr.data.egoplan import EGO4D, EPIC, read_frame_rates
+from sbr.data.egoplan import EGO4D, EPIC, picture_rate, read_frame_rates
 from sbr.data.fields import RowFields
 from sbr.data.jsonl import parse_lines, shown
 from sbr.errors import AnnotationError, ConfigError, DataError, RowProblem
 
 ADVICE = "Correct these rows, or download the file again."
-FRAMES_OF_EPIC_55 = 60.0
-"""Rate at which the frames of EPIC-KITCHENS-55's recordings (P01_01, two digits) were taken out, whatever the video's
-own rate: `start_frame` is the timestamp times 60 in every row of EPIC_100_validation.csv, also for videos at 29.97."""
 _COLUMNS = (
     *("narration_id", "participant_id", "video_id", "start_timestamp", "stop_timestamp", "start_frame"),
     *("stop_frame", "narration", "verb_class", "all_noun_classes"),
@@ -134,7 +131,7 @@ def read_epic(files: Sequence[Path], video_info: Path) -> Annotations:
             if fields.problems:
                 continue
             by_video[video].append(action)
-            rate = FRAMES_OF_EPIC_55 if re.fullmatch(r"P\d\d_\d\d", video) else rates[video]
+            rate = picture_rate(video, rates[video])
             counts["rows whose frame numbers are not their times at the video's rate"] += _differ(action, rates[video])
             counts["rows whose frame numbers are not their times at the rate of the pictures"] += _differ(action, rate)
             counts["rows without narration_timestamp"] += fields.values.get("narration_timestamp") == ""

@@ -168,9 +168,10 @@ def goals_of(
 def parse_reply(stretch: Stretch, reply: str) -> tuple[list[GoalSegment] | None, int]:
     """Goals of one reply and the number of those left out; (None, 0) if it holds no JSON array of objects.
 
-    The array may stand inside other text (a reasoning model's thoughts, a code fence): the last array that can be read
-    counts.
+    The array may stand inside other text, such as a code fence: the last array that can be read counts, and one without
+    objects only if there is no other.  Thoughts (<think>) are passed over: what they hold are drafts.
     """
+    reply = reply.rpartition("</think>")[2].partition("<think>")[0]
     items: list[object] | None = None
     decoder = json.JSONDecoder()
     at = reply.find("[")
@@ -181,7 +182,7 @@ def parse_reply(stretch: Stretch, reply: str) -> tuple[list[GoalSegment] | None,
             end = at + 1
         else:
             if isinstance(value, list) and all(isinstance(item, dict) for item in value):
-                items = value
+                items = value or items or []
         at = reply.find("[", end)
     if items is None:
         return None, 0

@@ -17,6 +17,7 @@ video means its first frame.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -177,13 +178,27 @@ class _Reader:
             self._rates = read_frame_rates(self.root / VIDEO_INFO)
         if video_id not in self._rates and not path_fault(video_id):
             fields.problem("video_id", f"a video of {VIDEO_INFO}, which knows its frame rate", shown(video_id))
-        return self._rates.get(video_id, 1.0)
+        return picture_rate(video_id, self._rates.get(video_id, 1.0))
+
+
+def picture_rate(video_id: str, native: float) -> float:
+    """Pictures a second of rgb_frames, which also count the frames of the annotations; `native`: the recording's rate.
+
+    They were taken after all recordings had been brought to one rate: 60 for those of EPIC-KITCHENS-55 (two digits), 50
+    for the extension (three digits).  So its authors in epic-kitchens-100-annotations issue 34, C2-Action-Detection
+    issue 8 and epic-kitchens-55-annotations issue 25; EPIC_100_video_info.csv lists the rates before that.
+
+    >>> picture_rate("P09_08", 29.97), picture_rate("P06_107", 90.0), picture_rate("kitchen", 25.0)
+    (60.0, 50.0, 25.0)
+    """
+    if re.fullmatch(r"P\d\d_\d\d", video_id):
+        return 60.0
+    return 50.0 if re.fullmatch(r"P\d\d_\d\d\d", video_id) else native
 
 
 def read_frame_rates(file: Path) -> dict[str, float]:
-    """Frames a second of every Epic-Kitchens video, from EPIC_100_video_info.csv (columns video_id and fps).
+    """Frames a second of every Epic-Kitchens recording, from EPIC_100_video_info.csv (columns video_id and fps).
 
-    The pictures of a frame folder do not say it, and the number of frames taken from a short clip depends on it.
     Raises DataError with file and line.
     """
     try:

@@ -13,7 +13,9 @@ name are unpacked, and none is fetched once all are there.
 
 from __future__ import annotations
 
+import gzip
 import tarfile
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -39,7 +41,7 @@ class HubSource:
 
     repository: str
     annotations: Mapping[str, str]
-    """Level, or "train", -> its file."""
+    """Level, "train", or "cot" (chats with responses, for SFT), -> its file."""
     licences: tuple[str, ...]
     media: str
     """What `sbr data download` does about the media."""
@@ -50,7 +52,7 @@ SOURCES: Mapping[Source, HubSource] = MappingProxyType(
         "seed_bench_r1": HubSource(
             "TencentARC/SEED-Bench-R1",
             MappingProxyType(
-                {"train": "annotations/training_6k.jsonl"}
+                {"train": "annotations/training_6k.jsonl", "cot": "annotations/training_with_cot_6k.jsonl"}
                 | {level: f"annotations/validation_{level}.jsonl" for level in ("L1", "L2", "L3")}
             ),
             (EPIC_LICENCE, EGO4D_LICENCE),
@@ -90,7 +92,7 @@ class MediaPlan:
     archives: tuple[str, ...]
     """Archives that may hold the rest."""
     nowhere: tuple[str, ...]
-    """Those among `wanted` for which the repository has neither."""
+    """Those among `wanted` for which the repository has neither, as far as is known."""
 
 
 def named_media(root: Path, names: Iterable[str]) -> tuple[list[str], int]:
@@ -109,18 +111,26 @@ def named_media(root: Path, names: Iterable[str]) -> tuple[list[str], int]:
     return missing, len(paths) - len(missing)
 
 
-def plan_media(wanted: Sequence[str], there: int, listing: Collection[str], done: Collection[str]) -> MediaPlan:
-    """`listing`: files of the repository; `done`: archives that were unpacked before for these media."""
+def plan_media(
+    wanted: Sequence[str], there: int, listing: Collection[str], done: Mapping[str, Collection[str]]
+) -> MediaPlan:
+    """`listing`: files of the repository; `done`: archives that were opened before -> the names of all their files.
+
+    An opened archive is fetched again, before the others, if it holds a file of a wanted name: other rows or levels
+    may be asked for than before, or the medium was deleted since.  One of which nothing is known is not done.
+    """
     have = set(listing)
     files = [name for name in wanted if name in have]
     rest = [name for name in wanted if name not in have]
     archives: dict[str, None] = {}
     nowhere = []
     for name in rest:
-        own = archives_for(name, listing)
-        archives.update((archive, None) for archive in own if archive not in done)
+        base = PurePosixPath(name).name
+        own = [archive for archive in archives_for(name, listing) if not done.get(archive) or base in done[archive]]
+        archives.update((archive, None) for archive in own)
         nowhere += [] if own else [name]
-    return MediaPlan(tuple(wanted), there, tuple(files), tuple(sorted(archives, key=_natural)), tuple(nowhere))
+    ordered = sorted(archives, key=lambda archive: (not done.get(archive), _natural(archive)))
+    return MediaPlan(tuple(wanted), there, tuple(files), tuple(ordered), tuple(nowhere))
 
 
 def archives_for(medium: str, listing: Iterable[str]) -> list[str]:
@@ -138,31 +148,48 @@ def archives_for(medium: str, listing: Iterable[str]) -> list[str]:
     return found
 
 
-def unpack(archive: Path, wanted: Collection[str], root: Path) -> list[str]:
-    """Write the members that are `wanted` below `root`; returns them.
+def unpack(archive: Path, wanted: Collection[str], root: Path) -> tuple[list[str], list[str]]:
+    """Write the members that are `wanted` below `root`; returns these, and the names of all files of the archive.
 
     A member is a wanted medium if its path ends in the medium's name below its video_source ("x/Ego4D_flatten/a.mp4" is
     "videos/Ego4D/a.mp4").  Only plain files are taken, and only to the places that rows name.  Raises DataError for a
-    damaged archive; what was unpacked before the damage stays.
+    damaged archive, and when a file cannot be written; what was unpacked before stays.
     """
     by_name: dict[str, list[str]] = {}
     for medium in wanted:
         by_name.setdefault(PurePosixPath(medium).name, []).append(medium)
-    written = []
+    written: list[str] = []
+    names: dict[str, None] = {}
     try:
+        if archive.suffix in (".gz", ".tgz"):
+            # tarfile stops before the end, where gzip has the checksum: a flipped bit would go unnoticed.
+            with gzip.open(archive) as stream:
+                while stream.read(1 << 20):
+                    pass
         with tarfile.open(archive) as members:
             for member in members:
                 if not member.isfile():
                     continue
-                for medium in by_name.get(PurePosixPath(member.name).name, ()):
+                name = PurePosixPath(member.name).name
+                names[name] = None
+                for medium in by_name.get(name, ()):
                     below = "/".join(PurePosixPath(medium).parts[2:])
                     stream = members.extractfile(member)
                     if stream is not None and f"/{member.name}".endswith(f"/{below}"):
-                        replace_file(root / medium, stream.read())
+                        _write(root / medium, stream.read())
                         written.append(medium)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise DataError(f"{archive} cannot be unpacked ({error}); delete it and run the same command again") from None
-    return written
+    return written, list(names)
+
+
+def _write(file: Path, data: bytes) -> None:
+    try:
+        replace_file(file, data)
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be written: {error.strerror}; make room and run the same command again"
+        ) from None
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

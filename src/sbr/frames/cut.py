@@ -8,6 +8,7 @@ pictures taken at 60 a second, whatever the rate of the recording.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -24,10 +25,13 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from sbr.data.build_splits import Medium
-from sbr.errors import DataError, MediaError
+from sbr.data.jsonl import replace_file
+from sbr.errors import ConfigError, DataError, MediaError
 from sbr.frames.decode import CONTAINERS
 from sbr.frames.workers import spawn_pool
 
+SETTINGS = "cut.json"
+"""Below the root: how everything there was cut."""
 OPEN_CLIPS = 32
 """Encoders that are open at once; more clips at the same moment need another pass over the recording."""
 _CODEC = {"crf": "20", "preset": "veryfast"}
@@ -79,9 +83,12 @@ def cut_media(
     """Write every medium below `root` that is not there yet.  `height` in pixels, even; 0 keeps the recording's.
 
     Each file is complete or not there, also after kill -9; the same call again cuts the rest.  A recording that is
-    damaged or ends too early fails its media and no others.
+    damaged or ends too early fails its media and no others.  Raises DataError when a file cannot be written,
+    ConfigError when those that are there have another height.
     """
     report = CutReport()
+    _keep_height(root / SETTINGS, height)
+    _remove_drafts([root / medium.file for medium in media])
     of_video: dict[str, list[Medium]] = {}
     for medium in media:
         if _is_there(root / medium.file):
@@ -156,7 +163,18 @@ class _Cut:
         return self.target.with_name(f".{self.target.name}.{os.getpid()}.tmp")
 
     def add(self, frame: av.VideoFrame, rate: Fraction, last: bool) -> None:
-        """Take one frame, which has the size to be written; with the `last` one the file is put in its place."""
+        """Take one frame, which has the size to be written; with the `last` one the file is put in its place.
+
+        Raises DataError when that fails: the disk, and not the recording, is at fault then.
+        """
+        try:
+            self._add(frame, rate, last)
+        except OSError as error:  # FFmpegError of the file system is one too
+            raise DataError(
+                f"{self.target} cannot be written: {error.strerror}; make room and run the same command again"
+            ) from None
+
+    def _add(self, frame: av.VideoFrame, rate: Fraction, last: bool) -> None:
         if self._written == 0:
             self.target.parent.mkdir(parents=True, exist_ok=True)
         if self.is_picture:
@@ -181,10 +199,14 @@ class _Cut:
 
     def drop(self) -> None:
         """Close and remove what is not finished."""
-        if self._output is not None:
-            self._output.close()
-            self._output = None
-        self.temporary.unlink(missing_ok=True)
+        output, self._output = self._output, None
+        try:
+            if output is not None:
+                output.close()
+        except FFmpegError:
+            pass  # closing writes the index of a file that nobody will read; on a full disk it cannot
+        finally:
+            self.temporary.unlink(missing_ok=True)
 
 
 def _frames(medium: Medium, rate: Fraction) -> tuple[int, int]:
@@ -254,6 +276,33 @@ def _open(file: Path) -> InputContainer:
         container.close()
         raise MediaError(f"{file} has no video track")
     return container
+
+
+def _keep_height(file: Path, height: int) -> None:
+    """Write the height of the first cut; raise ConfigError if this one is another, for files there stay as they are."""
+    try:
+        if not file.exists():
+            replace_file(file, json.dumps({"height": height}).encode() + b"\n")
+            return
+        first = json.loads(file.read_bytes())["height"]
+    except OSError as error:
+        raise DataError(f"{file} cannot be written or read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError):
+        raise DataError(f'{file} is damaged, expected {{"height": PIXELS}}; correct it') from None
+    if first != height:
+        raise ConfigError(
+            f"--height is {height}, and the clips of {file.parent} were cut with --height {first} ({file.name}); take "
+            f"that, or another --out, or delete videos/, images/ and {file.name} there"
+        )
+
+
+def _remove_drafts(targets: Sequence[Path]) -> None:
+    """What a killed run was writing."""
+    wanted = set(targets)
+    for folder in {target.parent for target in targets}:
+        for draft in folder.glob(".*.tmp"):
+            if draft.with_name(draft.name[1:].rsplit(".", 2)[0]) in wanted:
+                draft.unlink(missing_ok=True)
 
 
 def _is_there(file: Path) -> bool:

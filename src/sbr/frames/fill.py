@@ -33,6 +33,8 @@ class Media:
 
     videos: tuple[Path | VideoRange | FrameFolder, ...]
     images: tuple[Path | VideoFrame, ...]
+    left_out: tuple[str, ...] = ()
+    """Splits whose annotation files are not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +54,35 @@ def splits_of(data: DataConfig) -> tuple[str, ...]:
     return (*([TRAIN] if source.load_training else ()), *source.levels)
 
 
-def media_of_root(data: DataConfig, splits: Sequence[str]) -> Media:
+def media_of_root(data: DataConfig, splits: Sequence[str] | None) -> Media:
     """The media of the chosen splits of `splits_of`; "train" is `data.train_file` and what else is there to train on.
 
-    Annotation files that are not there are left out.  Raises DataError if `data.root` is not a data root or none is
-    there, AnnotationError for bad rows.
+    None takes every split that is there.  Raises DataError if `data.root` is not a data root, if the annotation file of
+    a chosen split is not there, or none is; AnnotationError for bad rows.
     """
     samples: list[Sample] = []
-    found = False
-    for split in splits:
+    asked = splits_of(data) if splits is None else splits
+    left_out: list[str] = []
+    for split in asked:
         if split == TRAIN:
-            for name in _training_files(data):
+            names = _training_files(data)
+            for name in names:
                 samples += load_training(data.model_copy(update={"train_file": name, "limit": None}))
-                found = True
+            left_out += [] if names else [split]
         elif (data.root / SOURCES[data.source].levels[split][0]).is_file():
             samples += load_questions(data, split, None)
-            found = True
-    if not found:
+        else:
+            left_out.append(split)
+    if left_out and (splits is not None or len(left_out) == len(asked)):
         folder = _annotations(data)
         there = sorted(file.name for file in folder.glob("*.json*"))
-        raise DataError(f"{folder} has no annotation file of {', '.join(splits)}; it has {', '.join(there) or 'none'}")
+        raise DataError(
+            f"{folder} has no annotation file of {', '.join(left_out)}; it has {', '.join(there) or 'none'}"
+        )
     # dict.fromkeys: distinct, in order.  Files, ranges and folders cannot be compared, so they cannot be sorted.
     videos = dict.fromkeys(sample.video for sample in samples if sample.video is not None)
-    return Media(tuple(videos), tuple(dict.fromkeys(sample.image for sample in samples if sample.image is not None)))
+    images = dict.fromkeys(sample.image for sample in samples if sample.image is not None)
+    return Media(tuple(videos), tuple(images), tuple(left_out))
 
 
 def _training_files(data: DataConfig) -> list[str]:

@@ -69,6 +69,7 @@ def test_ego4d_needs_no_goals_and_takes_none(tmp_path: Path, capsys: pytest.Capt
         (["--goals", "g.csv", "--goal-url", "http://localhost:1", "--goal-model", "m"], "give one of the two"),
         (["--height", "33"], "even number"),
         (["--goal-window", "1"], "4 or more"),
+        (["--goal-tokens", "0"], "1 or more"),
         (["--goals", "none.csv"], "cannot be opened"),
         (["--goals", "none.csv", "--l2", "1"], "shares from 0 to below 1"),
     ],

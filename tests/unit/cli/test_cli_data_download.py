@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import subprocess
 import sys
 import tarfile
@@ -16,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from sbr.cli.data_download import Download, _wanted
+from sbr.cli.main import run
 from sbr.data.hub import archives_for, plan_media, unpack
 from sbr.errors import DataError
 
@@ -172,6 +175,39 @@ def test_only_what_the_rows_name_is_fetched(tmp_path: Path) -> None:
     assert not list((root / ".archives").rglob("*.tar.gz"))
 
 
+def question(i: int) -> dict[str, Any]:
+    choices = dict(zip(["choice_a", "choice_b", "choice_c", "choice_d"], ["open tap", *NEGATIVES], strict=True))
+    return (
+        {key: value for key, value in row(i).items() if key != "negative_answers"}
+        | choices
+        | {"golden_choice_idx": "A"}
+    )
+
+
+def test_an_archive_gives_the_media_of_another_level_and_deleted_ones_again(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    files = FILES | {"annotations/validation_L1.jsonl": lines([question(9)])}
+    root.mkdir()  # a line of an older version, which says only that some files were unpacked
+    (root / ".unpacked.jsonl").write_text('{"archive": "videos/EpicKitchens/batch_1.tar.gz"}\n')
+    with Hub(REPOSITORY, files) as hub:
+        flags = ("--root", str(root), "--accept-licences")
+        assert sbr(hub.url, tmp_path, *TRAIN, *flags).returncode == 0
+        first = len(hub.fetched)
+        other = sbr(hub.url, tmp_path, "seed_bench_r1", "--levels", "L1", *flags)
+        assert other.returncode == 0, other.stdout + other.stderr
+        assert sorted(hub.fetched[first:]) == [
+            "annotations/validation_L1.jsonl",
+            "images/EpicKitchens/v9.png",
+            "videos/EpicKitchens/batch_1.tar.gz",  # and no other
+        ]
+        deleted = root / "videos" / "EpicKitchens" / "v2.mp4"
+        deleted.unlink()
+        second = len(hub.fetched)
+        assert sbr(hub.url, tmp_path, *TRAIN, *flags).returncode == 0
+        assert hub.fetched[second:] == ["videos/EpicKitchens/batch_2.tar.gz"] and deleted.read_bytes() == b"two"
+    assert {file.name for file in deleted.parent.iterdir()} == {"v1.mp4", "v2.mp4", "v9.mp4"}
+
+
 def test_media_that_are_nowhere_are_named(tmp_path: Path) -> None:
     files = {name: data for name, data in FILES.items() if "batch_2" not in name and not name.endswith("v2.png")}
     with Hub(REPOSITORY, files) as hub:
@@ -186,11 +222,54 @@ def test_recipes_and_other_sources(tmp_path: Path) -> None:
     flags = ("--root", str(tmp_path / "root"), "--annotations-only", "--accept-licences")
     with Hub(REPOSITORY, FILES) as hub:
         assert sbr(hub.url, tmp_path, str(recipe), *flags).returncode == 0
-        assert hub.fetched == ["annotations/training_6k.jsonl"]
+        # [train] alone may be a recipe of GRPO or of SFT.
+        assert hub.fetched == ["annotations/training_6k.jsonl", "annotations/training_with_cot_6k.jsonl"]
     with Hub("longvideobench/LongVideoBench", {"lvb_val.json": b"[]", "videos.tar.part.aa": b"x"}) as hub:
         result = sbr(hub.url, tmp_path, "longvideobench", "--root", str(tmp_path / "lvb"), "--accept-licences")
         assert result.returncode == 0 and hub.fetched == ["lvb_val.json"]
         assert "videos.tar.part" in result.stdout
+
+
+TRAIN_FILE, COT_FILE = "annotations/training_6k.jsonl", "annotations/training_with_cot_6k.jsonl"
+LEVEL_FILES = [f"annotations/validation_{level}.jsonl" for level in ("L1", "L2", "L3")]
+
+
+@pytest.mark.parametrize(
+    ("sections", "files"),
+    [
+        ("[rollout]\n", [TRAIN_FILE]),
+        ("[validation]\n", [COT_FILE]),
+        ("[validation]\nshare = 0.1\nlevel = 'L2'\n", [TRAIN_FILE, COT_FILE, LEVEL_FILES[1]]),
+        ("[cold_start.validation]\nlevel = 'L1'\n", [TRAIN_FILE, COT_FILE, LEVEL_FILES[0]]),
+        ("[distill]\n", [TRAIN_FILE]),
+        ("[eval]\nlevels = ['L3']\n", [LEVEL_FILES[2]]),
+        ("[data]\ntrain_file = 'mine/t.jsonl'\ncot_file = 'mine/c.jsonl'\n[cold_start]\n", []),
+        ("[data]\nsource = 'egoplan2'\n[eval]\n", ["EgoPlan-Bench2.json"]),
+    ],
+)
+def test_every_kind_of_recipe_gets_its_files(tmp_path: Path, sections: str, files: list[str]) -> None:
+    recipe = tmp_path / "r.toml"
+    data = "" if "[data]" in sections else "[data]\n"
+    text = 'output_dir = "o"\n[model]\npath = "m"\n' + data + sections
+    recipe.write_text(text.replace("[data]\n", '[data]\nroot = "d"\n'))
+    assert _wanted(Download(str(recipe), tmp_path))[1] == files
+
+
+def test_a_source_gets_all_its_files(tmp_path: Path) -> None:
+    assert _wanted(Download("seed_bench_r1", tmp_path))[1] == [TRAIN_FILE, COT_FILE, *LEVEL_FILES]
+    recipes = Path(__file__).parents[3] / "recipes" / "qwen2vl_7b"
+    assert _wanted(Download(str(recipes / "sft.toml"), tmp_path))[1] == [COT_FILE]
+    assert _wanted(Download(str(recipes / "grpo.toml"), tmp_path))[1] == [TRAIN_FILE]
+
+
+@pytest.mark.parametrize("name", [TRAIN_FILE, "build_report.json"])
+def test_a_root_of_something_else_is_left_alone(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / name).write_text("precious")
+    for flag in ("--accept-licences", "--dry-run"):
+        assert run(["data", "download", *TRAIN, "--root", str(tmp_path), flag]) == 2
+        assert f"holds {name}, which did not come from the hub" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "precious"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +277,7 @@ def test_recipes_and_other_sources(tmp_path: Path) -> None:
     [
         (("egoplan",), "Google Drive"),
         (("nothing",), "neither a recipe"),
-        (("seed_bench_r1", "--levels", "L9"), "has no L9; it has train, L1, L2, L3"),
+        (("seed_bench_r1", "--levels", "L9"), "has no L9; it has train, cot, L1, L2, L3"),
         (("none.toml",), "does not exist"),
     ],
 )
@@ -228,9 +307,12 @@ def test_plans() -> None:
         "x.zip",
     ]
     wanted = ["videos/Ego4D/a.mp4", "images/Ego4D/a.png", "images/Ego4D/b.png", "videos/EpicKitchens/c.mp4"]
-    plan = plan_media(wanted, 5, listing, ["videos/Ego4D/batch_2.tar.gz"])
+    plan = plan_media(wanted, 5, listing, {"videos/Ego4D/batch_2.tar.gz": ["c.mp4"]})
     assert plan.files == ("images/Ego4D/a.png",) and plan.nowhere == ("videos/EpicKitchens/c.mp4",)
     assert set(plan.archives) == {"videos/Ego4D/batch_10.tar.gz", "images.tar"}
+    # Of these archives one holds the medium, of one nothing is known.
+    plan = plan_media(wanted[:1], 5, listing, {"videos/Ego4D/batch_10.tar.gz": ["a.mp4"], "x.tar": []})
+    assert plan.archives == ("videos/Ego4D/batch_10.tar.gz", "videos/Ego4D/batch_2.tar.gz")
     assert archives_for("videos/Ego4D/a.mp4", ["videos/EpicKitchens/b.tar.gz", "videos/Ego4D.tar.gz", "Ego4D.tar"]) == [
         "videos/Ego4D.tar.gz"
     ]
@@ -248,8 +330,31 @@ def test_unpacking_takes_plain_wanted_files_only(tmp_path: Path) -> None:
         tar.addfile(link)
     wanted = ["videos/Ego4D/a.mp4", "videos/Ego4D/b.mp4"]
     # The place of a file is the one the rows name, wherever the archive wants it.
-    assert unpack(packed, wanted, tmp_path / "root") == ["videos/Ego4D/a.mp4"]
+    assert unpack(packed, wanted, tmp_path / "root") == (["videos/Ego4D/a.mp4"], ["a.mp4", "other_b.mp4", "c.mp4"])
     assert [str(f.relative_to(tmp_path / "root")) for f in (tmp_path / "root").rglob("*.mp4")] == wanted[:1]
     packed.write_bytes(packed.read_bytes()[:60])
     with pytest.raises(DataError, match="cannot be unpacked"):
         unpack(packed, wanted, tmp_path / "root")
+
+
+def test_one_wrong_bit_in_an_archive_is_noticed(tmp_path: Path) -> None:
+    packed, wanted = tmp_path / "b.tar.gz", ["videos/Ego4D/a.mp4"]
+    content = bytes(random.Random(0).choices(b"abcdefgh ", k=40_000))
+    whole = archive({"a.mp4": content})
+    for place in range(1000, len(whole) - 1000, 1501):
+        packed.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        with pytest.raises(DataError, match="cannot be unpacked"):
+            unpack(packed, wanted, tmp_path)
+    assert not (tmp_path / wanted[0]).exists()
+    packed.write_bytes(whole)
+    assert unpack(packed, wanted, tmp_path)[0] == wanted
+    assert (tmp_path / wanted[0]).read_bytes() == content
+
+
+def test_a_full_disk_is_not_a_damaged_archive(tmp_path: Path) -> None:
+    packed = tmp_path / "b.tar"
+    packed.write_bytes(archive({"a.mp4": b"1234"}))
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "videos").write_text("a file where a folder has to be")
+    with pytest.raises(DataError, match=r"a\.mp4 cannot be written: .*make room"):
+        unpack(packed, ["videos/Ego4D/a.mp4"], tmp_path / "root")

@@ -14,6 +14,7 @@ from build_sources import goal_rows, kitchen, task_row, write_epic, write_goal_r
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sbr.data.build as build_module
 from sbr.data.annotations import read_training_rows, read_validation_rows
 from sbr.data.audit import audit_root
 from sbr.data.benchmark import load_level, load_training_samples
@@ -153,6 +154,31 @@ def test_a_level_of_an_earlier_build_is_not_left_behind(tmp_path: Path) -> None:
     assert (build_epic(tmp_path, rows) / "annotations" / "validation_L2.jsonl").exists()
     root = build_epic(tmp_path, rows, BuildOptions(0.3, 0))
     assert not (root / "annotations" / "validation_L2.jsonl").exists()
+
+
+def test_a_build_that_is_killed_leaves_nothing_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old levels beside new training rows would share videos with them."""
+    rows = kitchen(VIDEOS[:30], 12)
+    root = build_epic(tmp_path, rows)
+    names = sorted(file.name for file in (root / "annotations").iterdir())
+    assert len(names) == 3
+    whole = build_module.write_rows
+
+    def killed_after_one(file: Path, rows: list[Any]) -> None:
+        whole(file, rows)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build_module, "write_rows", killed_after_one)
+    other = dataclasses.replace(SHARES, seed=1)
+    with pytest.raises(KeyboardInterrupt):
+        build_epic(tmp_path, rows, other)
+    assert [file.name for file in (root / "annotations").iterdir()] == ["training_6k.jsonl"]
+    assert json.loads((root / "build_report.json").read_text()) == {} and not (root / "media.jsonl").exists()
+    monkeypatch.undo()
+    build_epic(tmp_path, rows, other)
+    assert sorted(file.name for file in (root / "annotations").iterdir()) == names
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -74,8 +74,15 @@ def test_levels_are_the_two_sources_of_the_videos(tmp_path):
 def test_a_clip_of_epic_kitchens_is_a_folder_of_pictures(tmp_path):
     sample = load_validation(root_of(tmp_path, "EgoPlan_validation.json", [row(1)]), "L1", None)[0]
     folder = tmp_path.resolve() / "EPIC-KITCHENS" / "P01" / "rgb_frames" / "P01_13"
-    assert sample.video == FrameFolder(folder, first=36, last=760, fps=59.94)
+    assert sample.video == FrameFolder(folder, first=36, last=760, fps=60.0)  # and not the recording's 59.94
     assert sample.video.file(760) == sample.image == folder / "frame_0000000760.jpg"
+
+
+def test_pictures_of_epic_kitchens_have_one_rate_whatever_the_recording_has(tmp_path):
+    rows = [row(1, video_id="P09_08"), row(2, video_id="P06_12"), row(3, video_id="P06_107"), row(4, video_id="other")]
+    rates = "P09_08,1,29.97,1x1\nP06_12,1,90.0,1x1\nP06_107,1,90.0,1x1\nother,1,25.0,1x1"
+    samples = load_validation(root_of(tmp_path, "EgoPlan_validation.json", rows, rates), "L1", None)
+    assert [sample.video.fps for sample in samples] == [60.0, 60.0, 50.0, 25.0]
 
 
 def test_a_clip_of_ego4d_is_a_range_of_its_video(tmp_path):
@@ -194,6 +201,6 @@ def test_the_record_and_the_frame_rates_of_the_releases(tmp_path):
     (sample,) = load_validation(tmp_path, "L1", None)
     assert (sample.sample_id, sample.gold, sample.gold_text) == ("115", "A", "put cereal box into cupboard")
     assert isinstance(sample.video, FrameFolder)
-    assert (sample.video.first, sample.video.last, sample.video.fps) == (36, 760, pytest.approx(60 / 1.001))
+    assert (sample.video.first, sample.video.last, sample.video.fps) == (36, 760, 60.0)
     assert sample.image == tmp_path.resolve() / "EPIC-KITCHENS/P01/rgb_frames/P01_13/frame_0000000760.jpg"
     assert len(read_frame_rates(tmp_path / "EPIC_100_video_info.csv")) == 700

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pytest
 from PIL import Image
 
 from sbr.data.build_splits import Medium
-from sbr.errors import DataError
+from sbr.errors import ConfigError, DataError, MediaError
 from sbr.frames import cut
 from sbr.frames.cut import cut_media, cut_video, find_videos
 from sbr.frames.decode import decode_video
@@ -106,6 +108,18 @@ def test_height_and_even_width(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "images/Ego4D/v_9.png").size == (64, 34)
 
 
+def test_clips_of_two_heights_are_not_mixed(tmp_path: Path) -> None:
+    gone = {"v": tmp_path / "gone.mp4"}
+    assert not cut_media(tmp_path, [clip(0, 9)], {}, 34, 1).made
+    assert json.loads((tmp_path / "cut.json").read_text()) == {"height": 34}
+    with pytest.raises(ConfigError, match=r"--height is 0, and the clips of .* were cut with --height 34"):
+        cut_media(tmp_path, [clip(0, 9)], gone, 0, 1)
+    assert cut_media(tmp_path, [clip(0, 9)], {}, 34, 1).without_video == {"v": 1}
+    (tmp_path / "cut.json").write_text("[]")
+    with pytest.raises(DataError, match=r"cut\.json is damaged"):
+        cut_media(tmp_path, [clip(0, 9)], gone, 34, 1)
+
+
 def test_what_is_there_is_kept_and_the_rest_is_cut(tmp_path: Path) -> None:
     recording = write_recording(tmp_path / "v.mp4", 30)
     media = [clip(0, 9), clip(5, 20), picture(20)]
@@ -131,6 +145,25 @@ def test_recordings_that_are_missing_short_or_damaged(tmp_path: Path) -> None:
     assert "cannot be opened" in report.failed[media[2].file]
     assert not (tmp_path / "root" / media[1].file).exists()
     assert not list((tmp_path / "root").rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("medium", [clip(0, 29), picture(29)])
+@pytest.mark.parametrize("room", [0, 60, 700])
+def test_a_full_disk_is_not_a_damaged_recording(tmp_path: Path, medium: Medium, room: int) -> None:
+    recording = write_recording(tmp_path / "v.mp4", 30)
+    if medium.file.endswith("png"):
+        room //= 10
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # writing more fails with an OSError
+        with pytest.raises(DataError) as caught:
+            cut_video(tmp_path, [medium], recording, 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not isinstance(caught.value, MediaError)
+    assert f"{tmp_path / medium.file} cannot be written" in str(caught.value) and "make room" in str(caught.value)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file != recording]
+    assert cut_video(tmp_path, [medium], recording, 0) == {}
 
 
 def test_recordings_are_found_at_any_depth_and_once(tmp_path: Path) -> None:
@@ -170,5 +203,6 @@ def test_kill_at_any_moment_leaves_whole_clips_only(tmp_path: Path) -> None:
     media = [clip(i, i + 150) for i in range(0, 100, 4)]
     report = cut_media(tmp_path, media, {"v": recording}, 0, 1)
     assert report.there == len(whole) and report.made == len(media) - len(whole) and report.ok
+    assert not list(tmp_path.rglob("*.tmp"))
     for medium in (media[0], media[-1]):
         assert numbers(tmp_path / medium.file) == list(range(medium.first_frame, medium.last_frame + 1))
