@@ -23,7 +23,7 @@ class Said:
 
 
 def completion(
-    text: str | None, finish: str = "stop", tokens: int | None = 5, delay: float = 0.0, **message: Any
+    text: Any, finish: str = "stop", tokens: Any = 5, delay: float = 0.0, **message: Any
 ) -> Said:
     """A chat completion; further keys of the message (reasoning_content) by name."""
     body: dict[str, Any] = {
@@ -36,7 +36,7 @@ def completion(
         ],
     }
     if tokens is not None:
-        body["usage"] = {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": 7 + tokens}
+        body["usage"] = {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": 12}
     return Said(body, delay=delay)
 
 

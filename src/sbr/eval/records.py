@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from sbr.resume.journal import Journal, LineFormat
 from sbr.types import EvalRecord
 
 RECORDS = "records.jsonl"
+_PART = re.compile(r"records-[1-9][0-9]*\.jsonl")
 
 
 class RecordKey(NamedTuple):
@@ -56,7 +58,8 @@ def records_file(path: Path) -> Path:
 
 def part_files(folder: Path) -> list[Path]:
     """Files of the processes of an unfinished evaluation (eval.parts), in the order of their ranks."""
-    return sorted(folder.glob("records-[1-9]*.jsonl"), key=lambda file: (len(file.name), file.name))
+    files = [file for file in folder.glob("records-*.jsonl") if _PART.fullmatch(file.name)]
+    return sorted(files, key=lambda file: (len(file.name), file.name))
 
 
 def read_records(file: Path) -> list[EvalRecord]:

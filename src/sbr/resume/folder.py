@@ -46,7 +46,7 @@ def open_output_folder(
     `inputs` maps the name of every input file to its fingerprint.  `journal` is the file of what was done so far,
     `work` ("an evaluation") and `flag` ("--out") are words of the messages.  Keys of the recipe in `may_change`,
     and those of `NO_MATTER`, may differ from what the folder was started with.  Raises ConfigError that names every
-    other key that differs.
+    other key that differs, and for a folder of another command, such as a training run; that is left as it is.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output folder {folder} is a file; choose another {flag}")
@@ -58,8 +58,17 @@ def open_output_folder(
             f"{folder} holds {journal} but not both {RECIPE} and {INPUTS}, so nobody knows what was measured; "
             f"choose another {flag}"
         )
+    saved = _read(folder / RECIPE, flag) if (folder / RECIPE).exists() else {}
+    foreign = sorted(saved.keys() - type(recipe).model_fields.keys())
+    # inputs.json is written first, so a recipe without it was not begun here.
+    if foreign or (saved and not started):
+        sections = f" (it has {', '.join(foreign)})" if foreign else ""
+        raise ConfigError(
+            f"the {RECIPE} in {folder} is not of {work}{sections}: the folder belongs to another run and is left as it "
+            f"is; choose another {flag}"
+        )
     if started:
-        then = _flat(with_defaults(type(recipe), _read(folder / RECIPE, flag)))
+        then = _flat(with_defaults(type(recipe), saved))
         differences = [
             f"{key}: {then.get(key)!r} then, {now.get(key)!r} now"
             for key in sorted(then.keys() | now.keys())

@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Self
 
 import openai
-from openai.types.chat import ChatCompletion
+from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 from sbr.config import EngineConfig
 from sbr.errors import ConfigError, EndpointError, SbrError
@@ -140,18 +140,32 @@ class ChatClient:
         """Of a parsed response, whose fields the package does not check."""
         choices: Any = getattr(completion, "choices", None)
         message: Any = getattr(choices[0], "message", None) if choices else None
-        if not isinstance(completion, ChatCompletion) or message is None:
+        if not isinstance(completion, ChatCompletion) or not isinstance(message, ChatCompletionMessage):
             said = completion if isinstance(completion, str) else getattr(completion, "model_dump_json", str)()
             raise EndpointError(
                 f"{self._where} sent something else than a chat completion: {_shortened(said)}; is "
                 "engine.url the address of the API (most end in /v1)?"
             )
-        text = message.content or getattr(message, "refusal", None) or ""
-        thoughts = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-        if thoughts:
-            text = f"<think>{thoughts}</think>{text}"
+        text = self._text(message.content) or self._text(getattr(message, "refusal", None))
+        thoughts = [self._text(getattr(message, key, None)) for key in ("reasoning_content", "reasoning")]
+        if any(thoughts):
+            text = f"<think>{thoughts[0] or thoughts[1]}</think>{text}"
         tokens = getattr(completion.usage, "completion_tokens", None)
-        return Reply(text, tokens, truncated=choices[0].finish_reason == "length")
+        whole = isinstance(tokens, int | float) and float(tokens).is_integer()  # some servers send 3.0
+        return Reply(text, int(tokens) if whole else None, truncated=choices[0].finish_reason == "length")
+
+    def _text(self, content: Any) -> str:
+        """Of a field that holds a text, a list of parts that are texts, or nothing."""
+        if content is None or isinstance(content, str):
+            return content or ""
+        parts = content if isinstance(content, list) else [content]
+        texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+        if not all(isinstance(text, str) for text in texts):
+            raise EndpointError(
+                f"{self._where} sent an answer that is no text: {_shortened(content)}; ask for a model and settings "
+                "whose answers are text"
+            )
+        return "".join(texts)
 
     async def _look_for_model(self) -> None:
         """EndpointError now rather than after decoding videos.  Not every server lists its models, or all of them."""

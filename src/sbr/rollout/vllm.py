@@ -179,6 +179,9 @@ class VllmEngine:
 
 def _import() -> ModuleType:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # its remarks would break the progress bar
+    # Its default is to fork.  A fork of this process has locks that decoding threads hold, no working CUDA when it was
+    # touched before, and the open, locked journal, which would stay locked while a process of vLLM outlives us.
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     try:
         return importlib.import_module("vllm")
     except ImportError as error:

@@ -5,7 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import DataConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig, read_resolved
+from sbr.config import (
+    DataConfig,
+    DistillRecipe,
+    EvalConfig,
+    EvalRecipe,
+    FramesConfig,
+    GrpoRecipe,
+    ModelConfig,
+    SftRecipe,
+    read_resolved,
+    write_resolved,
+)
 from sbr.errors import ConfigError
 from sbr.eval.folder import open_folder
 from sbr.resume.folder import fingerprint, weight_files
@@ -78,6 +89,27 @@ def test_records_without_recipe_are_refused(tmp_path):
     (tmp_path / "records.jsonl").write_text("")
     with pytest.raises(ConfigError, match="nobody knows what was measured"):
         open_folder(recipe(tmp_path), INPUTS)
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize("kind", [GrpoRecipe, SftRecipe, DistillRecipe])
+def test_a_folder_of_another_command_is_left_as_it_is(tmp_path, kind, inputs):
+    """With and without fingerprints of its own."""
+    other = kind(model=ModelConfig(path="m"), data=DataConfig(root=Path("d")), output_dir=tmp_path)
+    write_resolved(other, tmp_path / "recipe.json")
+    if inputs:
+        (tmp_path / "inputs.json").write_text("{}")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(ConfigError, match=r"recipe\.json in .* is not of an evaluation \(it has .*\): .*another --out"):
+        open_folder(recipe(tmp_path), INPUTS)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_folder_whose_start_was_killed_is_started_again(tmp_path):
+    open_folder(recipe(tmp_path), INPUTS)
+    (tmp_path / "recipe.json").unlink()
+    open_folder(recipe(tmp_path, seed=1), INPUTS)
+    assert read_resolved(EvalRecipe, tmp_path / "recipe.json").eval.seed == 1
 
 
 def test_a_damaged_recipe_and_a_file_as_folder_are_refused(tmp_path):

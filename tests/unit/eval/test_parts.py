@@ -70,6 +70,15 @@ def test_parts_of_another_evaluation_are_refused_and_kept(tmp_path):
     assert part_file(tmp_path, 1).exists()
 
 
+@pytest.mark.parametrize("name", ["records-7b.jsonl", "records-2nd-strict.jsonl", "records-0.jsonl", "records-1.jsonl~"])
+def test_files_with_similar_names_are_no_parts(tmp_path, name):
+    write(tmp_path / RECORDS, some(0))
+    write(tmp_path / name, some(0, 1))
+    assert collect(tmp_path) == some(0)
+    assert read_records(tmp_path / name) == some(0, 1)
+    assert records_file(tmp_path) == tmp_path / RECORDS
+
+
 def test_a_part_that_is_still_being_written_is_refused(tmp_path):
     with RecordFile(part_file(tmp_path, 1)) as part:
         part.append(some(1))

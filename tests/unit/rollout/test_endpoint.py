@@ -18,6 +18,8 @@ from sbr.rollout.sampling import Sampling
 
 HELLO = [{"role": "user", "content": "Hello"}]
 GREEDY = Sampling(temperature=0.0, max_new_tokens=9)
+LISTED = ("<answer>A</answer>", 5, False)
+PICTURE = [{"type": "text", "text": "A"}, {"type": "image_url", "image_url": {"url": "data:the cat"}}]
 
 
 def client(server: ChatServer, **settings) -> ChatClient:
@@ -87,12 +89,19 @@ def test_extra_fields_are_sent_and_win():
         (completion("<answer>A</answer>", reasoning_content="hm"), "<think>hm</think><answer>A</answer>", 5, False),
         (completion("<answer>A</answer>", reasoning="hm"), "<think>hm</think><answer>A</answer>", 5, False),
         (completion(None, refusal="I will not"), "I will not", 5, False),
+        (completion([{"type": "text", "text": "<answer>"}, {"type": "text", "text": "A</answer>"}]), *LISTED),
+        (completion(["<answer>A", "</answer>"]), *LISTED),
+        (completion([]), "", 5, False),
+        (completion(["A"], tokens=3.0), "A", 3, False),
+        (completion("A", tokens=3.5), "A", None, False),
+        (completion(["A"], tokens="3"), "A", None, False),
     ],
 )
 def test_what_a_server_says_becomes_a_reply(said, text, tokens, truncated):
     with ChatServer(lambda *_: said) as server, client(server) as chat:
         reply = chat.complete(HELLO, GREEDY, 0)
     assert (reply.text, reply.tokens, reply.truncated) == (text, tokens, truncated)
+    assert isinstance(reply.tokens, int | None)  # what a record can hold
 
 
 def test_429_waits_as_long_as_the_server_asks_for():
@@ -163,6 +172,10 @@ def test_a_slow_answer_is_asked_for_again_and_then_an_error():
         (Said({"error": "out of memory"}), "out of memory"),
         (Said([1]), "something else"),
         (Said("null"), "something else"),
+        (Said({"choices": [{"message": "A"}]}), "something else"),
+        (completion(PICTURE), "no text: .*the cat"),
+        (completion(7), "no text: 7"),
+        (completion("A", reasoning=[{"type": "summary"}]), "no text: .*summary"),
     ],
 )
 def test_what_is_no_completion_is_an_error_that_shows_it(said, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -58,6 +59,17 @@ def test_without_vllm(monkeypatch: pytest.MonkeyPatch, tiny_model_dir: Path) -> 
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ConfigError, match=r'vLLM cannot be imported .*: pip install "seed-bench-r1\[vllm\]"'):
         open_engine(ModelConfig(path=str(tiny_model_dir)), PROMPT, ENGINE)
+
+
+@pytest.mark.parametrize(("chosen", "used"), [(None, "spawn"), ("fork", "fork")])
+def test_processes_of_vllm_are_not_forks_of_this_one_unless_the_user_says_so(
+    monkeypatch: pytest.MonkeyPatch, vllm: StandIn, tiny_model_dir: Path, chosen: str | None, used: str
+) -> None:
+    monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", chosen or "")  # is put back afterwards
+    if not chosen:
+        monkeypatch.delenv("VLLM_WORKER_MULTIPROC_METHOD")
+    VllmEngine(ModelConfig(path=str(tiny_model_dir)), PROMPT, ENGINE)
+    assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == used
 
 
 def test_what_it_refuses_to_start_with(
