@@ -300,7 +300,7 @@ class EngineConfig(Section):
     kind: Literal["native", "vllm", "endpoint"] = "native"
     """native: the model in this process.  vllm: vLLM in this process.  endpoint: an OpenAI-compatible server."""
     url: str | None = None
-    """Of the endpoint, such as http://localhost:8000/v1."""
+    """Of the endpoint, such as http://localhost:8000/v1, without a password: it is saved with the answers."""
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable that holds the endpoint's key; unset means none."""
     concurrency: int = Field(default=16, ge=1)
@@ -326,6 +326,9 @@ class EngineConfig(Section):
             raise ValueError("kind endpoint needs url, the address of the server, such as http://localhost:8000/v1")
         if self.kind != "endpoint" and self.url is not None:
             raise ValueError(f"url is for kind endpoint, and kind is {self.kind}")
+        # It is saved beside the answers and shown in messages; this one does not show it either.
+        if self.url is not None and "@" in self.url.partition("//")[2].partition("/")[0]:
+            raise ValueError("url holds a user or password; leave out what stands before the @ and use api_key_env")
         return self
 
 

@@ -11,13 +11,14 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sbr.config import DataConfig, EngineConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig
-from sbr.errors import ConfigError
+from sbr.errors import ConfigError, DataError
 from sbr.eval.processes import Processes
 from sbr.eval.records import read_records, record_line
 from sbr.eval.runner import evaluate
@@ -179,6 +180,36 @@ def test_vllm_starts_its_own_processes(asked, tmp_path):
     recipe = to(tmp_path, asked).model_copy(update={"engine": EngineConfig(kind="vllm")})
     with pytest.raises(ConfigError, match="vLLM starts processes of its own"):
         evaluate(recipe, Processes(0, 2))
+
+
+class OneOfTwo(Processes):
+    """One process whose partner works elsewhere: it hears that nothing is answered yet, and nobody is waited for."""
+
+    def from_first(self, value: Any) -> Any:
+        return set() if value is None else value
+
+    def wait(self, meanwhile: Any = None) -> None:
+        pass
+
+
+class Idle(OneOfTwo):
+    """The open questions are all the partner's."""
+
+    def share(self, items: Any) -> Any:
+        return []
+
+
+def test_a_folder_that_the_machines_do_not_share_is_named(asked, finished, tmp_path):
+    with pytest.raises(ConfigError, match=r"process 1 does not see the recipe\.json .* all machines share"):
+        evaluate(to(tmp_path / "mine", asked), OneOfTwo(1, 2))
+    assert not (tmp_path / "mine").exists()
+    for name in ("recipe.json", "inputs.json"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    records = read_records(finished / "records.jsonl")  # the batches but the last, which is the partner's
+    (tmp_path / "records.jsonl").write_text("".join(map(record_line, records[:-4])), "utf-8")
+    with pytest.raises(DataError, match=r"4 of 192 answers .* are not in .* all machines share"):
+        evaluate(to(tmp_path, asked), Idle(0, 2))
+    assert len(read_records(tmp_path / "records.jsonl")) == 188
 
 
 def test_answers_of_an_interrupted_launch_are_collected_by_one_process(asked, finished, tmp_path):

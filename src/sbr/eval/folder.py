@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sbr.config import EvalRecipe
-from sbr.eval.records import RECORDS
+from sbr.eval.records import RECORDS, SUMMARY
 from sbr.resume.folder import open_output_folder
 
-SUMMARY = "summary.json"
+__all__ = ["RECORDS", "SUMMARY", "TABLE", "open_folder"]
+
 TABLE = "table.md"
 
 

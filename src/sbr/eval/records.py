@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sbr.errors import DataError
+from sbr.resume.folder import RECIPE
 from sbr.resume.journal import Journal, LineFormat
 from sbr.types import EvalRecord
 
 RECORDS = "records.jsonl"
+SUMMARY = "summary.json"
+"""Written when all questions are answered (eval.folder)."""
 _PART = re.compile(r"records-[1-9][0-9]*\.jsonl")
 
 
@@ -44,7 +47,8 @@ def record_line(record: EvalRecord) -> str:
 def records_file(path: Path) -> Path:
     """The records of `path`: itself, or records.jsonl in it when it is the folder of an evaluation.
 
-    Raises DataError when several processes have not yet put their answers together there.
+    Raises DataError when the evaluation is not finished: several processes have not yet put their answers together, or
+    there is a recipe and no summary.  A folder with nothing but records is taken as it is.
     """
     if not path.is_dir():
         return path
@@ -52,6 +56,11 @@ def records_file(path: Path) -> Path:
         raise DataError(
             f"{parts[0]} holds answers that are not yet in {RECORDS}; the evaluation is running or was interrupted: "
             "run the same `sbr eval` again (the number of processes may differ)"
+        )
+    if (path / RECIPE).exists() and (path / RECORDS).exists() and not (path / SUMMARY).exists():
+        raise DataError(
+            f"{path} holds no {SUMMARY}; the evaluation is running or was interrupted: run the same `sbr eval` again, "
+            f"or give {path / RECORDS} to use the answers that are there"
         )
     return path / RECORDS
 

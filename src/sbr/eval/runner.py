@@ -38,7 +38,7 @@ from sbr.frames.ahead import frames_ahead
 from sbr.frames.cache import FrameCache, open_cache
 from sbr.frames.load import load_frames
 from sbr.model.load import model_files
-from sbr.resume.folder import fingerprint
+from sbr.resume.folder import RECIPE, fingerprint
 from sbr.reward.answer import extract_answer
 from sbr.rollout.engine import Answered, Question, Reply, open_engine, question_seed
 from sbr.rollout.sampling import Sampling
@@ -69,6 +69,11 @@ def evaluate(recipe: EvalRecipe, processes: Processes = ALONE) -> Summary:
     if processes.rank == 0:
         return _lead(recipe, batches, processes)
     done: set[RecordKey] = processes.from_first(None)
+    if not (recipe.output_dir / RECIPE).exists():
+        raise ConfigError(
+            f"process {processes.rank} does not see the {RECIPE} that process 0 has written into {recipe.output_dir}; "
+            "choose a folder that all machines share"
+        )
     open_batches = _still_open(batches, done, recipe.eval)
     with RecordFile(part_file(recipe.output_dir, processes.rank)) as records:
         _answer(processes.share(open_batches), recipe, done, records, _no_show)
@@ -95,6 +100,11 @@ def _lead(recipe: EvalRecipe, batches: Sequence[Batch], processes: Processes) ->
         else:
             processes.wait()
         collect_parts(records)
+        if missing := [key for key in asked if key not in records.done]:
+            raise DataError(
+                f"{len(missing)} of {len(asked)} answers of other processes are not in {folder} (e.g. {missing[0]}); "
+                "choose a folder that all machines share, or run the same command again: it asks what is missing"
+            )
         in_order = [records.done[key] for key in asked]
         if list(records.done) != asked:
             records.rewrite(in_order)

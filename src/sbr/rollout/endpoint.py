@@ -61,7 +61,8 @@ class ChatClient:
         self.config = config
         self.model = model
         self.url = config.url
-        self._key = os.environ.get(config.api_key_env)
+        # With the line feed of a file it came from, the error about that header would show it.
+        self._key = os.environ.get(config.api_key_env, "").strip()
         self._client = openai.AsyncOpenAI(
             base_url=config.url,
             api_key=self._key or "none",  # the package wants one; servers without keys do not read it

@@ -99,6 +99,16 @@ def test_a_path_of_records_is_the_file_or_its_folder(file):
     assert records_file(file.parent / "strict.jsonl") == file.parent / "strict.jsonl"
 
 
+def test_an_unfinished_evaluation_is_read_only_when_its_file_is_named(file):
+    write(file, RECORD)
+    (file.parent / "recipe.json").write_text("{}")
+    with pytest.raises(DataError, match=rf"(?s)no summary\.json.*interrupted.*again, or give {file} to use"):
+        records_file(file.parent)
+    assert records_file(file) == file
+    (file.parent / "summary.json").write_text("{}")
+    assert records_file(file.parent) == file
+
+
 @pytest.mark.parametrize("cut", [1, 2, 40, len(record_line(NONE).encode()) - 1])
 def test_torn_last_line_is_cut_off_and_its_question_open_again(file, cut):
     write(file, RECORD, NONE)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from chat_server import ChatServer, Said, completion
 
-from sbr.config import EngineConfig
+from sbr.config import EngineConfig, EvalRecipe, load_recipe
 from sbr.errors import ConfigError, EndpointError, MediaError
 from sbr.rollout.endpoint import ChatClient, EndpointEngine, request_seed
 from sbr.rollout.engine import Question
@@ -94,7 +94,7 @@ def test_extra_fields_are_sent_and_win():
         (completion([]), "", 5, False),
         (completion(["A"], tokens=3.0), "A", 3, False),
         (completion("A", tokens=3.5), "A", None, False),
-        (completion(["A"], tokens="3"), "A", None, False),
+        (completion("A", tokens="many"), "A", None, False),
     ],
 )
 def test_what_a_server_says_becomes_a_reply(said, text, tokens, truncated):
@@ -209,6 +209,29 @@ def test_a_refused_key_is_found_before_anything_is_asked(monkeypatch):
 def test_a_server_need_not_list_its_models(models):
     with ChatServer(lambda *_: completion("A"), models=models) as server, client(server) as chat:
         assert chat.complete(HELLO, GREEDY, 0).text == "A"
+
+
+@pytest.mark.parametrize("key", ["sk-secret\n", " sk-secret\r\n"])
+def test_a_key_read_from_a_file_with_its_line_feed(key, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", key)
+    with ChatServer(lambda *_: completion("A")) as server, client(server, api_key_env="SOME_KEY") as chat:
+        assert chat.complete(HELLO, GREEDY, 0).text == "A"
+    assert server.headers[-1]["authorization"] == "Bearer sk-secret"
+
+
+def test_an_address_with_a_password_is_refused_without_showing_it(tmp_path, capsys):
+    file = tmp_path / "recipe.toml"
+    url = "https://user:sk-secret@host/v1"
+    basis = f'output_dir = "o"\nmodel.path = "m"\ndata.root = "{tmp_path}"\nengine.kind = "endpoint"\nengine.url = '
+    file.write_text(f'{basis}"{url}"\n')
+    with pytest.raises(ConfigError, match=r"engine\.url holds a user or password.*api_key_env") as caught:
+        load_recipe(EvalRecipe, file)
+    assert "sk-secret" not in str(caught.value)
+    file.write_text(f'{basis}"https://host/v1"\n')
+    with pytest.raises((ConfigError, SystemExit)) as refused:
+        load_recipe(EvalRecipe, file, ["--engine.url", url])
+    assert "sk-secret" not in str(refused.value) + "".join(capsys.readouterr())
+    assert EngineConfig(kind="endpoint", url="https://host/v1/@me").url  # a path may have it
 
 
 def test_a_model_that_is_not_listed_is_warned_of(caplog):
