@@ -22,9 +22,7 @@ class Said:
     content_type: str = "application/json"
 
 
-def completion(
-    text: Any, finish: str = "stop", tokens: Any = 5, delay: float = 0.0, **message: Any
-) -> Said:
+def completion(text: Any, finish: str = "stop", tokens: Any = 5, delay: float = 0.0, **message: Any) -> Said:
     """A chat completion; further keys of the message (reasoning_content) by name."""
     body: dict[str, Any] = {
         "id": "x",
