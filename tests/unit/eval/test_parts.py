@@ -70,7 +70,9 @@ def test_parts_of_another_evaluation_are_refused_and_kept(tmp_path):
     assert part_file(tmp_path, 1).exists()
 
 
-@pytest.mark.parametrize("name", ["records-7b.jsonl", "records-2nd-strict.jsonl", "records-0.jsonl", "records-1.jsonl~"])
+@pytest.mark.parametrize(
+    "name", ["records-7b.jsonl", "records-2nd-strict.jsonl", "records-0.jsonl", "records-1.jsonl~"]
+)
 def test_files_with_similar_names_are_no_parts(tmp_path, name):
     write(tmp_path / RECORDS, some(0))
     write(tmp_path / name, some(0, 1))
