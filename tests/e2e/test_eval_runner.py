@@ -16,11 +16,11 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from sbr.cli import eval as cli_eval
-from sbr.config import DataConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig, read_resolved
+from sbr.config import DataConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig, read_resolved, write_resolved
 from sbr.data.benchmark import load_level
 from sbr.errors import ConfigError, DataError, MediaError
 from sbr.eval.compare import compare_records
-from sbr.eval.records import RecordKey, read_records, record_key, record_line
+from sbr.eval.records import RecordFile, RecordKey, read_records, record_key, record_line
 from sbr.eval.runner import evaluate
 from sbr.eval.summary import read_summary
 from sbr.frames.load import load_frames
@@ -238,6 +238,21 @@ def test_other_settings_are_refused_before_anything_is_touched(tiny_model_dir, d
     with pytest.raises(ConfigError, match=r"eval\.max_new_tokens: 6 then, 7 now"):
         evaluate(recipe(tiny_model_dir, data_root, finished, protocol="paper", samples=2, max_new_tokens=7))
     assert (finished / "records.jsonl").read_bytes() == before
+
+
+def test_two_first_launches_with_different_settings(tiny_model_dir, data_root, tmp_path, monkeypatch):
+    """The other one writes its recipe after we looked at the folder and before we hold the lock."""
+    enter = RecordFile.__enter__
+
+    def after_the_other(self: RecordFile) -> RecordFile:
+        other = recipe(tiny_model_dir, data_root, tmp_path, seed=1, levels=("L1", "L3"))
+        write_resolved(other, tmp_path / "recipe.json")
+        return enter(self)
+
+    monkeypatch.setattr(RecordFile, "__enter__", after_the_other)
+    with pytest.raises(ConfigError, match=r"eval\.seed: 1 then, 0 now"):
+        evaluate(recipe(tiny_model_dir, data_root, tmp_path))
+    assert (tmp_path / "records.jsonl").read_bytes() == b""
 
 
 def test_records_of_other_questions_are_refused(tiny_model_dir, data_root, finished, tmp_path):

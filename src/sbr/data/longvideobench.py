@@ -80,7 +80,9 @@ def read_subtitles(file: Path, source: SubtitleSource) -> tuple[Subtitle, ...]:
 
     Two forms, as in the official loader (longvideobench_dataset.py): {"timestamp": [start, end], "text": ...} in
     seconds, where an end that is null means the end of the video, and {"start": "00:00:01.000", "end": ...,
-    "line": ...}.  Raises DataError and AnnotationError with the file, the row and the field.
+    "line": ...}.  The loader takes the duration for every end that is no float, integers too, and then subtracts the
+    offset, so that its end may lie before the start; here a number is a number, and null is the end of the video after
+    the offset.  Raises DataError and AnnotationError with the file, the row and the field.
     """
     if not file.is_file():
         raise DataError(f"subtitles {file} do not exist; unpack them there, or ask with data.subtitles = false")

@@ -84,9 +84,11 @@ def evaluate(recipe: EvalRecipe, processes: Processes = ALONE) -> Summary:
 def _lead(recipe: EvalRecipe, batches: Sequence[Batch], processes: Processes) -> Summary:
     """The part of rank 0: what is answered, its own share, and everything put together in the order of `batches`."""
     folder = recipe.output_dir
-    open_folder(recipe, _inputs(recipe))
+    inputs = _inputs(recipe)
+    open_folder(recipe, inputs)
     asked = [key for batch in batches for key in _keys(batch, recipe.eval)]
     with RecordFile(folder / RECORDS) as records:
+        open_folder(recipe, inputs)  # again, behind the lock: another first launch may have come in between
         collect_parts(records)
         if strange := records.done.keys() - set(asked):
             raise DataError(f"{records.file} answers {min(strange)}, which was not asked; choose another --out")

@@ -63,7 +63,7 @@ def vision_share(runs: Mapping[str, Sequence[EvalRecord]]) -> Vision | None:
     }
     full = asked["none"]
     gains = tuple(
-        _whole_levels(compare_records(records, full, by_control[control], by_control["none"]))
+        _whole_levels(compare_records(records, full, by_control[control], by_control["none"], other_control=True))
         for control, records in asked.items()
         if control != "none"
     )

@@ -101,7 +101,7 @@ def fingerprint(file: Path) -> str:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of a model folder that decide its answers, in order of their names."""
-    return sorted(file for pattern in ("*.safetensors", "*.json", "*.jinja") for file in folder.glob(pattern))
+    return sorted(file for pattern in ("*.safetensors", "*.bin", "*.json", "*.jinja") for file in folder.glob(pattern))
 
 
 def _changed_inputs(then: Mapping[str, Any], now: Mapping[str, str]) -> Iterator[str]:

@@ -79,6 +79,7 @@ def test_several_samples_are_compared_as_shares_of_questions():
         ([replace(record, domain="Work") for record in run("10")], "L1 0 has the domain"),
         ([replace(record, video_id="b") for record in run("10")], "L1 0 has the video 'a' in one and 'b'"),
         ([replace(record, scenario="y") for record in run("10")], "L1 0 has the scenario 'x' in one and 'y'"),
+        ([replace(record, control="blind") for record in run("10")], "control none and blind.*`sbr controls`"),
         ([], "grpo has no records"),
     ],
 )

@@ -138,7 +138,8 @@ def test_fingerprint_sees_a_change_of_one_byte_anywhere(tmp_path):
 
 
 def test_weight_files_are_those_of_the_folder_itself(tmp_path):
-    for name in ("model.safetensors", "config.json", "chat_template.jinja", "README.md", "sub/optimizer.safetensors"):
+    used = ["adapter_model.bin", "chat_template.jinja", "config.json", "model.safetensors"]
+    for name in (*used, "README.md", "sub/optimizer.safetensors"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
-    assert [file.name for file in weight_files(tmp_path)] == ["chat_template.jinja", "config.json", "model.safetensors"]
+    assert [file.name for file in weight_files(tmp_path)] == used

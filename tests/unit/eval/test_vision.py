@@ -51,7 +51,7 @@ def test_accuracies_by_control_and_what_showing_more_adds():
         ("none", 0.8),
     ]
     assert [(gain.base_name, gain.other_name) for gain in vision.gains] == [("b", "f"), ("i", "f")]
-    assert vision.gains[0].slices == compare_records(BLIND, FULL, "b", "f").slices
+    assert vision.gains[0].slices == compare_records(BLIND, FULL, "b", "f", other_control=True).slices
     tables = vision_tables(vision)
     assert tables[0].header == ("", "n", "chance", "blind", "image only", "all shown")
     assert [cell.split(" ")[0] for cell in tables[0].rows[0]] == ["L1", "5", "30.00", "40.00", "60.00", "80.00"]
