@@ -126,7 +126,7 @@ def _wanted(args: Download) -> tuple[Source, list[str]]:
     names = [data.train_file] if grpo or not sft or sft.validation.share else []
     names += [data.cot_file] if looks else []
     files = [f"annotations/{name}" for name in names if "/" not in name]
-    return data.source, files + [known[look.level] for look in looks if look.level in known]
+    return data.source, files + [known[look.level] for look in looks if look.level and look.level in known]
 
 
 def _refuse_other_roots(root: Path, files: Sequence[str]) -> None:
