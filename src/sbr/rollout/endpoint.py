@@ -151,7 +151,7 @@ class ChatClient:
         thoughts = [self._text(getattr(message, key, None)) for key in ("reasoning_content", "reasoning")]
         if any(thoughts):
             text = f"<think>{thoughts[0] or thoughts[1]}</think>{text}"
-        tokens = getattr(completion.usage, "completion_tokens", None)
+        tokens: Any = getattr(completion.usage, "completion_tokens", None)
         whole = isinstance(tokens, int | float) and float(tokens).is_integer()  # some servers send 3.0
         return Reply(text, int(tokens) if whole else None, truncated=choices[0].finish_reason == "length")
 
@@ -159,8 +159,8 @@ class ChatClient:
         """Of a field that holds a text, a list of parts that are texts, or nothing."""
         if content is None or isinstance(content, str):
             return content or ""
-        parts = content if isinstance(content, list) else [content]
-        texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+        parts: list[Any] = content if isinstance(content, list) else [content]
+        texts: list[Any] = [part.get("text") if isinstance(part, dict) else part for part in parts]
         if not all(isinstance(text, str) for text in texts):
             raise EndpointError(
                 f"{self._where} sent an answer that is no text: {_shortened(content)}; ask for a model and settings "
