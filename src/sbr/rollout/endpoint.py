@@ -159,7 +159,7 @@ class ChatClient:
         """Of a field that holds a text, a list of parts that are texts, or nothing."""
         if content is None or isinstance(content, str):
             return content or ""
-        parts = content if isinstance(content, list) else [content]
+        parts: list[Any] = content if isinstance(content, list) else [content]
         texts: list[Any] = [part.get("text") if isinstance(part, dict) else part for part in parts]
         if not all(isinstance(text, str) for text in texts):
             raise EndpointError(
