@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -222,30 +223,27 @@ def _fetch(source: HubSource, file: str, folder: Path) -> Path:
         return Path(hf_hub_download(source.repository, file, repo_type="dataset", local_dir=folder))
 
 
-class _hub_errors:  # noqa: N801  # a context manager used as a function
+@contextmanager
+def _hub_errors(source: HubSource) -> Iterator[None]:
     """Every way in which the hub can fail -> one DataError that says what to do."""
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
-    def __init__(self, source: HubSource) -> None:
-        self._repository = source.repository
+    from sbr.errors import DataError
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
-
-        from sbr.errors import DataError
-
-        where = f"https://huggingface.co/datasets/{self._repository}"
-        if isinstance(error, GatedRepoError):
-            raise DataError(
-                f"{where} is gated: accept its conditions there, then `hf auth login` or set HF_TOKEN"
-            ) from None
-        if isinstance(error, HfHubHTTPError):
-            raise DataError(f"the hub refuses {where}: {str(error).splitlines()[0]}") from None
-        # Every error of the library's HTTP client (httpx or httpx2, as its version has it); offline mode is an OSError.
-        if isinstance(error, (*HfHubHTTPError.__bases__, OSError)):
-            raise DataError(
-                f"{where} cannot be reached ({type(error).__name__}); check the network, HF_ENDPOINT and "
-                "HF_HUB_OFFLINE, then run the same command again: it goes on where it stopped"
-            ) from None
+    where = f"https://huggingface.co/datasets/{source.repository}"
+    # Every error of the library's HTTP client (httpx or httpx2, as its version has it); offline mode is an OSError.
+    failures = cast("tuple[type[Exception], ...]", (*HfHubHTTPError.__bases__, OSError))
+    try:
+        yield
+    except GatedRepoError:
+        raise DataError(
+            f"{where} is gated: accept its conditions there, then `hf auth login` or set HF_TOKEN"
+        ) from None
+    except HfHubHTTPError as error:
+        raise DataError(f"the hub refuses {where}: {str(error).splitlines()[0]}") from None
+    except failures as error:
+        raise DataError(
+            f"{where} cannot be reached, or its files cannot be written ({type(error).__name__}: {error}); check the "
+            "network, HF_ENDPOINT, HF_HUB_OFFLINE and the room on the disk, then run the same command again: it goes "
+            "on where it stopped"
+        ) from None

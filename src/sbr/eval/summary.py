@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from sbr.config import Control, EvalRecipe
+from sbr.data.jsonl import replace_file
 from sbr.errors import DataError
 from sbr.eval.letters import LetterBias, Rotations, letter_bias, rotations_of
 from sbr.eval.records import correct_by_question
@@ -192,7 +192,7 @@ def in_natural_order(names: Iterable[str]) -> list[str]:
 
 def write_summary(summary: Summary, file: Path) -> None:
     """summary.json, written whole or not at all."""
-    write_atomically(file, json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n")
+    replace_file(file, (json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_summary(file: Path) -> Summary:
@@ -203,16 +203,6 @@ def read_summary(file: Path) -> Summary:
         raise DataError(f"{file} does not exist; `sbr eval` writes it when all questions are answered") from None
     except ValidationError as error:
         raise DataError(f"{file} is not a summary of `sbr eval`: {error.errors()[0]['msg']}") from None
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Write a text file so that a reader, or a killed run, never sees half of it."""
-    temporary = file.with_name(file.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -15,10 +15,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from sbr.data.jsonl import replace_file
 from sbr.errors import DataError
 from sbr.eval.compare import Comparison, SliceComparison
 from sbr.eval.stats import Interval
-from sbr.eval.summary import OVERALL, Grouping, LevelSummary, Slice, Summary, write_atomically
+from sbr.eval.summary import OVERALL, Grouping, LevelSummary, Slice, Summary
 from sbr.report.paper import PaperCell, table_2, table_3
 
 PaperRows = Mapping[str, Mapping[str, PaperCell]]
@@ -159,7 +160,7 @@ def markdown_table(table: TextTable) -> str:
 
 def write_markdown(tables: Sequence[TextTable], file: Path) -> None:
     """Write the tables below each other, whole or not at all."""
-    write_atomically(file, "\n".join(markdown_table(table) for table in tables))
+    replace_file(file, "\n".join(markdown_table(table) for table in tables).encode())
 
 
 def accuracy_cell(part: Slice) -> str:
