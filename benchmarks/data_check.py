@@ -25,9 +25,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from sbr.data.annotations import TrainingRow, ValidationRow, write_rows
-from sbr.data.audit import audit_root
-from sbr.data.named_media import NamedMedium
+from sbr.data.audit.root import audit_root
+from sbr.data.rows.annotations import TrainingRow, ValidationRow, write_rows
+from sbr.data.sources.named_media import NamedMedium
 from sbr.frames.probe import probe_media, probe_medium
 from sbr.types import ProgressStep
 

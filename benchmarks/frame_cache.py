@@ -31,7 +31,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from sbr.config import FramesConfig
+from sbr.config.inputs import FramesConfig
 from sbr.frames.cache import FrameCache
 from sbr.frames.load import load_frames
 from sbr.types import Frames, Sample

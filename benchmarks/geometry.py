@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from transformers import GenerationConfig, Qwen2VLConfig, Qwen2VLForConditionalGeneration, Qwen2VLProcessor
 
-from sbr.config import PromptConfig
+from sbr.config.inputs import PromptConfig
 from sbr.mini.base_model import SPECIAL_TOKENS, build_processor, build_tokenizer
 from sbr.mini.corpus import vocabulary
 from sbr.prompt.encode import PromptEncoder

@@ -35,13 +35,15 @@ from rich.console import Console
 from rich.table import Table
 
 from sbr.algo.select import select
-from sbr.config import AlgoConfig, LoraConfig, TrainConfig
+from sbr.config.algo import AlgoConfig
+from sbr.config.inputs import LoraConfig
+from sbr.config.training import TrainConfig
 from sbr.model import lora
 from sbr.model.shared_prefix import ATTENTION
-from sbr.rollout.native import generate
+from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
+from sbr.train.grpo.update import make_microbatches, update
 from sbr.train.setup import Policy, Trainer, make_optimizer
-from sbr.train.update import make_microbatches, update
 from sbr.types import Prompt, RolloutGroup
 
 IMPLEMENTATION = {"text_config": ATTENTION, "vision_config": "sdpa"}

@@ -28,11 +28,12 @@ from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor
 from sbr.algo.advantages import group_advantages
 from sbr.algo.grpo import grpo_loss
 from sbr.algo.loss import LossInputs
-from sbr.config import ALGO_DEFAULTS, TrainConfig
+from sbr.config.algo import ALGO_DEFAULTS
+from sbr.config.training import TrainConfig
 from sbr.model.load import PatchProjection
 from sbr.model.logprobs import completion_logprobs
 from sbr.model.shared_prefix import ATTENTION
-from sbr.rollout.native import generate
+from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
 from sbr.train.setup import make_optimizer
 from sbr.types import Prompt

@@ -35,6 +35,10 @@ class CheckpointError(SbrError):
     """A model folder or a training state cannot be used."""
 
 
+class BusyError(SbrError):
+    """Another process writes where this one was to write."""
+
+
 class EndpointError(SbrError):
     """A server that answers questions cannot be reached, refuses a request or says something else than an answer."""
 

@@ -71,7 +71,7 @@ class VideoFrame:
 
 
 class Shown(Protocol):
-    """What has pictures to decode: a Sample, or a question of a CoT file (`sbr.data.cot.CotQuestion`)."""
+    """What has pictures to decode: a Sample, or a question of a CoT file (`sbr.data.sources.cot.CotQuestion`)."""
 
     @property
     def video(self) -> Path | VideoRange | FrameFolder | None: ...

@@ -18,9 +18,12 @@ from pathlib import Path
 import pytest
 
 from sbr.cli.main import run
-from sbr.config import DataConfig, DistillConfig, DistillRecipe, EngineConfig, FramesConfig, ModelConfig, read_resolved
-from sbr.data.annotations import read_cot_rows
-from sbr.data.benchmark import load_training_samples
+from sbr.config.asking import DistillConfig, EngineConfig
+from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
+from sbr.config.load import read_resolved
+from sbr.config.recipes import DistillRecipe
+from sbr.data.rows.annotations import read_cot_rows
+from sbr.data.sources.seed_bench_r1 import load_training_samples
 from sbr.distill.report import Report
 from sbr.distill.runner import distill
 from sbr.distill.samples import LINES, TeacherSample
@@ -138,7 +141,8 @@ def test_a_run_cut_anywhere_continues_to_the_same_files(data_root, finished, tmp
 CHILD = """
 import pathlib, sys
 import torch
-from sbr.config import DistillRecipe, read_resolved
+from sbr.config.load import read_resolved
+from sbr.config.recipes import DistillRecipe
 from sbr.distill.runner import distill
 class Watcher:
     def began(self, *_): pass

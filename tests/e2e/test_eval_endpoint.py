@@ -21,8 +21,10 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from sbr.cli import eval as cli_eval
-from sbr.config import DataConfig, EngineConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig, PromptConfig
-from sbr.data.benchmark import load_level
+from sbr.config.asking import EngineConfig, EvalConfig
+from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig, PromptConfig
+from sbr.config.recipes import EvalRecipe
+from sbr.data.sources.seed_bench_r1 import load_level
 from sbr.errors import ConfigError, EndpointError
 from sbr.eval.records import read_records
 from sbr.eval.runner import evaluate

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sbr.config import DataConfig, EngineConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig
+from sbr.config.asking import EngineConfig, EvalConfig
+from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
+from sbr.config.recipes import EvalRecipe
 from sbr.errors import ConfigError, DataError
 from sbr.eval.processes import Processes
 from sbr.eval.records import read_records, record_line

@@ -16,8 +16,11 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from sbr.cli import eval as cli_eval
-from sbr.config import DataConfig, EvalConfig, EvalRecipe, FramesConfig, ModelConfig, read_resolved, write_resolved
-from sbr.data.benchmark import load_level
+from sbr.config.asking import EvalConfig
+from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
+from sbr.config.load import read_resolved, write_resolved
+from sbr.config.recipes import EvalRecipe
+from sbr.data.sources.seed_bench_r1 import load_level
 from sbr.errors import ConfigError, DataError, MediaError
 from sbr.eval.compare import compare_records
 from sbr.eval.records import RecordFile, RecordKey, read_records, record_key, record_line
@@ -206,7 +209,8 @@ def test_a_run_cut_anywhere_continues_to_the_same_answers(kept, tiny_model_dir, 
 CHILD = """
 import pathlib, sys
 import torch
-from sbr.config import EvalRecipe, read_resolved
+from sbr.config.load import read_resolved
+from sbr.config.recipes import EvalRecipe
 from sbr.eval.runner import evaluate
 torch.set_num_threads(1)
 evaluate(read_resolved(EvalRecipe, pathlib.Path(sys.argv[1])))

@@ -18,7 +18,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from sbr.cli import eval as cli_eval
 from sbr.cli.main import run
-from sbr.config import EvalRecipe, read_resolved
+from sbr.config.load import read_resolved
+from sbr.config.recipes import EvalRecipe
 from sbr.errors import ConfigError
 from sbr.eval.records import read_records
 from sbr.frames.cache import FrameCache

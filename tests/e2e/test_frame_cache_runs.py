@@ -19,9 +19,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sbr.cli.main import run
-from sbr.config import DataConfig, EvalRecipe, FramesConfig, GrpoRecipe, load_recipe
-from sbr.data.annotations import TrainingRow, ValidationRow, write_rows
-from sbr.data.benchmark import load_level, load_training_samples
+from sbr.config.inputs import DataConfig, FramesConfig
+from sbr.config.load import load_recipe
+from sbr.config.recipes import EvalRecipe, GrpoRecipe
+from sbr.data.rows.annotations import TrainingRow, ValidationRow, write_rows
+from sbr.data.sources.seed_bench_r1 import load_level, load_training_samples
 from sbr.eval.records import read_records
 from sbr.eval.runner import evaluate
 from sbr.frames import load as load_module
@@ -29,7 +31,7 @@ from sbr.frames.cache import FrameCache, open_cache
 from sbr.frames.cache_entry import read_entry
 from sbr.frames.load import load_frames
 from sbr.train import run_folder
-from sbr.train.loop import train_grpo
+from sbr.train.grpo.loop import train_grpo
 from sbr.types import ProgressStep, Sample
 
 CLIPS = 8

@@ -18,14 +18,14 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from sbr.algo.select import AverageSchedule
-from sbr.config import ModelConfig, PromptConfig
+from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.errors import CheckpointError
 from sbr.model.load import load_model, load_processor
 from sbr.prompt.encode import PromptEncoder
-from sbr.rollout.native import Sampling, generate
-from sbr.train.average import AverageWeights
-from sbr.train.likelihood import answer_likelihoods, answer_tokens
-from sbr.train.loop import train_grpo
+from sbr.rollout.generate import Sampling, generate
+from sbr.train.ema import AverageWeights
+from sbr.train.grpo.answer_likelihood import answer_likelihoods, answer_tokens
+from sbr.train.grpo.loop import train_grpo
 from sbr.types import Completion, RolloutGroup
 
 model_dir, data_root, make_recipe = whole.model_dir, whole.data_root, whole.make_recipe  # fixtures
@@ -266,8 +266,9 @@ def test_reward_noise_is_recorded_and_leaves_the_accuracy_true(make_recipe, tmp_
 TWO_PROCESSES = """
 import sys
 from pathlib import Path
-from sbr.config import GrpoRecipe, read_resolved
-from sbr.train.loop import train_grpo
+from sbr.config.load import read_resolved
+from sbr.config.recipes import GrpoRecipe
+from sbr.train.grpo.loop import train_grpo
 
 train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), resume=False)
 """

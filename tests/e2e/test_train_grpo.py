@@ -29,17 +29,20 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from sbr.algo.advantages import group_advantages
 from sbr.algo.select import select
-from sbr.config import ALGO_DEFAULTS, GrpoRecipe, ModelConfig, PromptConfig, validate
-from sbr.data.annotations import TrainingRow, write_rows
+from sbr.config.algo import ALGO_DEFAULTS
+from sbr.config.inputs import ModelConfig, PromptConfig
+from sbr.config.load import validate
+from sbr.config.recipes import GrpoRecipe
+from sbr.data.rows.annotations import TrainingRow, write_rows
 from sbr.errors import CheckpointError, ConfigError, MediaError
 from sbr.model.load import load_model, load_processor
 from sbr.model.logprobs import completion_logprobs
 from sbr.prompt.encode import PromptEncoder
-from sbr.rollout.native import Sampling, generate
-from sbr.train.loop import train_grpo
-from sbr.train.metrics import TIMINGS, StepMetrics
+from sbr.rollout.generate import Sampling, generate
+from sbr.train.grpo.loop import train_grpo
+from sbr.train.grpo.metrics import TIMINGS, StepMetrics
+from sbr.train.grpo.update import make_microbatches, update
 from sbr.train.setup import Policy, Trainer
-from sbr.train.update import make_microbatches, update
 from sbr.types import Frames, ProgressStep, RolloutGroup, Sample
 
 CPU = torch.device("cpu")
@@ -288,8 +291,10 @@ def test_resumed_run_equals_the_uninterrupted_one(finished, make_recipe, model_d
 KILL_IN_THE_SECOND_SAVE = """
 import os, signal, sys
 from pathlib import Path
-from sbr.config import GrpoRecipe, read_resolved
-from sbr.train import checkpoint, loop
+from sbr.config.load import read_resolved
+from sbr.config.recipes import GrpoRecipe
+from sbr.train import checkpoint
+from sbr.train.grpo import loop
 
 saved = []
 torch_save = checkpoint.torch.save

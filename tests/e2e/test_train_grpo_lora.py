@@ -23,8 +23,10 @@ from transformers import AutoModelForImageTextToText
 
 from sbr.algo.select import select
 from sbr.cli import eval as cli_eval
-from sbr.config import GrpoRecipe, LoraConfig, ModelConfig, PromptConfig, validate
-from sbr.data.benchmark import load_level
+from sbr.config.inputs import LoraConfig, ModelConfig, PromptConfig
+from sbr.config.load import validate
+from sbr.config.recipes import GrpoRecipe
+from sbr.data.sources.seed_bench_r1 import load_level
 from sbr.errors import CheckpointError, ConfigError
 from sbr.eval.records import read_records
 from sbr.eval.runner import evaluate
@@ -32,11 +34,11 @@ from sbr.frames.load import load_frames
 from sbr.model import lora
 from sbr.model.load import load_model, load_processor
 from sbr.model.logprobs import completion_logprobs
+from sbr.model.tokens import banned_tokens
 from sbr.prompt.encode import PromptEncoder
-from sbr.rollout.native import banned_tokens
-from sbr.train.loop import train_grpo
+from sbr.train.grpo.loop import train_grpo
+from sbr.train.grpo.update import make_microbatches
 from sbr.train.setup import make_accelerator, make_trainer
-from sbr.train.update import make_microbatches
 
 model_dir, data_root, make_recipe = whole.model_dir, whole.data_root, whole.make_recipe  # fixtures
 CPU = torch.device("cpu")
@@ -172,8 +174,9 @@ def test_kill_9_while_saving_then_resume_gives_the_same_run(finished, make_lora_
 TRAIN = """
 import sys
 from pathlib import Path
-from sbr.config import GrpoRecipe, read_resolved
-from sbr.train.loop import train_grpo
+from sbr.config.load import read_resolved
+from sbr.config.recipes import GrpoRecipe
+from sbr.train.grpo.loop import train_grpo
 
 train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), resume=False)
 """

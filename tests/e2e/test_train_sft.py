@@ -19,10 +19,12 @@ import torch
 from safetensors.torch import load_file
 
 from sbr.cli import eval as cli_eval
-from sbr.config import EvalRecipe, GrpoRecipe, ModelConfig, PromptConfig, SftRecipe, validate
-from sbr.data.annotations import ChatMessage, ChatPart, CotRow, write_rows
-from sbr.data.cot import hold_out, load_cot_questions
-from sbr.data.sources import load_training
+from sbr.config.inputs import ModelConfig, PromptConfig
+from sbr.config.load import validate
+from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
+from sbr.data.rows.annotations import ChatMessage, ChatPart, CotRow, write_rows
+from sbr.data.sources.cot import hold_out, load_cot_questions
+from sbr.data.sources.select import load_training
 from sbr.errors import CheckpointError, ConfigError, DataError, MediaError
 from sbr.eval.runner import evaluate
 from sbr.frames.load import load_frames
@@ -30,9 +32,9 @@ from sbr.model.load import load_model, load_processor
 from sbr.model.logprobs import completion_logprobs
 from sbr.prompt.encode import PromptEncoder
 from sbr.prompt.template import chat_messages
-from sbr.train.loop import train_grpo
+from sbr.train.grpo.loop import train_grpo
 from sbr.train.run import Watcher
-from sbr.train.sft_loop import train_sft
+from sbr.train.sft.loop import train_sft
 
 model_dir = grpo.model_dir  # a fixture
 STEPS = 4
@@ -345,9 +347,10 @@ def test_grpo_starts_from_the_cold_start_and_compares_with_it(cold, make_recipe,
 KILL_AT_STEP = """
 import os, signal, sys
 from pathlib import Path
-from sbr.config import GrpoRecipe, read_resolved
-from sbr.train.loop import train_grpo
-from sbr.train.sft_metrics import SftMetrics
+from sbr.config.load import read_resolved
+from sbr.config.recipes import GrpoRecipe
+from sbr.train.grpo.loop import train_grpo
+from sbr.train.sft.metrics import SftMetrics
 
 class Killer:
     def began(self, done, total):
@@ -410,8 +413,9 @@ def test_without_a_reference_grpo_continues_when_the_cold_start_is_gone(make_col
 TRAIN = """
 import sys
 from pathlib import Path
-from sbr.config import GrpoRecipe, read_resolved
-from sbr.train.loop import train_grpo
+from sbr.config.load import read_resolved
+from sbr.config.recipes import GrpoRecipe
+from sbr.train.grpo.loop import train_grpo
 
 train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), resume=False)
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import Rule
+from sbr.config.section import Rule
 from sbr.reward.answer import extract_answer
 
 CASES = [json.loads(line) for line in (Path(__file__).parent / "answers.jsonl").read_text("utf-8").splitlines()]

@@ -9,7 +9,7 @@ import torch
 from plain_transformers import plain_model
 from transformers import PreTrainedModel
 
-from sbr.config import ModelConfig, PromptConfig
+from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.model.families import MODEL_CLASSES, VisionLanguageModel
 from sbr.model.load import load_model, load_processor
 from sbr.prompt.encode import PromptEncoder

@@ -8,15 +8,16 @@ import pytest
 import torch
 from plain_transformers import inputs, logprobs, sample
 
-from sbr.config import PromptConfig
+from sbr.config.inputs import PromptConfig
 from sbr.errors import CheckpointError
 from sbr.model import decode
 from sbr.model.load import load_processor
 from sbr.model.logprobs import completion_logprobs
 from sbr.model.shared_prefix import prompt_positions
+from sbr.model.tokens import banned_tokens
 from sbr.prompt.encode import PromptEncoder
-from sbr.rollout import native
-from sbr.rollout.native import banned_tokens, generate
+from sbr.rollout import generate as native
+from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling, uniforms
 
 GREEDY = Sampling(temperature=0.0, max_new_tokens=24)

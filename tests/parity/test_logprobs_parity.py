@@ -14,12 +14,12 @@ from plain_transformers import as_dtype, inputs, logprobs, plain_model
 from transformers import AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-from sbr.config import ModelConfig
+from sbr.config.inputs import ModelConfig
 from sbr.model import logprobs as logprobs_module
 from sbr.model.load import load_model
 from sbr.model.logprobs import CompletionLogprobs, completion_logprobs
 from sbr.model.shared_prefix import ATTENTION
-from sbr.rollout.native import generate
+from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
 
 VOCABULARY = 400  # ordinary tokens of the tiny tokenizer

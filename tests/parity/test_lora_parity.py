@@ -21,11 +21,12 @@ from test_logprobs_parity import (
 )
 from torch import nn
 
-from sbr.config import LoraConfig, ModelConfig
+from sbr.config.inputs import LoraConfig, ModelConfig
 from sbr.model import lora
 from sbr.model.load import load_model
 from sbr.model.logprobs import completion_logprobs
-from sbr.rollout.native import banned_tokens, generate
+from sbr.model.tokens import banned_tokens
+from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
 
 CPU = torch.device("cpu")

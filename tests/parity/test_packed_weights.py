@@ -8,7 +8,7 @@ from torch import nn
 
 from sbr.model import packed_weights as module
 from sbr.model.packed_weights import packed_weights, packing_helps
-from sbr.rollout import native
+from sbr.rollout import generate as native
 from sbr.rollout.sampling import Sampling
 
 needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")

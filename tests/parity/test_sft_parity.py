@@ -15,14 +15,14 @@ from PIL import Image
 from plain_transformers import inputs, plain_model
 from test_logprobs_parity import LENGTHS_PG, draw, gradients, largest_relative_error
 
-from sbr.config import ModelConfig, PromptConfig
-from sbr.data.annotations import ChatMessage, ChatPart
-from sbr.data.cot import CotQuestion
+from sbr.config.inputs import ModelConfig, PromptConfig
+from sbr.data.rows.annotations import ChatMessage, ChatPart
+from sbr.data.sources.cot import CotQuestion
 from sbr.model.load import load_model, load_processor
 from sbr.prompt.encode import PromptEncoder
 from sbr.prompt.template import chat_messages, question_text
 from sbr.train.setup import Policy, Trainer
-from sbr.train.sft_loop import accumulate
+from sbr.train.sft.loop import accumulate
 from sbr.types import Prompt, Sample
 
 CPU = torch.device("cpu")

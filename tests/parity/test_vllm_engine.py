@@ -14,21 +14,23 @@ import numpy as np
 import pytest
 import torch
 
-from sbr.config import DataConfig, EngineConfig, FramesConfig, ModelConfig, PromptConfig
-from sbr.data.sources import load_questions
+from sbr.config.asking import EngineConfig
+from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig, PromptConfig
+from sbr.data.sources.select import load_questions
 from sbr.errors import DataError
 from sbr.frames.load import load_frames
 from sbr.mini.build import build
 from sbr.model.load import load_model, load_processor
 from sbr.model.logprobs import completion_logprobs
+from sbr.model.tokens import banned_tokens
 from sbr.prompt.encode import PromptEncoder
 from sbr.rollout.engine import Question
-from sbr.rollout.native import banned_tokens, generate
+from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
 
 pytest.importorskip("vllm", reason="vLLM is not installed")
 
-from sbr.rollout.vllm import VllmEngine, _input
+from sbr.rollout.vllm_engine import VllmEngine, _input
 
 GREEDY = Sampling(temperature=0.0, max_new_tokens=32)
 ENGINE = EngineConfig(kind="vllm", eager=True)

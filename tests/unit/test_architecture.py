@@ -9,23 +9,10 @@ import pytest
 
 import sbr
 
-ORDER = [
-    *(
-        "types",
-        "errors",
-        "config",
-        "data",
-        "resume",
-        "frames",
-        "prompt",
-        "model",
-        "rollout",
-        "reward",
-        "distill",
-        "algo",
-    ),
-    *("distill", "algo", "train", "eval", "analysis", "report", "mini", "cli", "__main__"),
-]
+ORDER = (
+    *("types", "errors", "files", "config", "data", "resume", "frames", "prompt", "model", "rollout", "reward"),
+    *("algo", "distill", "train", "eval", "analysis", "report", "mini", "cli", "__main__"),
+)
 ROOT = Path(sbr.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 NO_TRANSFORMERS = ("reward", "algo", "eval/stats.py")

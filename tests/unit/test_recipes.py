@@ -6,21 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import (
-    AlgoConfig,
-    EvalRecipe,
-    GrpoRecipe,
-    LoraConfig,
-    Section,
-    SftRecipe,
-    SftTrainConfig,
-    known_keys,
-    load_recipe,
-    read_resolved,
-    verb,
-    with_defaults,
-    write_resolved,
-)
+from sbr.config.algo import AlgoConfig
+from sbr.config.inputs import LoraConfig
+from sbr.config.load import known_keys, load_recipe, read_resolved, verb, with_defaults, write_resolved
+from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
+from sbr.config.section import Section
+from sbr.config.training import SftTrainConfig
 from sbr.errors import ConfigError
 from sbr.mini.pretrain import PretrainRecipe
 

@@ -16,7 +16,7 @@ from sbr.algo.grpo_care import care_bonus
 from sbr.algo.gspo import gspo_loss
 from sbr.algo.loss import LossInputs, LossMetrics
 from sbr.algo.reg_grpo import reg_grpo_loss
-from sbr.config import ALGO_DEFAULTS, AlgoConfig
+from sbr.config.algo import ALGO_DEFAULTS, AlgoConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from sbr.data.audit import FULL_TRAINING_ROWS
+from sbr.data.audit.root import FULL_TRAINING_ROWS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sbr.data.audit import Audit
-    from sbr.data.leakage import Shared
-    from sbr.data.split_audit import SplitAudit
+    from sbr.data.audit.leakage import Shared
+    from sbr.data.audit.root import Audit
+    from sbr.data.audit.split import SplitAudit
     from sbr.frames.probe import MediaReport, Spread
 
 SHOWN = 20

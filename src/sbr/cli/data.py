@@ -19,7 +19,7 @@ from sbr.cli.data_download import Download, download
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sbr.data.audit import Audit
+    from sbr.data.audit.root import Audit
     from sbr.frames.probe import MediaReport
 
 
@@ -77,7 +77,7 @@ def check(args: Check) -> None:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from sbr.cli.audit_report import report_json, show
-    from sbr.data.audit import audit_root
+    from sbr.data.audit.root import audit_root
     from sbr.errors import ConfigError
 
     if args.quick and args.full:
@@ -121,8 +121,8 @@ def _open_media(audit: Audit, args: Check, console: Console) -> MediaReport:
 
 
 def _write_report(report: str, target: str, console: Console) -> None:
-    from sbr.data.jsonl import replace_file
     from sbr.errors import DataError
+    from sbr.files import replace_file
 
     if target == "-":
         sys.stdout.write(report)

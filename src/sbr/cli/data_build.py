@@ -15,9 +15,9 @@ import tyro
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sbr.data.build import BuildReport
-    from sbr.data.build_actions import Annotations
-    from sbr.data.build_goals import GoalAnswer, GoalSegment, Messages, Stretch
+    from sbr.data.build.actions import Annotations
+    from sbr.data.build.goals import GoalAnswer, GoalSegment, Messages, Stretch
+    from sbr.data.build.root import BuildReport
     from sbr.resume.journal import Journal
 
 ANSWERS = "goal_answers.jsonl"
@@ -84,10 +84,10 @@ def build(args: Build) -> None:
     """Raises SystemExit(1) when some media could not be cut."""
     from rich.console import Console
 
-    from sbr.data.build import BuildOptions, claim
-    from sbr.data.build import build as write
-    from sbr.data.build_actions import read_annotations
-    from sbr.data.build_goals import add_goals, read_goals
+    from sbr.data.build.actions import read_annotations
+    from sbr.data.build.goals import add_goals, read_goals
+    from sbr.data.build.root import BuildOptions, claim
+    from sbr.data.build.root import build as write
     from sbr.errors import ConfigError
 
     _refuse_odd_options(args)
@@ -133,8 +133,8 @@ def infer_goals(args: Build, annotations: Annotations, console: Console) -> tupl
 
     The endpoint is not opened when nothing is left to ask.
     """
-    from sbr.data.build_goals import goals_of, stretches, write_goals
-    from sbr.data.jsonl import replace_file
+    from sbr.data.build.goals import goals_of, stretches, write_goals
+    from sbr.files import replace_file
 
     model = str(args.goal_model)
     all_stretches = list(stretches(annotations, args.goal_window))
@@ -149,7 +149,7 @@ def infer_goals(args: Build, annotations: Annotations, console: Console) -> tupl
 
 def goal_journal(file: Path) -> Journal[str, GoalAnswer]:
     """The answers that are kept, and where further ones go."""
-    from sbr.data.build_goals import GoalAnswer
+    from sbr.data.build.goals import GoalAnswer
     from sbr.resume.journal import Journal, LineFormat
 
     return Journal(file, LineFormat(GoalAnswer, lambda answer: answer.stretch, lambda key: f"stretch {key}"))
@@ -169,7 +169,7 @@ def ask_all(
 
     An error of `ask` ends it after the requests under way: what they answered is kept.
     """
-    from sbr.data.build_goals import GoalAnswer
+    from sbr.data.build.goals import GoalAnswer
 
     cut_off = 0
     with ThreadPoolExecutor(concurrency) as pool:
@@ -201,8 +201,8 @@ def ask_all(
 def _ask_endpoint(args: Build, to_ask: Sequence[Stretch], journal: Journal[str, GoalAnswer], console: Console) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from sbr.config import EngineConfig
-    from sbr.rollout.endpoint import ChatClient
+    from sbr.config.asking import EngineConfig
+    from sbr.rollout.endpoint_engine import ChatClient
     from sbr.rollout.sampling import Sampling
 
     config = EngineConfig(kind="endpoint", url=args.goal_url, concurrency=args.concurrency)
@@ -243,7 +243,7 @@ def _cut(args: Build, console: Console) -> bool:
     """Cut the media, or say where their list is; False if some could not be cut."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from sbr.data.build import MEDIA, read_media
+    from sbr.data.build.root import MEDIA, read_media
     from sbr.frames.cut import cut_media, find_videos
 
     if args.videos is None:

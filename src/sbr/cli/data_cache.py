@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import tyro
 from pydantic import ConfigDict
 
-from sbr.config import DataConfig, FramesConfig, ModelConfig, Section, Source, load_recipe, validate
+from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
+from sbr.config.load import load_recipe, validate
+from sbr.config.section import Section, Source
 from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ def frames_config(args: Cache, recipe: FramesRecipe | None) -> FramesConfig:
 
 def model_factor(path: str) -> int:
     """Pixels of one visual token of a checkpoint."""
-    from sbr.config import PromptConfig
+    from sbr.config.inputs import PromptConfig
     from sbr.model.load import load_processor
     from sbr.prompt.encode import PromptEncoder
 

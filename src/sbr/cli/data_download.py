@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, cast
 import tyro
 from pydantic import ConfigDict
 
-from sbr.config import DataConfig, EvalRecipe, GrpoRecipe, RecipeT, Section, SftRecipe, Source, load_recipe
+from sbr.config.inputs import DataConfig
+from sbr.config.load import RecipeT, load_recipe
+from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
+from sbr.config.section import Section, Source
 from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -103,7 +106,7 @@ def _wanted(args: Download) -> tuple[Source, list[str]]:
     from typing import get_args
 
     from sbr.data.hub import SOURCES
-    from sbr.data.sources import choose_levels
+    from sbr.data.sources.select import choose_levels
 
     if args.what in get_args(Source):
         name = cast("Source", args.what)
@@ -132,7 +135,7 @@ def _wanted(args: Download) -> tuple[Source, list[str]]:
 
 def _refuse_other_roots(root: Path, files: Sequence[str]) -> None:
     """ConfigError where a download would replace annotation files that came from elsewhere."""
-    from sbr.data.build import REPORT
+    from sbr.data.build.root import REPORT
 
     metadata = root / ".cache" / "huggingface" / "download"  # huggingface_hub keeps one for every file it fetched
     own = [REPORT] if (root / REPORT).exists() else []

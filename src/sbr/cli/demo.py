@@ -50,12 +50,13 @@ def run(arguments: list[str]) -> None:
     from sbr.cli import compare, mini
     from sbr.cli.distill import AskingBar
     from sbr.cli.training import TrainingBar
-    from sbr.config import DistillRecipe, EvalRecipe, GrpoRecipe, load_recipe
+    from sbr.config.load import load_recipe
+    from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe
     from sbr.distill.rows import COT_FILE
     from sbr.distill.runner import distill
     from sbr.eval.runner import evaluate
     from sbr.train import run_folder
-    from sbr.train.loop import train_grpo
+    from sbr.train.grpo.loop import train_grpo
 
     transformers.utils.logging.disable_progress_bar()
     console = Console()

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sbr.cli.progress import steps_progress
-from sbr.config import DistillRecipe, load_recipe
+from sbr.config.load import load_recipe
+from sbr.config.recipes import DistillRecipe
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from sbr.config import EvalRecipe, GrpoRecipe, SftRecipe, Source, load_recipe, read_resolved, validate
+from sbr.config.load import load_recipe, read_resolved, validate
+from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
+from sbr.config.section import Source
 from sbr.errors import ConfigError
 
 

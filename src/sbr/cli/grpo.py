@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from sbr.cli.training import TrainingBar, parse_training
-from sbr.config import GrpoRecipe
+from sbr.config.recipes import GrpoRecipe
 from sbr.train import run_folder
 
 
@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> None:
 
     import transformers
 
-    from sbr.train.loop import train_grpo
+    from sbr.train.grpo.loop import train_grpo
 
     transformers.utils.logging.disable_progress_bar()  # of loading and saving; ours shows the steps
     console = Console()

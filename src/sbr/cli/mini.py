@@ -139,7 +139,7 @@ def pretrain(arguments: list[str]) -> None:
     from rich.console import Console
 
     from sbr.cli.progress import steps_progress
-    from sbr.config import load_recipe
+    from sbr.config.load import load_recipe
     from sbr.mini.pretrain import PretrainMetrics, PretrainRecipe
     from sbr.mini.pretrain import pretrain as pretrain_base
 

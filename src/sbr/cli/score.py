@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from sbr.config import Rule
+from sbr.config.section import Rule
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from sbr.cli.training import TrainingBar, parse_training
-from sbr.config import SftRecipe
+from sbr.config.recipes import SftRecipe
 from sbr.train import run_folder
 
 
@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> None:
 
     import transformers
 
-    from sbr.train.sft_loop import train_sft
+    from sbr.train.sft.loop import train_sft
 
     transformers.utils.logging.disable_progress_bar()  # of loading and saving; ours shows the steps
     console = Console()

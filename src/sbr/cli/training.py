@@ -10,13 +10,14 @@ import tyro
 from rich.console import Console
 
 from sbr.cli.progress import steps_progress
-from sbr.config import TrainRecipe, load_recipe, verb
+from sbr.config.load import load_recipe, verb
+from sbr.config.recipes import TrainRecipe
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from sbr.train.metrics import StepMetrics
-    from sbr.train.sft_metrics import SftMetrics
+    from sbr.train.grpo.metrics import StepMetrics
+    from sbr.train.sft.metrics import SftMetrics
 
 RecipeT = TypeVar("RecipeT", bound=TrainRecipe)
 
@@ -63,7 +64,7 @@ class TrainingBar:
 
 def figures(metrics: StepMetrics | SftMetrics) -> str:
     """The last figures in a few words, e.g. "reward 0.52  length 31" or "loss 0.412"."""
-    from sbr.train.sft_metrics import SftMetrics
+    from sbr.train.sft.metrics import SftMetrics
 
     if not isinstance(metrics, SftMetrics):
         return f"reward {metrics.reward_mean:.2f}  length {metrics.tokens_mean:.0f}"

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from sbr.config import Source
-from sbr.data.annotations import TrainingRow, scan_rows
-from sbr.data.audit import FILES
-from sbr.data.jsonl import replace_file
-from sbr.data.layout import DataRoot
-from sbr.data.named_media import media_of
+from sbr.config.section import Source
+from sbr.data.audit.root import FILES
+from sbr.data.rows.annotations import TrainingRow, scan_rows
+from sbr.data.rows.layout import DataRoot
+from sbr.data.sources.named_media import media_of
 from sbr.errors import DataError
+from sbr.files import replace_file
 
 EPIC_LICENCE = "Epic-Kitchens: CC BY-NC 4.0, not for commercial use, https://creativecommons.org/licenses/by-nc/4.0/"
 EGO4D_LICENCE = "Ego4D: its own licence agreement, to be signed, https://ego4ddataset.com/ego4d-license/"

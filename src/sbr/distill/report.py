@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
-from sbr.config import DistillRecipe
-from sbr.data.jsonl import replace_file
+from sbr.config.recipes import DistillRecipe
 from sbr.distill.samples import TeacherSample, Verdict
+from sbr.files import replace_file
 from sbr.types import Sample
 
 REPORT = "report.json"

@@ -1,4 +1,4 @@
-"""Kept answers -> rows to learn from, in the official CoT format (`sbr.data.annotations.CotRow`)."""
+"""Kept answers -> rows to learn from, in the official CoT format (`sbr.data.rows.annotations.CotRow`)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sbr.config import DistillRecipe
-from sbr.data.annotations import ChatMessage, ChatPart, CotRow, TrainingRow, read_training_rows, write_rows
-from sbr.data.layout import DataRoot
-from sbr.data.sources import load_training
+from sbr.config.recipes import DistillRecipe
+from sbr.data.rows.annotations import ChatMessage, ChatPart, CotRow, TrainingRow, read_training_rows, write_rows
+from sbr.data.rows.layout import DataRoot
+from sbr.data.sources.select import load_training
 from sbr.distill.samples import TeacherSample
 from sbr.errors import ConfigError
 from sbr.prompt.template import chat_messages

@@ -13,8 +13,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from sbr.config import DistillConfig, DistillRecipe
-from sbr.data.layout import DataRoot
+from sbr.config.asking import DistillConfig
+from sbr.config.recipes import DistillRecipe
+from sbr.data.rows.layout import DataRoot
 from sbr.distill.report import REPORT, Report, report_of, write_report
 from sbr.distill.rows import COT_FILE, Asked, load_asked, write_cot_file
 from sbr.distill.samples import LINES, SAMPLES, SampleKey, TeacherSample

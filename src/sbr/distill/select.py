@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sbr.config import DistillConfig
-from sbr.data.options import reads_as
+from sbr.config.asking import DistillConfig
+from sbr.data.rows.options import reads_as
 from sbr.distill.samples import TeacherSample, Verdict
 from sbr.reward.answer import extract_answer
 from sbr.reward.consistency import consistency

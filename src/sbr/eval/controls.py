@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from sbr.config import Control, EvalConfig
+from sbr.config.asking import EvalConfig
+from sbr.config.section import Control
 from sbr.errors import ConfigError
 from sbr.types import LETTERS, Sample
 

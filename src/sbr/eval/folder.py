@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sbr.config import EvalRecipe
+from sbr.config.recipes import EvalRecipe
 from sbr.eval.records import RECORDS, SUMMARY
 from sbr.resume.folder import open_output_folder
 

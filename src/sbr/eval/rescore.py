@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sbr.config import Rule
-from sbr.data.jsonl import replace_file
+from sbr.config.section import Rule
 from sbr.errors import ConfigError, DataError
 from sbr.eval.records import RECORDS, read_records, record_line
+from sbr.files import replace_file
 from sbr.reward.answer import extract_answer
 from sbr.types import EvalRecord
 

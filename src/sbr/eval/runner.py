@@ -25,13 +25,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sbr.config import EvalConfig, EvalRecipe
-from sbr.data.sources import SOURCES, choose_levels, load_questions
+from sbr.config.asking import EvalConfig
+from sbr.config.recipes import EvalRecipe
+from sbr.data.sources.select import SOURCES, choose_levels, load_questions
 from sbr.errors import ConfigError, DataError
 from sbr.eval.controls import controlled
 from sbr.eval.folder import RECORDS, SUMMARY, open_folder
-from sbr.eval.parts import LineCount, collect_parts, part_file
 from sbr.eval.processes import ALONE, Processes
+from sbr.eval.rank_records import LineCount, collect_parts, part_file
 from sbr.eval.records import RecordFile, RecordKey
 from sbr.eval.summary import Summary, summarize, write_summary
 from sbr.frames.ahead import frames_ahead

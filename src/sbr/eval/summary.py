@@ -10,12 +10,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from sbr.config import Control, EvalRecipe
-from sbr.data.jsonl import replace_file
+from sbr.config.recipes import EvalRecipe
+from sbr.config.section import Control
 from sbr.errors import DataError
 from sbr.eval.letters import LetterBias, Rotations, letter_bias, rotations_of
 from sbr.eval.records import correct_by_question
 from sbr.eval.stats import Interval, MeanSpread, clustered_wilson_interval, mean_and_sd
+from sbr.files import replace_file
 from sbr.reward.health import health
 from sbr.types import EvalRecord
 

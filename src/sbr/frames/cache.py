@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sbr.config import DataConfig
+from sbr.config.inputs import DataConfig
 from sbr.errors import ConfigError
 from sbr.frames.cache_entry import FORMAT, EntryError, Pictures, read_entry, write_entry
 

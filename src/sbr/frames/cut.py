@@ -24,9 +24,9 @@ from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
-from sbr.data.build_splits import Medium
-from sbr.data.jsonl import replace_file
+from sbr.data.build.splits import Medium
 from sbr.errors import ConfigError, DataError, MediaError
+from sbr.files import replace_file
 from sbr.frames.decode import CONTAINERS
 from sbr.frames.workers import spawn_pool
 

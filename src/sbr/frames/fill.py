@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sbr.config import DataConfig, FramesConfig
-from sbr.data.egoplan import TRAINING
-from sbr.data.layout import ANNOTATIONS, DataRoot
-from sbr.data.sources import SOURCES, load_questions, load_training
+from sbr.config.inputs import DataConfig, FramesConfig
+from sbr.data.rows.layout import ANNOTATIONS, DataRoot
+from sbr.data.sources.egoplan import TRAINING
+from sbr.data.sources.select import SOURCES, load_questions, load_training
 from sbr.errors import DataError, MediaError
 from sbr.frames.cache import CacheCounts, FrameCache
 from sbr.frames.cache_entry import Pictures

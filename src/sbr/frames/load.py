@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as vision
 
-from sbr.config import FramesConfig
+from sbr.config.inputs import FramesConfig
 from sbr.frames.cache import FrameCache
 from sbr.frames.cache_entry import Pictures
 from sbr.frames.clips import files_read, picture_of, read_clip

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sbr.config import FramesConfig
-from sbr.data.audit import NamedMedium
+from sbr.config.inputs import FramesConfig
+from sbr.data.audit.root import NamedMedium
 from sbr.errors import MediaError
 from sbr.frames.content import AGAIN
 from sbr.frames.decode import VideoFacts, decode_image, decode_video, probe_video

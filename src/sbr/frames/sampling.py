@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from sbr.config import FramesConfig
+from sbr.config.inputs import FramesConfig
 from sbr.errors import MediaError
 
 FRAME_FACTOR = 2

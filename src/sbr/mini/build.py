@@ -21,11 +21,11 @@ import av
 from PIL import Image
 
 from sbr import __version__
-from sbr.data.annotations import write_rows
-from sbr.data.benchmark import LEVELS
-from sbr.data.jsonl import replace_file
-from sbr.data.layout import ANNOTATIONS, IMAGES, VIDEOS
+from sbr.data.rows.annotations import write_rows
+from sbr.data.rows.layout import ANNOTATIONS, IMAGES, VIDEOS
+from sbr.data.sources.seed_bench_r1 import LEVELS
 from sbr.errors import ConfigError, DataError
+from sbr.files import replace_file
 from sbr.frames.workers import spawn_pool
 from sbr.mini import world
 from sbr.mini.questions import MOST, SPLITS, Question, Split, plan, training_row, validation_row

@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from sbr.config import FramesConfig
+from sbr.config.inputs import FramesConfig
 from sbr.frames.load import resize_image, resize_video
 from sbr.frames.sampling import frame_indices, resized_size
 from sbr.mini import world

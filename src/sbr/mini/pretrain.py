@@ -19,7 +19,9 @@ from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor, get_scheduler, set_seed
 
-from sbr.config import FramesConfig, PromptConfig, Section, write_resolved
+from sbr.config.inputs import FramesConfig, PromptConfig
+from sbr.config.load import write_resolved
+from sbr.config.section import Section
 from sbr.errors import ConfigError
 from sbr.mini.base_model import build_model, build_processor, build_tokenizer
 from sbr.mini.corpus import Lesson, LessonMaker, vocabulary

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from sbr.data.jsonl import replace_file
+from sbr.files import replace_file
 from sbr.mini.render import render_action, render_observation
 from sbr.mini.world import L3_TASKS, TRAIN_TASKS, Episode, Task, environments
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from sbr.data.annotations import CHOICE_LETTERS, TrainingRow, ValidationRow
-from sbr.data.options import NEGATIVES
+from sbr.data.rows.annotations import CHOICE_LETTERS, TrainingRow, ValidationRow
+from sbr.data.rows.options import NEGATIVES
 from sbr.mini.world import FRAMES_PER_ACTION, L3_TASKS, TRAIN_TASKS, Episode, Role, Task, environments
 from sbr.types import ProgressStep
 
@@ -128,7 +128,7 @@ def _progress(task: Task, done: int) -> tuple[ProgressStep, ...]:
 
 
 def _shared(question: Question) -> dict[str, Any]:
-    """Values of the fields that every row has (sbr.data.annotations.EgoPlanRow)."""
+    """Values of the fields that every row has (sbr.data.rows.annotations.EgoPlanRow)."""
     task = question.episode.task
     return {
         "sample_id": str(SPLITS.index(question.split) * MOST + question.number),

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoProcessor, GenerationConfig
 
-from sbr.config import ModelConfig
+from sbr.config.inputs import ModelConfig
 from sbr.errors import CheckpointError
 from sbr.model import lora
 from sbr.model.families import MODEL_CLASSES, VisionLanguageModel, VisionLanguageProcessor

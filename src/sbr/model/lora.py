@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from sbr.config import LoraConfig
+from sbr.config.inputs import LoraConfig
 from sbr.errors import CheckpointError, ConfigError
 from sbr.model.families import VisionLanguageModel
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from transformers.video_utils import VideoMetadata
 
-from sbr.config import PromptConfig
-from sbr.data.cot import CotQuestion
+from sbr.config.inputs import PromptConfig
+from sbr.data.sources.cot import CotQuestion
 from sbr.errors import CheckpointError, DataError, PromptTooLongError
 from sbr.prompt.template import chat_messages, question_text
 from sbr.types import Frames, Prompt, Sample, Shown

@@ -46,7 +46,7 @@ def interleave(times: Sequence[float], subtitles: Sequence[Subtitle]) -> list[in
 
     As LongVideoBench's loader does (longvideobench_dataset.py): a subtitle stands behind the frames up to its middle,
     and is left out when no frame lies inside it (one shorter than a second counts as a second around its middle).
-    Ends that are null or whole numbers differ: `sbr.data.longvideobench.read_subtitles`.
+    Ends that are null or whole numbers differ: `sbr.data.sources.longvideobench.read_subtitles`.
 
     >>> interleave([0.0, 10.0], [Subtitle("hello", 9.0, 11.5), Subtitle("again", 12.0, 13.0)])
     [0, 1, 'hello']

@@ -15,11 +15,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sbr.data.jsonl import replace_file
 from sbr.errors import DataError
 from sbr.eval.compare import Comparison, SliceComparison
 from sbr.eval.stats import Interval
 from sbr.eval.summary import OVERALL, Grouping, LevelSummary, Slice, Summary
+from sbr.files import replace_file
 from sbr.report.paper import PaperCell, table_2, table_3
 
 PaperRows = Mapping[str, Mapping[str, PaperCell]]

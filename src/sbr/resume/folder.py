@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sbr.config import Section, with_defaults
-from sbr.data.jsonl import replace_file
+from sbr.config.load import with_defaults
+from sbr.config.section import Section
 from sbr.errors import ConfigError
+from sbr.files import replace_file
 
 RECIPE = "recipe.json"
 INPUTS = "inputs.json"

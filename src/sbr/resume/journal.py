@@ -17,8 +17,8 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from sbr.data.jsonl import replace_file
 from sbr.errors import DataError
+from sbr.files import replace_file
 
 KeyT = TypeVar("KeyT")
 RecordT = TypeVar("RecordT")

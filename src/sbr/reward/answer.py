@@ -18,7 +18,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from sbr.config import Rule
+from sbr.config.section import Rule
 from sbr.types import LETTERS, Answer
 
 _PAIR = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sbr.config import RewardConfig
+from sbr.config.training import RewardConfig
 from sbr.reward.accuracy import accuracy_reward
 from sbr.reward.answer import extract_answer
 from sbr.reward.consistency import consistency

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sbr.config import EngineConfig, ModelConfig, PromptConfig
+from sbr.config.asking import EngineConfig
+from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.rollout.sampling import Sampling
 from sbr.types import Frames, Sample
 
@@ -90,11 +91,11 @@ def open_engine(model: ModelConfig, prompt: PromptConfig, config: EngineConfig, 
     Raises CheckpointError when a model cannot be loaded, EndpointError when a server cannot be asked.
     """
     if config.kind == "endpoint":
-        from sbr.rollout.endpoint import EndpointEngine
+        from sbr.rollout.endpoint_engine import EndpointEngine
 
         return EndpointEngine(config, model.path)
     if config.kind == "vllm":
-        from sbr.rollout.vllm import VllmEngine
+        from sbr.rollout.vllm_engine import VllmEngine
 
         return VllmEngine(model, prompt, config)
     from sbr.rollout.native_engine import NativeEngine

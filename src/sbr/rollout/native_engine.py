@@ -8,16 +8,16 @@ from typing import Self
 
 import torch
 
-from sbr.config import ModelConfig, PromptConfig
+from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.model.load import load_model, load_processor
 from sbr.prompt.encode import PromptEncoder
 from sbr.rollout.engine import Answered, Question, Reply
-from sbr.rollout.native import generate
+from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
 
 
 class NativeEngine:
-    """`sbr.rollout.native.generate` behind the interface; on the GPU if there is one.  See `sbr.rollout.engine`."""
+    """`sbr.rollout.generate.generate` behind the interface; on the GPU if there is one.  See `sbr.rollout.engine`."""
 
     def __init__(self, model: ModelConfig, prompt: PromptConfig, compiled: bool = False) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

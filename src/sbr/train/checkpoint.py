@@ -25,11 +25,11 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from sbr.config import TrainRecipe
+from sbr.config.recipes import TrainRecipe
 from sbr.errors import CheckpointError
 from sbr.model.families import VisionLanguageModel
 from sbr.model.lora import save_adapter
-from sbr.train.average import AverageWeights
+from sbr.train.ema import AverageWeights
 from sbr.train.run_folder import FINAL, STATE, checkpoints
 
 TRAINING = "training.pt"

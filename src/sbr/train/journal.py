@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sbr.train.metrics import CompletionRecord, StepMetrics
-    from sbr.train.sft_metrics import SftMetrics
+    from sbr.train.grpo.metrics import CompletionRecord, StepMetrics
+    from sbr.train.sft.metrics import SftMetrics
 
 
 def append(file: Path, records: Sequence[StepMetrics] | Sequence[SftMetrics] | Sequence[CompletionRecord]) -> None:

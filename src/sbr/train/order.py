@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from sbr.config import TrainConfig
+from sbr.config.training import TrainConfig
 from sbr.errors import ConfigError
 
 

@@ -10,14 +10,15 @@ from typing import Protocol
 from accelerate import Accelerator
 
 from sbr.algo.select import Algorithm
-from sbr.config import ModelConfig, TrainRecipe
+from sbr.config.inputs import ModelConfig
+from sbr.config.recipes import TrainRecipe
 from sbr.model.load import model_files
 from sbr.train import run_folder
 from sbr.train.checkpoint import save_checkpoint, save_final
-from sbr.train.metrics import StepMetrics
+from sbr.train.grpo.metrics import StepMetrics
 from sbr.train.order import left_over, total_steps
 from sbr.train.setup import Trainer, make_trainer
-from sbr.train.sft_metrics import SftMetrics
+from sbr.train.sft.metrics import SftMetrics
 
 logger = logging.getLogger(__name__)
 

@@ -19,12 +19,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sbr.config import SftRecipe, TrainRecipe, ValidationConfig, with_defaults
-from sbr.data.cot import cot_path
-from sbr.data.jsonl import replace_file
-from sbr.data.layout import DataRoot
-from sbr.data.sources import training_path
+from sbr.config.load import with_defaults
+from sbr.config.recipes import SftRecipe, TrainRecipe
+from sbr.config.training import ValidationConfig
+from sbr.data.rows.layout import DataRoot
+from sbr.data.sources.cot import cot_path
+from sbr.data.sources.select import training_path
 from sbr.errors import CheckpointError, ConfigError
+from sbr.files import replace_file
 from sbr.resume.folder import INPUTS, RECIPE, fingerprint
 from sbr.train import journal
 

@@ -19,14 +19,16 @@ from torch import nn
 from transformers import get_scheduler
 
 from sbr.algo.select import Algorithm
-from sbr.config import LoraConfig, ModelConfig, TrainConfig, TrainRecipe
+from sbr.config.inputs import LoraConfig, ModelConfig
+from sbr.config.recipes import TrainRecipe
+from sbr.config.training import TrainConfig
 from sbr.errors import ConfigError
 from sbr.model import lora
 from sbr.model.families import VisionLanguageModel
 from sbr.model.load import load_model, load_processor, resolve_model_path
 from sbr.model.logprobs import CompletionLogprobs, completion_logprobs
-from sbr.train.average import AverageWeights
 from sbr.train.checkpoint import restore
+from sbr.train.ema import AverageWeights
 from sbr.train.run_folder import STATE
 from sbr.types import Prompt
 

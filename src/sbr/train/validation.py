@@ -9,16 +9,16 @@ from functools import partial
 import torch
 from accelerate.utils import gather_object
 
-from sbr.config import SftRecipe
-from sbr.data.cot import CotQuestion
-from sbr.data.sources import choose_levels, load_questions
+from sbr.config.recipes import SftRecipe
+from sbr.data.sources.cot import CotQuestion
+from sbr.data.sources.select import choose_levels, load_questions
 from sbr.frames.ahead import ShownT, frames_ahead
 from sbr.frames.cache import FrameCache
 from sbr.frames.load import load_frames
 from sbr.model.logprobs import completion_logprobs
 from sbr.prompt.encode import PromptEncoder
 from sbr.reward.answer import extract_answer
-from sbr.rollout.native import Sampling, generate
+from sbr.rollout.generate import Sampling, generate
 from sbr.train.setup import Trainer
 from sbr.types import Frames, Sample
 

@@ -12,7 +12,7 @@ from loss_cases import LENGTH, ROWS, make_inputs, trl_loss
 
 from sbr.algo.grpo import grpo_loss
 from sbr.algo.loss import LossInputs
-from sbr.config import ALGO_DEFAULTS
+from sbr.config.algo import ALGO_DEFAULTS
 
 PAPER = {key: value for key, value in ALGO_DEFAULTS["grpo"].items() if key != "advantage_eps"}
 NO_KL = {**PAPER, "beta": 0.0}

@@ -5,7 +5,7 @@ import torch
 
 from sbr.algo.grpo_care import care_bonus
 from sbr.algo.select import AverageSchedule, select
-from sbr.config import AlgoConfig
+from sbr.config.algo import AlgoConfig
 
 SETTINGS = {"bonus": 0.5, "margin": 0.0, "cap": 0.95}
 

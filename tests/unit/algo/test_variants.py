@@ -19,7 +19,7 @@ from sbr.algo.gspo import gspo_loss
 from sbr.algo.loss import LossInputs
 from sbr.algo.reg_grpo import reg_grpo_loss
 from sbr.algo.select import select
-from sbr.config import ALGO_DEFAULTS, AlgoConfig, AlgoName
+from sbr.config.algo import ALGO_DEFAULTS, AlgoConfig, AlgoName
 
 WIDE = {"clip_low": 0.2, "clip_high": 0.28}
 NARROW = {"clip_low": 3e-4, "clip_high": 4e-4}

@@ -16,8 +16,8 @@ from build_sources import goal_rows, kitchen, task_row, write_epic, write_goal_r
 
 from sbr.cli.data_build import ANSWERS, GOALS, ask_all, goal_journal
 from sbr.cli.main import run
-from sbr.data.build_actions import read_annotations
-from sbr.data.build_goals import Messages, goals_of, stretches
+from sbr.data.build.actions import read_annotations
+from sbr.data.build.goals import Messages, goals_of, stretches
 from sbr.errors import DataError, EndpointError
 
 VIDEOS = ["P01_11", "P01_12", "P01_13", "P02_01", "P03_01", "P04_01"]

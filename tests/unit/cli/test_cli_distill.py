@@ -7,7 +7,8 @@ from rich.console import Console
 
 from sbr.cli.distill import headline, parse, report_tables
 from sbr.cli.main import run
-from sbr.config import DistillRecipe, load_recipe
+from sbr.config.load import load_recipe
+from sbr.config.recipes import DistillRecipe
 from sbr.distill.report import Hard, Report
 
 RECIPES = Path(__file__).parents[3] / "recipes"

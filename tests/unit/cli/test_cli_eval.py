@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sbr.cli import eval as cli_eval
-from sbr.config import EngineConfig, EvalConfig, FramesConfig
+from sbr.config.asking import EngineConfig, EvalConfig
+from sbr.config.inputs import FramesConfig
 from sbr.errors import ConfigError
 
 RECIPE = """
@@ -92,7 +93,8 @@ def test_wrong_use_is_one_clear_error(words, message):
 
 def test_run_takes_over_the_settings_it_was_trained_with(tmp_path):
     from sbr.cli.eval import parse
-    from sbr.config import GrpoRecipe, write_resolved
+    from sbr.config.load import write_resolved
+    from sbr.config.recipes import GrpoRecipe
 
     trained = GrpoRecipe.model_validate(
         {

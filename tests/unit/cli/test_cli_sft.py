@@ -8,7 +8,7 @@ import pytest
 
 from sbr.cli.sft import closing_text, parse
 from sbr.cli.training import figures
-from sbr.train.sft_metrics import SftPart, combine
+from sbr.train.sft.metrics import SftPart, combine
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import DataConfig, DistillConfig, DistillRecipe, ModelConfig
-from sbr.data.annotations import ChatPart, TrainingRow, read_cot_rows, write_rows
+from sbr.config.asking import DistillConfig
+from sbr.config.inputs import DataConfig, ModelConfig
+from sbr.config.recipes import DistillRecipe
+from sbr.data.rows.annotations import ChatPart, TrainingRow, read_cot_rows, write_rows
 from sbr.distill.report import Hard, report_of
 from sbr.distill.rows import COT_FILE, load_asked, write_cot_file
 from sbr.distill.samples import TeacherSample

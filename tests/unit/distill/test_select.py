@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import DistillConfig
+from sbr.config.asking import DistillConfig
 from sbr.distill.samples import LINES, TeacherSample
 from sbr.distill.select import judge
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbr.config import EvalConfig
+from sbr.config.asking import EvalConfig
 from sbr.errors import ConfigError
 from sbr.eval.controls import blind, controlled, no_video, rotated, rotations
 from sbr.types import LETTERS, Subtitle

@@ -5,18 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import (
-    DataConfig,
-    DistillRecipe,
-    EvalConfig,
-    EvalRecipe,
-    FramesConfig,
-    GrpoRecipe,
-    ModelConfig,
-    SftRecipe,
-    read_resolved,
-    write_resolved,
-)
+from sbr.config.asking import EvalConfig
+from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
+from sbr.config.load import read_resolved, write_resolved
+from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe, SftRecipe
 from sbr.errors import ConfigError
 from sbr.eval.folder import open_folder
 from sbr.resume.folder import fingerprint, weight_files

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import DataConfig, EvalConfig, EvalRecipe, ModelConfig
+from sbr.config.asking import EvalConfig
+from sbr.config.inputs import DataConfig, ModelConfig
+from sbr.config.recipes import EvalRecipe
 from sbr.errors import DataError
 from sbr.eval.stats import Interval, clustered_wilson_interval, wilson_interval
 from sbr.eval.summary import OVERALL, levels_of, read_summary, slice_of, summarize, write_summary

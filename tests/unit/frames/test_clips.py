@@ -10,7 +10,7 @@ import pytest
 from colour_videos import frame_colour, frame_number
 from PIL import Image
 
-from sbr.config import FramesConfig
+from sbr.config.inputs import FramesConfig
 from sbr.errors import MediaError
 from sbr.frames.clips import picture_of, read_clip
 from sbr.frames.load import load_frames

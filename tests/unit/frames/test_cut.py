@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sbr.data.build_splits import Medium
+from sbr.data.build.splits import Medium
 from sbr.errors import ConfigError, DataError, MediaError
 from sbr.frames import cut
 from sbr.frames.cut import cut_media, cut_video, find_videos
@@ -180,7 +180,7 @@ def test_recordings_are_found_at_any_depth_and_once(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from sbr.data.build_splits import Medium
+from sbr.data.build.splits import Medium
 from sbr.frames.cut import cut_video
 root = Path(sys.argv[1])
 media = [Medium(f"videos/Ego4D/v_{i}_{i+150}.mp4", "v", i, i + 150, None, None) for i in range(0, 100, 4)]

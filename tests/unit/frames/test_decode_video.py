@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from colour_videos import frame_number
 
-from sbr.config import FramesConfig
+from sbr.config.inputs import FramesConfig
 from sbr.errors import MediaError
 from sbr.frames import decode
 from sbr.frames.decode import decode_video

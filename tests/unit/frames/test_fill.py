@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import DataConfig
+from sbr.config.inputs import DataConfig
 from sbr.errors import DataError
 from sbr.frames.fill import media_of_root
 

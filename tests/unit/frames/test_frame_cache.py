@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sbr.config import DataConfig, FramesConfig
+from sbr.config.inputs import DataConfig, FramesConfig
 from sbr.errors import ConfigError, DataError, MediaError
 from sbr.frames import cache as cache_module
 from sbr.frames import load as load_module

@@ -10,7 +10,7 @@ import torch
 from colour_videos import frame_number
 from PIL import Image
 
-from sbr.config import FramesConfig
+from sbr.config.inputs import FramesConfig
 from sbr.errors import MediaError
 from sbr.frames.decode import decode_video
 from sbr.frames.load import load_frames, resize_video

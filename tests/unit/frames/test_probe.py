@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sbr.data.named_media import NamedMedium, RowPlace
+from sbr.data.sources.named_media import NamedMedium, RowPlace
 from sbr.frames import probe
 from sbr.frames.decode import probe_video
 from sbr.frames.probe import Probe, probe_media, probe_medium, summarise

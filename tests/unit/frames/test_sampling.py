@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbr.config import FramesConfig
+from sbr.config.inputs import FramesConfig
 from sbr.errors import MediaError
 from sbr.frames.sampling import frame_indices, resized_size
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sbr.data.audit import audit_root
-from sbr.data.benchmark import load_level, load_training_samples
+from sbr.data.audit.root import audit_root
+from sbr.data.sources.seed_bench_r1 import load_level, load_training_samples
 from sbr.errors import ConfigError, DataError
 from sbr.mini import build as build_module
 from sbr.mini import world

@@ -8,7 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from sbr.config import FramesConfig, Rule
+from sbr.config.inputs import FramesConfig
+from sbr.config.section import Rule
 from sbr.mini.corpus import LessonMaker, Style, actions_seen, draw_options, habit, reasoning
 from sbr.mini.world import ALL_TASKS, TRAIN_TASKS, Action
 from sbr.reward.answer import extract_answer

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb
 
-from sbr.config import FramesConfig
+from sbr.config.inputs import FramesConfig
 from sbr.errors import ConfigError
 from sbr.mini.base_model import TAGS, build_model, build_processor, build_tokenizer
 from sbr.mini.corpus import vocabulary

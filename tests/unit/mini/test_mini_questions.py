@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from sbr.config import FramesConfig
+from sbr.config.inputs import FramesConfig
 from sbr.frames.sampling import frame_indices
 from sbr.mini.questions import SPLITS, Question, Split, plan, training_row, validation_row
 from sbr.mini.world import FPS, FRAMES_PER_ACTION, L3_TASKS, TRAIN_TASKS

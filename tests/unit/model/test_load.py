@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
-from sbr.config import ModelConfig, PromptConfig
+from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.errors import CheckpointError
 from sbr.model.families import MODEL_CLASSES
 from sbr.model.load import load_model, load_processor, resolve_model_path

@@ -11,7 +11,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 
-from sbr.config import LoraConfig, ModelConfig
+from sbr.config.inputs import LoraConfig, ModelConfig
 from sbr.errors import CheckpointError
 from sbr.model import lora
 from sbr.model.load import load_model

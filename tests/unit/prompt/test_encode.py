@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from transformers import Qwen2_5_VLProcessor, Qwen3VLProcessor
 
-from sbr.config import PromptConfig
+from sbr.config.inputs import PromptConfig
 from sbr.errors import DataError, PromptTooLongError
 from sbr.model.families import MODEL_CLASSES
 from sbr.model.load import load_processor

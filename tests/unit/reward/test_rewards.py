@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbr.config import RewardConfig
+from sbr.config.training import RewardConfig
 from sbr.reward.accuracy import accuracy_reward
 from sbr.reward.format import format_reward
 from sbr.reward.health import Health, health, reasoning_text

@@ -10,7 +10,9 @@ import pytest
 import torch
 from accelerate import DistributedType
 
-from sbr.config import GrpoRecipe, TrainConfig, validate
+from sbr.config.load import validate
+from sbr.config.recipes import GrpoRecipe
+from sbr.config.training import TrainConfig
 from sbr.errors import ConfigError
 from sbr.train import setup
 from sbr.train.setup import make_accelerator, make_optimizer

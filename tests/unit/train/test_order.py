@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import TrainConfig
+from sbr.config.training import TrainConfig
 from sbr.errors import ConfigError
 from sbr.train.order import group_seed, left_over, prompt_order, slots_of_step, total_steps
 from sbr.types import Sample

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config import GrpoRecipe, SftRecipe, validate
+from sbr.config.load import validate
+from sbr.config.recipes import GrpoRecipe, SftRecipe
 from sbr.errors import CheckpointError, ConfigError
 from sbr.train import journal, run_folder
 

@@ -1,0 +1,167 @@
+"""Completions from the policy itself: every prompt and picture computed once per group, all rows decoded together.
+
+What can be drawn: every ordinary token and the ends of turn named in the checkpoint's generation config.  All other
+special tokens (media, vision, padding, start of turn) and the vocabulary rows that belong to no token are banned.  Of
+the generation config only `eos_token_id` is read; its temperature, penalties and the like are not used.
+
+The returned log-probabilities are those of the policy at temperature 1 over the FULL vocabulary, before banning and
+filtering.  So they agree with `sbr.model.logprobs.completion_logprobs`, also where banning changed the distribution a
+token was drawn from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from sbr.errors import CheckpointError
+from sbr.model.decode import DecodeCache
+from sbr.model.families import VisionLanguageModel
+from sbr.model.modes import evaluating
+from sbr.model.packed_weights import packed_weights, packing_helps
+from sbr.model.shared_prefix import NO_MASK, PackedRow, pack, packed_hidden_states
+from sbr.model.tokens import banned_tokens, end_tokens
+from sbr.rollout.sampling import Sampling, next_tokens, uniforms
+from sbr.types import Completion, Prompt
+
+COMPACT_BELOW = 0.75
+"""Finished rows leave the batch when at most this share of it is left: dropping each at once would copy too often."""
+
+PREFILL_PROMPTS = {"cpu": 1, "cuda": 16}
+"""Prompts of one prefill pass: what fits the caches of a CPU, what bounds the activations on a GPU.  A number of
+prompts, not of tokens, so that all processes of a sharded model make the same calls."""
+
+
+@torch.no_grad()
+def generate(
+    model: VisionLanguageModel,
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    group_size: int,
+    sampling: Sampling,
+    seeds: Sequence[int],
+    compiled: bool = False,
+) -> list[tuple[Completion, ...]]:
+    """G completions of each prompt; `seeds` are integers of at least 0, one a prompt.
+
+    `compiled` runs the decoding steps through torch.compile with static shapes: for GPUs, where the steps of a small
+    batch are limited by Python.  The first call then takes a minute or so, and finished rows stay in the batch.
+
+    A completion depends on its prompt, the seed of its prompt and its place in the group only, up to floating-point
+    rounding: not on the other prompts, the group size or when other rows end.
+    The model decodes in evaluation mode; the mode of every module is restored.
+    """
+    if len(seeds) != len(prompts):
+        raise ValueError(f"{len(prompts)} prompts need as many seeds, got {len(seeds)}")
+    if not prompts:
+        return []
+    uniforms_BL = uniforms(seeds, group_size, sampling.max_new_tokens).flatten(0, 1).to(model.device)
+    packs = packing_helps(model) and not compiled
+    with evaluating(model), packed_weights(model) if packs else nullcontext():
+        cache, logits_BV, positions_B = _prefill(model, prompts, group_size, sampling.max_new_tokens, compiled)
+        tokens_BL, logprobs_BL = _decode(
+            model, tokenizer, cache, logits_BV, positions_B, sampling, uniforms_BL, compiled
+        )
+    if not logprobs_BL.isfinite().all():
+        raise CheckpointError(
+            "the model gives logits that are not finite: training diverged or its weights overflow in "
+            f"{model.dtype}; go back to an earlier checkpoint or set model.dtype to float32"
+        )
+    ends = set(end_tokens(model))
+    completions = [
+        _completion(tokenizer, tokens, logprobs, ends)
+        for tokens, logprobs in zip(tokens_BL.tolist(), logprobs_BL.tolist(), strict=True)
+    ]
+    return [tuple(completions[p * group_size : (p + 1) * group_size]) for p in range(len(prompts))]
+
+
+def _prefill(
+    model: VisionLanguageModel, prompts: Sequence[Prompt], group_size: int, steps: int, compiled: bool
+) -> tuple[DecodeCache, torch.Tensor, torch.Tensor]:
+    """The cache of B = P * G rows, logits of their first tokens (B, V) and the positions of these (B,)."""
+    size = PREFILL_PROMPTS.get(model.device.type, len(prompts))
+    prefilled: list[tuple[DynamicCache, PackedRow]] = []
+    hidden: list[torch.Tensor] = []
+    for start in range(0, len(prompts), size):
+        part = prompts[start : start + size]
+        row = pack(model, part, [()] * len(part))
+        prefilled.append((DynamicCache(), row))
+        hidden.append(packed_hidden_states(model, part, row, prefilled[-1][0])[row.prompt_ends_P])
+    cache = DecodeCache.after_prefill(prefilled, group_size, steps - 1, static=compiled)
+    positions_P = torch.cat([row.next_position_P for _, row in prefilled])
+    logits_PV = model.lm_head(torch.cat(hidden))
+    return cache, logits_PV.repeat_interleave(group_size, 0), positions_P.repeat_interleave(group_size)
+
+
+def _decode(
+    model: VisionLanguageModel,
+    tokenizer: Any,
+    cache: DecodeCache,
+    logits: torch.Tensor,
+    positions: torch.Tensor,
+    sampling: Sampling,
+    uniforms_BL: torch.Tensor,
+    compiled: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids (B, steps), -1 after the end, and log-probabilities (B, steps), without meaning after the end."""
+    next_logits = _compiled_next_logits if compiled else _next_logits
+    device, (B, steps) = logits.device, uniforms_BL.shape
+    banned = torch.tensor(banned_tokens(model, tokenizer), device=device)
+    ends = torch.tensor(end_tokens(model), device=device)
+    tokens_BL = torch.full((B, steps), -1, device=device)
+    logprobs_BL = torch.zeros(B, steps, device=device)
+
+    rows = torch.arange(B, device=device)  # what the rows still in the batch were at the start
+    active = torch.ones_like(rows, dtype=torch.bool)
+    for step in range(steps):
+        tokens, logprobs = _draw(logits, uniforms_BL[rows, step], banned, sampling)
+        tokens_BL[rows, step] = torch.where(active, tokens, -1)
+        logprobs_BL[rows, step] = logprobs
+        active = active & ~torch.isin(tokens, ends)
+        remaining = int(active.sum())
+        if remaining == 0 or step == steps - 1:
+            break
+        if remaining <= COMPACT_BELOW * len(rows) and not compiled:
+            keep = active.nonzero().squeeze(1)
+            cache.keep(keep)
+            rows, positions, active, tokens = rows[keep], positions[keep], active[keep], tokens[keep]
+        cache.begin_step()
+        logits = next_logits(model, cache, tokens, positions + step)
+    return tokens_BL, logprobs_BL
+
+
+def _next_logits(
+    model: VisionLanguageModel, cache: DecodeCache, tokens_B: torch.Tensor, positions_B: torch.Tensor
+) -> torch.Tensor:
+    """One decoding step, (B, V)."""
+    hidden = model.model(
+        input_ids=tokens_B[:, None],
+        position_ids=positions_B.expand(3, -1)[..., None],
+        attention_mask=NO_MASK,
+        use_cache=False,
+        layout=cache,
+    ).last_hidden_state[:, 0]
+    return model.lm_head(hidden)
+
+
+_compiled_next_logits = torch.compile(_next_logits)
+
+
+def _draw(
+    logits_BV: torch.Tensor, uniforms_B: torch.Tensor, banned: torch.Tensor, sampling: Sampling
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Next tokens and their log-probabilities under the full distribution."""
+    logits_BV = logits_BV.to(torch.promote_types(logits_BV.dtype, torch.float32))
+    tokens_B = next_tokens(logits_BV.index_fill(-1, banned, float("-inf")), uniforms_B, sampling)
+    return tokens_B, logits_BV.gather(-1, tokens_B[:, None]).squeeze(-1) - logits_BV.logsumexp(-1)
+
+
+def _completion(tokenizer: Any, tokens: Sequence[int], logprobs: Sequence[float], ends: set[int]) -> Completion:
+    length = tokens.index(-1) if -1 in tokens else len(tokens)
+    ids = tuple(tokens[:length])
+    text = tokenizer.decode(ids, skip_special_tokens=True)
+    return Completion(ids, tuple(logprobs[:length]), text, truncated=ids[-1] not in ends)
