@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from sbr.algo.select import AverageSchedule
+from sbr.algo.algorithm import AverageSchedule
 from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.errors import CheckpointError
 from sbr.model.load import load_model, load_processor
