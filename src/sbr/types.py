@@ -174,8 +174,9 @@ class Prompt:
 class Completion:
     """One sampled answer.
 
-    Example: token_ids (31, 7, ..., 2), logprobs of the same length (natural log, at temperature 1, under the sampling
-    policy), text "<think>...</think><answer>B</answer>", truncated False.
+    Example: token_ids (31, 7, ..., 2), logprobs of the same length (natural log of softmax(logits / temperature) of the
+    sampling policy over the whole vocabulary; greedy: at temperature 1), text "<think>...</think><answer>B</answer>",
+    truncated False.
     """
 
     token_ids: tuple[int, ...]

@@ -31,9 +31,9 @@ def draw(lengths_PG: list[list[int]], seed: int = 0) -> list[list[list[int]]]:
     return [[[generator.randrange(VOCABULARY) for _ in range(n)] for n in lengths_G] for lengths_G in lengths_PG]
 
 
-def reference(model, prompts, completions_PG) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def reference(model, prompts, completions_PG, temperature: float = 1.0) -> list[tuple[torch.Tensor, torch.Tensor]]:
     pairs = zip(prompts, completions_PG, strict=True)
-    return [logprobs(model, prompt, completion) for prompt, group in pairs for completion in group]
+    return [logprobs(model, prompt, completion, temperature) for prompt, group in pairs for completion in group]
 
 
 def largest_error(found: CompletionLogprobs, expected: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
@@ -79,6 +79,22 @@ def test_logprobs_entropy_and_every_gradient(ours, plain, prompts) -> None:
     error = largest_relative_error(gradients(ours, our_loss(found)), expected_gradients)
     print(f"{len(expected_gradients)} gradient tensors: largest relative error {error:.1e}")
     assert error <= 1e-4
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_temperature_divides_the_logits(ours, plain, prompts, temperature) -> None:
+    completions_PG = draw(LENGTHS_PG)
+    found = completion_logprobs(ours, prompts, completions_PG, temperature)
+    expected = reference(plain, prompts, completions_PG, temperature)
+    assert largest_error(found, expected) <= 1e-5
+    expected_gradients = gradients(plain, weighted([row for row, _ in expected]))
+    assert largest_relative_error(gradients(ours, our_loss(found)), expected_gradients) <= 1e-4
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_a_temperature_without_a_softmax_is_refused(ours, prompts, temperature) -> None:
+    with pytest.raises(ValueError, match="needs more than 0"):
+        completion_logprobs(ours, prompts, draw(LENGTHS_PG), temperature)
 
 
 @pytest.mark.parametrize("train_vision", [True, False])

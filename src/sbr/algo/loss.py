@@ -18,7 +18,10 @@ from sbr.config.algo import FamilySection, ImportanceKind
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LossInputs:
-    """B completions of up to L tokens.  Log-probabilities are natural logs at temperature 1.
+    """B completions of up to L tokens.  Log-probabilities are natural logs.
+
+    All three policies are softmax(logits / T) with T the temperature that completions are drawn at: that is the policy
+    whose rewards are seen, and its gradient is not parallel to that of the policy at temperature 1.
 
     Example: 2 prompts x 8 completions, longest 57 tokens: four tensors (16, 57) and advantages_B (16,).
     Values at positions where mask_BL is False are never used.

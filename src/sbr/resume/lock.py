@@ -20,7 +20,7 @@ LOCK = ".lock"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder`, made if it is absent, against every other run here and, on shared disks that know flock, elsewhere.
+    """Hold `folder`, made if it is absent, against every other run, on shared disks too where they know flock.
 
     The system gives the lock back when the process ends, however it ends; the file stays and means nothing by itself.
     Raises BusyError that names the holder: process, machine, command and since when.
