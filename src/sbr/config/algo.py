@@ -22,7 +22,6 @@ class AlgoSection(Section):
     made_by: ClassVar[str]
     """"module:function"; the function takes this section and the most tokens of a completion and returns an
     `sbr.algo.algorithm.Algorithm`."""
-    name: str
     updates_per_rollout: int = Field(default=1, ge=1)
     """Optimizer updates on the same completions; a training step is one rollout with all its updates."""
 

@@ -19,6 +19,7 @@ import tyro
 from pydantic import ValidationError
 
 from sbr.config.algo import ALGORITHMS, AlgoSection, FamilySection, OwnAlgo
+from sbr.config.recipes import GrpoRecipe
 from sbr.config.section import Section
 from sbr.errors import ConfigError
 
@@ -118,22 +119,22 @@ def _with_algorithm(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
     """`recipe` with the algorithm that `words` name.  Its keys start from its own defaults: those in the recipe were
     chosen for the recipe's algorithm, and a clip range of GRPO would be wrong for GSPO.  What all have stays.
     """
-    algo = getattr(recipe, "algo", None)
-    if not isinstance(algo, AlgoSection):
+    if not isinstance(recipe, GrpoRecipe):
         return recipe
+    algo, name = recipe.algo, recipe.algo.name
     joined = [part for word in words for part in word.split("=", 1)]
-    names = [name for word, name in pairwise(joined) if word == "--algo.name"]
-    if names and names[-1] != algo.name:
-        values = {"name": names[-1]}
+    names = [value for word, value in pairwise(joined) if word == "--algo.name"]
+    if names and names[-1] != name:
+        name = names[-1]
+        values: dict[str, Any] = {"name": name}
         for shared in (AlgoSection, FamilySection):
-            if isinstance(algo, shared) and issubclass(ALGORITHMS.get(names[-1], OwnAlgo), shared):
-                values |= {key: getattr(algo, key) for key in shared.model_fields if key != "name"}
-        tree = {**recipe.model_dump(), "algo": values}
-        recipe = type(recipe).model_validate(tree)
+            if isinstance(algo, shared) and issubclass(ALGORITHMS.get(name, OwnAlgo), shared):
+                values |= {key: getattr(algo, key) for key in shared.model_fields}
+        recipe = type(recipe).model_validate({**recipe.model_dump(), "algo": values})
     for word in joined:
         if word.startswith("--algo."):
             key = word.removeprefix("--algo.").replace("-", "_")
-            if problem := _of_other_algorithms(key, recipe.algo.name):
+            if problem := _of_other_algorithms(key, name):
                 raise ConfigError(problem)
     return recipe
 
