@@ -38,7 +38,9 @@ def packed_weights(model: nn.Module) -> Iterator[None]:
 
     Needs as much memory again as the weights of the layers, while it lasts.
     """
-    layers = [module for module in model.modules() if type(module) in (nn.Linear, WideHead)]
+    layers = [
+        module for module in model.modules() if isinstance(module, nn.Linear) and type(module) in (nn.Linear, WideHead)
+    ]
     try:
         for layer in layers:
             layer.forward = _packed_forward(layer)
