@@ -13,7 +13,7 @@ from build_sources import epic_row, kitchen, task_row, write_epic, write_tasks
 from sbr.data.build.actions import Action, read_annotations, simultaneous
 from sbr.errors import AnnotationError, ConfigError, DataError
 
-REAL = Path(__file__).resolve().parents[4] / "shared" / "reference" / "annotations"
+REAL = Path(__file__).resolve().parents[5] / "shared" / "reference" / "annotations"
 
 
 def action(start: int, stop: int) -> Action:

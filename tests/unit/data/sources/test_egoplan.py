@@ -15,7 +15,7 @@ from sbr.data.sources.seed_bench_r1 import load_training_samples
 from sbr.errors import AnnotationError, DataError
 from sbr.types import FrameFolder, VideoFrame, VideoRange
 
-REAL = Path(__file__).resolve().parents[4] / "shared" / "reference" / "annotations"
+REAL = Path(__file__).resolve().parents[5] / "shared" / "reference" / "annotations"
 UID = "0d270946-95c5-4e71-ae49-b9e802548147"
 
 
