@@ -19,7 +19,7 @@ from sbr.errors import DataError
 from sbr.eval.compare import Comparison, SliceComparison
 from sbr.eval.stats import FEWEST, Interval
 from sbr.eval.summary import OVERALL, Grouping, LevelSummary, Slice, Summary
-from sbr.files import replace_file
+from sbr.files import replace_output
 from sbr.report.paper import PaperCell, table_2, table_3
 
 PaperRows = Mapping[str, Mapping[str, PaperCell]]
@@ -157,8 +157,8 @@ def markdown_table(table: TextTable) -> str:
 
 
 def write_markdown(tables: Sequence[TextTable], file: Path) -> None:
-    """Write the tables below each other, whole or not at all."""
-    replace_file(file, "\n".join(markdown_table(table) for table in tables).encode())
+    """Write the tables below each other, whole or not at all.  Raises ConfigError for a file that holds no tables."""
+    replace_output(file, "\n".join(markdown_table(table) for table in tables).encode(), b"### ")
 
 
 def accuracy_cell(part: Slice) -> str:
