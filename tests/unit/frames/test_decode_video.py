@@ -14,7 +14,7 @@ from colour_videos import frame_number
 from sbr.config.inputs import FramesConfig
 from sbr.errors import MediaError
 from sbr.frames import decode
-from sbr.frames.decode import decode_video
+from sbr.frames.decode_video import decode_video
 from sbr.frames.sampling import frame_indices
 
 CHOOSE = partial(frame_indices, config=FramesConfig())
