@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from sbr.data.rows.csv_rows import csv_rows
 from sbr.data.rows.fields import RowFields, path_fault
@@ -26,6 +27,7 @@ from sbr.data.rows.json_array import read_array, refuse_repeats, require_array_f
 from sbr.data.rows.jsonl import shown
 from sbr.data.rows.options import NEGATIVES, distinct_negatives, draw_options
 from sbr.data.sources.seed_bench_r1 import DAILY_LIFE
+from sbr.data.sources.source import EGO4D_LICENCE, HubSource, QuestionSource
 from sbr.errors import AnnotationError, DataError, RowProblem
 from sbr.types import FrameFolder, ProgressStep, Sample, VideoFrame, VideoRange
 
@@ -226,3 +228,24 @@ def _fps(fields: RowFields) -> float:
     if text and not 0 < rate < 1000:
         fields.problem("fps", "frames a second, more than 0 and less than 1000", shown(text))
     return rate
+
+
+SOURCE = QuestionSource(
+    levels={"L1": (VALIDATION, VIDEO_INFO), "L2": (VALIDATION,)},
+    load_level=load_validation,
+    load_training=load_training,
+    training_files=TRAINING,
+    hub="EgoPlan-Bench is on Google Drive: take EgoPlan_validation.json and EgoPlan_IT.json by the links in "
+    "https://github.com/ChenYi99/EgoPlan, the frames from Epic-Kitchens and the videos from Ego4D",
+)
+
+SOURCE_2 = QuestionSource(
+    levels={"L3": (BENCH2,)},
+    load_level=load_bench2,
+    hub=HubSource(
+        "qiulu66/EgoPlan-Bench2",
+        MappingProxyType({"L3": BENCH2}),
+        (EGO4D_LICENCE,),
+        "its videos come from Ego4D (https://ego4d-data.org, v1 videos in 288p) and belong into Ego4D/v1_288p/",
+    ),
+)

@@ -14,12 +14,14 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 from sbr.data.rows.fields import RowFields, is_seconds
 from sbr.data.rows.json_array import read_array, refuse_repeats, require_array_file
 from sbr.data.rows.jsonl import shown
+from sbr.data.sources.source import HubSource, QuestionSource
 from sbr.errors import DataError
 from sbr.types import LETTERS, Sample, Subtitle
 
@@ -174,3 +176,16 @@ def _one_of(fields: RowFields, name: str, known: Mapping[int, str] | Mapping[str
     found = shown(value) if name in fields.values else "missing"
     fields.problem(name, f"one of {', '.join(map(str, known))}", found)
     return ""
+
+
+SOURCE = QuestionSource(
+    levels={LEVEL: (VALIDATION,)},
+    load_level=load_level,
+    load_subtitled=partial(load_level, subtitles=True),
+    hub=HubSource(
+        "longvideobench/LongVideoBench",
+        MappingProxyType({LEVEL: VALIDATION}),
+        ("LongVideoBench: CC BY-NC-SA 4.0, not for commercial use; the hub asks you to accept its conditions",),
+        "its videos are one archive in parts; fetch videos.tar.part.* (about 160 GB), join them (cat) and unpack",
+    ),
+)
