@@ -255,7 +255,7 @@ def test_bfloat16_decoding_samples_from_the_policy_that_is_trained(
         return float((flat - again.logprobs_BL[again.mask_BL]).abs().mean())
 
     found = mismatch()
-    monkeypatch.setattr(decode, "_product", lambda left, right: (left @ right).to(left.dtype).float())
+    monkeypatch.setattr(decode, "wide_product", lambda left, right: (left @ right).to(left.dtype).float())
     rounded = mismatch()
     print(f"bfloat16, autocast {autocast}: {found:.3f} nats a token, {rounded:.3f} with scores in 16 bits")
     assert found < 0.1

@@ -210,6 +210,20 @@ def test_bf16_autocast_is_as_close_as_plain_bf16(ours, plain, prompts) -> None:
     assert all(gradient.isfinite().all() for gradient in gradients(ours, our_loss(found)).values())
 
 
+def test_bf16_logits_are_not_rounded_to_bf16(ours, prompts) -> None:
+    model, completions_PG = ours.bfloat16(), draw(LENGTHS_PG, seed=3)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    model.lm_head.register_forward_hook(lambda _, inputs, logits: seen.append((inputs[0], logits)))
+    with torch.no_grad():
+        found = completion_logprobs(model, prompts, completions_PG)
+        model(**inputs(prompts[1]))
+    assert all(logits.dtype == torch.float32 for _, logits in seen)
+    exact = (seen[0][0].double() @ model.lm_head.weight.double().T).log_softmax(-1)
+    targets = torch.tensor([token for group in completions_PG for completion in group for token in completion])
+    expected = exact.gather(-1, targets[:, None]).squeeze(-1)
+    torch.testing.assert_close(found.logprobs_BL[found.mask_BL].double(), expected, rtol=0, atol=1e-5)
+
+
 def test_without_a_layout_the_model_is_the_ordinary_one(ours, plain, prompts) -> None:
     rows = [inputs(prompts[0], [1, 2, 3]), inputs(prompts[0])]
     ids = torch.full((2, len(prompts[0]) + 3), ours.generation_config.pad_token_id)

@@ -77,8 +77,7 @@ class Build:
 
 def build(args: Build) -> None:
     """Raises SystemExit(1) when some media could not be cut."""
-    from rich.console import Console
-
+    from sbr.cli.console import Terminal
     from sbr.data.build.action_files import read_annotations
     from sbr.data.build.goals import add_goals, read_goals
     from sbr.data.build.root import BuildOptions, claim
@@ -86,7 +85,7 @@ def build(args: Build) -> None:
     from sbr.errors import ConfigError
 
     _refuse_odd_options(args)
-    console = Console()
+    console = Terminal()
     started = time.monotonic()
     with console.status("reading annotations"):
         annotations = read_annotations(args.files, args.video_info)
@@ -125,8 +124,7 @@ def build(args: Build) -> None:
 
 
 def _infer(args: Build, annotations: Annotations, console: Console) -> InferredGoals:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from sbr.cli.progress import count_progress
     from sbr.distill.goals import GoalAsking, infer_goals
 
     asking = GoalAsking(
@@ -137,16 +135,15 @@ def _infer(args: Build, annotations: Annotations, console: Console) -> InferredG
         concurrency=args.concurrency,
         seed=args.seed,
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with count_progress() as bar:
         task = bar.add_task("asking for goals", total=None)
         goals = infer_goals(
             args.out, annotations, asking, lambda done, total: bar.update(task, completed=done, total=total)
         )
     if goals.cut_off:
         console.print(
-            f"[red]{goals.cut_off:,} of {goals.asked:,} answers were cut off at {args.goal_tokens:,} tokens[/]: their "
-            "stretches have no goals; the same command with more --goal-tokens asks for them again",
+            f"{goals.cut_off:,} of {goals.asked:,} answers were cut off at {args.goal_tokens:,} tokens: their stretches "
+            "have no goals; the same command with more --goal-tokens asks for them again",
             soft_wrap=True,
         )
     return goals
@@ -169,8 +166,7 @@ def _refuse_odd_options(args: Build) -> None:
 
 def _cut(args: Build, console: Console) -> bool:
     """Cut the media, or say where their list is; False if some could not be cut."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from sbr.cli.progress import count_progress
     from sbr.data.build.root import MEDIA, read_media
     from sbr.frames.cut import cut_media, find_videos
 
@@ -179,8 +175,7 @@ def _cut(args: Build, console: Console) -> bool:
         return True
     media = read_media(args.out)
     videos = find_videos(args.videos, {medium.video_id for medium in media})
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with count_progress() as bar:
         task = bar.add_task("cutting", total=len(media))
         report = cut_media(
             args.out,
@@ -194,12 +189,12 @@ def _cut(args: Build, console: Console) -> bool:
     if report.without_video:
         names = ", ".join(sorted(report.without_video)[:5])
         console.print(
-            f"[red]{len(report.without_video):,} recordings are not in {args.videos}[/] ({names} ...): "
+            f"{len(report.without_video):,} recordings are not in {args.videos} ({names} ...): "
             f"{sum(report.without_video.values()):,} media are missing",
             soft_wrap=True,
         )
     for name, reason in sorted(report.failed.items())[:20]:
-        console.print(f"[red]not cut:[/] {name}: {reason}", soft_wrap=True, markup=True)
+        console.print(f"not cut: {name}: {reason}", style="red", soft_wrap=True)
     if len(report.failed) > 20:
         console.print(f"... and {len(report.failed) - 20:,} more")
     return report.ok
@@ -207,12 +202,13 @@ def _cut(args: Build, console: Console) -> bool:
 
 def _show(report: BuildReport, console: Console) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("", "count", title=f"{report.source}: {', '.join(report.files)}", title_justify="left")
 
     def section(title: str, counts: Mapping[str, int], always: bool = False) -> None:
         table.add_section()
-        table.add_row(f"[bold]{title}[/]", "")
+        table.add_row(Text(title, "bold"), "")
         for name, count in counts.items():
             if count or always:
                 table.add_row(f"  {name}", f"{count:,}")

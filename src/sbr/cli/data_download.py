@@ -72,12 +72,12 @@ class DataRecipe(Section):
 
 def download(args: Download) -> None:
     """Raises SystemExit(1) when media are missing in the repository."""
-    from rich.console import Console
+    from sbr.cli.console import Terminal
 
-    console = Console()
+    console = Terminal()
     source, files = _wanted(args)
     for licence in source.licences:
-        console.print(f"licence - {licence}", soft_wrap=True, highlight=False)
+        console.print(f"licence - {licence}", soft_wrap=True)
     if not args.accept_licences and not args.dry_run:
         raise ConfigError("nothing was fetched: read the licences above, then run again with --accept-licences")
     _refuse_other_roots(args.root, files)
@@ -185,7 +185,7 @@ def _media(args: Download, source: HubSource, names: Sequence[str], listing: Seq
             if not args.keep_archives:
                 packed.unlink()
     for medium in sorted(left)[:10]:
-        console.print(f"[red]not in {source.repository}:[/] {medium}", soft_wrap=True)
+        console.print(f"not in {source.repository}: {medium}", style="red", soft_wrap=True)
     console.print(f"{there + len(missing) - len(left):,} media are there, {len(left):,} are missing")
     return not left
 

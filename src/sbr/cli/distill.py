@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import tyro
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from sbr.cli.console import Terminal, quiet_transformers
 from sbr.cli.progress import steps_progress
 from sbr.config.load import load_recipe
 from sbr.config.recipes import DistillRecipe
@@ -56,19 +56,17 @@ def run(arguments: list[str]) -> None:
     """Parse the words after `sbr distill`, ask, and print the report."""
     recipe = parse(arguments)
 
-    import transformers
-
     from sbr.distill.runner import distill
 
-    transformers.utils.logging.disable_progress_bar()
-    console = Console()
-    console.print(f"Distilling from {recipe.model.path} -> {recipe.output_dir}", highlight=False, markup=False)
-    with AskingBar(Console(stderr=True)) as bar:
+    quiet_transformers()
+    console = Terminal()
+    console.print(f"Distilling from {recipe.model.path} -> {recipe.output_dir}")
+    with AskingBar() as bar:
         report = distill(recipe, bar)
-    console.print(headline(report), highlight=False, markup=False, soft_wrap=True)
+    console.print(headline(report), soft_wrap=True)
     for table in report_tables(report):
         console.print(table)
-    console.print(closing_text(recipe, report), highlight=False, markup=False, soft_wrap=True)
+    console.print(closing_text(recipe, report), soft_wrap=True)
 
 
 def parse(arguments: list[str]) -> DistillRecipe:
@@ -89,8 +87,8 @@ def _is_limit(word: str) -> bool:
 class AskingBar:
     """A progress bar over the answers with the running yield; a `sbr.distill.runner.Watcher`."""
 
-    def __init__(self, console: Console) -> None:
-        self._progress = steps_progress(console)
+    def __init__(self) -> None:
+        self._progress = steps_progress()
         self._task: TaskID | None = None
 
     def __enter__(self) -> AskingBar:

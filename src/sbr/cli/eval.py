@@ -86,16 +86,14 @@ def run(arguments: list[str]) -> None:
     """Parse the words after `sbr eval`, evaluate, and print the table."""
     recipe = parse(arguments)
 
-    import transformers
-    from rich.console import Console
-
+    from sbr.cli.console import Terminal, quiet_transformers
     from sbr.eval.folder import RECORDS, SUMMARY, TABLE
     from sbr.eval.processes import launched
     from sbr.eval.runner import evaluate
     from sbr.report.control_tables import letter_tables, rotation_tables
     from sbr.report.tables import rich_table, run_tables, write_markdown
 
-    transformers.utils.logging.disable_progress_bar()
+    quiet_transformers()
     with launched() as processes:
         summary = evaluate(recipe, processes)
     if processes.rank > 0:
@@ -103,10 +101,10 @@ def run(arguments: list[str]) -> None:
     levels = {recipe.model.path: summary.levels}
     tables = [*run_tables(recipe.model.path, summary), *rotation_tables(levels), *letter_tables(levels)]
     write_markdown(tables, recipe.output_dir / TABLE)
-    console = Console()
+    console = Terminal()
     for table in tables:
         console.print(rich_table(table))
-    console.print(f"In {recipe.output_dir}: {RECORDS} (every answer), {SUMMARY}, {TABLE}, recipe.json", markup=False)
+    console.print(f"In {recipe.output_dir}: {RECORDS} (every answer), {SUMMARY}, {TABLE}, recipe.json")
 
 
 def parse(arguments: list[str]) -> EvalRecipe:

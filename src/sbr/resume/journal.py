@@ -18,7 +18,7 @@ from typing import Any, Generic, Self, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from sbr.errors import DataError
-from sbr.files import replace_file
+from sbr.files import replace_file, writing
 
 KeyT = TypeVar("KeyT")
 RecordT = TypeVar("RecordT")
@@ -99,7 +99,7 @@ class Journal(Generic[KeyT, RecordT]):
 
     def __enter__(self) -> Self:
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self.file.open("a+b")
+        self._stream = self.file.open("a+b", buffering=0)  # nothing is left to be flushed when the disk is full
         try:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -126,9 +126,11 @@ class Journal(Generic[KeyT, RecordT]):
             if key in self.done:
                 raise DataError(f"{self.file}: {self._lines.name(key)} would be answered twice")
             self.done[key] = record
-        self._stream.write("".join(self._lines.line(record) for record in records).encode("utf-8"))
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        left = memoryview("".join(self._lines.line(record) for record in records).encode("utf-8"))
+        with writing(self.file):
+            while left:
+                left = left[self._stream.write(left) :]
+            os.fsync(self._stream.fileno())
 
     def rewrite(self, records: Sequence[RecordT]) -> None:
         """Replace the whole file by `records`, at once: it is the old one or the new one, also after kill -9.
