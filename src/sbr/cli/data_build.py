@@ -142,8 +142,8 @@ def _infer(args: Build, annotations: Annotations, console: Console) -> InferredG
         )
     if goals.cut_off:
         console.print(
-            f"{goals.cut_off:,} of {goals.asked:,} answers were cut off at {args.goal_tokens:,} tokens: their stretches "
-            "have no goals; the same command with more --goal-tokens asks for them again",
+            f"{goals.cut_off:,} of {goals.asked:,} answers were cut off at {args.goal_tokens:,} tokens: their "
+            "stretches have no goals; the same command with more --goal-tokens asks for them again",
             soft_wrap=True,
         )
     return goals

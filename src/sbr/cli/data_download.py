@@ -121,11 +121,12 @@ def _wanted(args: Download) -> tuple[HubSource, list[str]]:
     sft, grpo = _as(SftRecipe, file), _as(GrpoRecipe, file)
     looks = [sft.validation] if sft else []
     looks += [grpo.cold_start.validation] if grpo and grpo.cold_start else []
+    levels = [look.level for look in looks if look.level is not None]
     names = [data.train_file] if grpo or not sft or sft.validation.share else []
     names += [data.cot_file] if looks else []
     folder = Path(SOURCES[data.source].folder)
     files = [(folder / name).as_posix() for name in names if "/" not in name]
-    return hub, files + [hub.annotations[look.level] for look in looks if look.level in hub.annotations]
+    return hub, files + [hub.annotations[level] for level in levels if level in hub.annotations]
 
 
 def _hub(name: str) -> HubSource:
