@@ -118,13 +118,9 @@ def draw(args: Build) -> None:
 def preview(arguments: list[str]) -> None:
     args = tyro.cli(Preview, args=arguments, prog="sbr mini preview", description=inspect.getdoc(Preview))
 
-    from sbr.errors import DataError
     from sbr.mini.preview import write_preview
 
-    try:
-        write_preview(args.file)
-    except OSError as error:
-        raise DataError(f"{args.file} cannot be written: {error.strerror}") from None
+    write_preview(args.file)
 
 
 def pretrain(arguments: list[str]) -> None:
