@@ -29,7 +29,8 @@ from sbr.errors import ConfigError, EndpointError
 from sbr.eval.records import read_records
 from sbr.eval.runner import evaluate
 from sbr.frames.load import load_frames
-from sbr.rollout.engine import Question, open_engine
+from sbr.rollout.engine import Question
+from sbr.rollout.open import open_engine
 from sbr.rollout.sampling import Sampling
 
 COUNT = 12

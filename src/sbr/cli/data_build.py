@@ -202,7 +202,7 @@ def _ask_endpoint(args: Build, to_ask: Sequence[Stretch], journal: Journal[str, 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from sbr.config.asking import EngineConfig
-    from sbr.rollout.endpoint_engine import ChatClient
+    from sbr.rollout.chat_client import ChatClient
     from sbr.rollout.sampling import Sampling
 
     config = EngineConfig(kind="endpoint", url=args.goal_url, concurrency=args.concurrency)
