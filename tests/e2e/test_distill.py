@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -170,6 +171,43 @@ def test_a_killed_run_continues_to_the_same_files(data_root, finished, tmp_path)
     distill(asked)
     assert samples_of(tmp_path / "out") == samples_of(finished), f"killed with {left} answers on disk"
     assert rows_of(tmp_path / "out") == rows_of(finished)
+
+
+def test_processes_share_the_questions_and_one_that_is_killed_is_made_up_for(data_root, finished, tmp_path) -> None:
+    """Two processes, one of them killed; another two finish, and write the files of one."""
+    out = tmp_path / "out"
+    file = tmp_path / "distill.toml"
+    file.write_text(
+        f"output_dir='{out}'\n[model]\npath='sbr:mini'\ndtype='float32'\n[data]\nroot='{data_root}'\n"
+        f"[frames]\nheight=84\nwidth=84\n[distill]\nsamples={K}\nmax_new_tokens=32\nbatch_size=5\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "--"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def launch() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*command, "sbr", "distill", str(file), "--distill.keep", "2"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    with launch() as run:
+        while run.poll() is None and not (out / "samples-1.jsonl").exists():
+            time.sleep(0.005)
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        os.kill(int(children[1]), signal.SIGKILL)
+        output = run.communicate()[0]
+    assert run.returncode != 0, output
+    with launch() as run:
+        output = run.communicate()[0]
+    assert run.returncode == 0, output
+    assert output.count("answers kept") == 1, "one process speaks"
+    assert {path.name for path in out.glob("samples*")} == {"samples.jsonl"}
+    distill(recipe(data_root, out))
+    assert samples_of(out) == samples_of(finished)
+    assert rows_of(out) == rows_of(finished)
 
 
 @pytest.fixture
