@@ -6,6 +6,8 @@ a traceback.  The text says what is wrong, where, and what to do next.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,3 +79,38 @@ class AnnotationError(DataError):
         super().__init__(
             f"{count} problem{'s' if count != 1 else ''} in {file}:\n  " + "\n  ".join(lines) + f"\n{advice}"
         )
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space there, or choose a folder on another disk",
+    errno.EDQUOT: "your quota there is used up: free some space, or choose a folder on another disk",
+    errno.EFBIG: "files may not be larger here (`ulimit -f`): raise the limit or choose another place",
+    errno.EROFS: "nothing can be written there: choose another place",
+    errno.EACCES: "the system does not allow it: change who may read or write there, or choose another place",
+    errno.EPERM: "the system does not allow it: change who may read or write there, or choose another place",
+    errno.ELOOP: "it is a link that leads back to itself: remove it or name what it should lead to",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "a part of this path is a file and no folder: correct the path",
+    errno.EISDIR: "it is a folder: name a file",
+    errno.ENOENT: "it does not exist, or nothing can be made there: correct the path",
+    errno.EEXIST: "something else is there: remove it or choose another name",
+    errno.EMFILE: "too many files are open: raise `ulimit -n`, or use fewer workers",
+    errno.ENFILE: "too many files are open on this machine: close other programs, or use fewer workers",
+    errno.EIO: "the disk or the network folder fails: check it before you run again",
+    errno.ESTALE: "the network folder has changed or gone: mount it again",
+    errno.ENOMEM: "the machine is out of memory: close other programs",
+}
+
+
+def explain_os_error(error: OSError) -> str:
+    """One sentence on an error of the system: the file, what failed, what to do.
+
+    >>> explain_os_error(OSError(errno.ENOSPC, "No space left on device", "runs/a/records.jsonl"))
+    'runs/a/records.jsonl: No space left on device; free some space there, or choose a folder on another disk'
+    """
+    if error.errno is None:  # of a library, in its own words
+        return f"{type(error).__name__}: {error}"
+    file = error.filename2 if error.filename2 is not None else error.filename
+    where = "a file that the system does not name" if file is None else os.fsdecode(file)
+    advice = _ADVICE.get(error.errno, "check this file and its folder")
+    return f"{where}: {error.strerror}; {advice}"

@@ -1,20 +1,82 @@
-"""Writing files so that a kill leaves the old one or the new one."""
+"""Writing files so that a kill leaves the old one or the new one, and a full disk is said to be full."""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from sbr.errors import ConfigError
+
+_ROOM = 1 << 20
+"""A disk with less free bytes than this is full."""
 
 
 def replace_file(file: Path, data: bytes) -> None:
-    """Write `data` so that `file` is either the old one or the complete new one, also after kill -9."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write `data` so that `file` is either the old one or the complete new one, also after kill -9.
+
+    Raises OSError that names `file`, or the folder that cannot be made.
+    """
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with writing(file):
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(file)
+        finally:
+            if temporary.exists():
+                temporary.unlink()
+
+
+def replace_output(file: Path, data: bytes, start: bytes) -> None:
+    """`replace_file` for a file that a person named: only what begins with `start`, as `data` does, is replaced.
+
+    Raises ConfigError when something else is there, which is left as it is.
+    """
+    if os.path.lexists(file):
+        if not file.is_file():
+            kind = "a folder" if file.is_dir() else "no ordinary file"
+            raise ConfigError(f"{file} is {kind}; name the file to write")
+        with file.open("rb") as stream:
+            if (found := stream.read(len(start))) and found != start:
+                raise ConfigError(
+                    f"{file} holds something else than what would be written there; it is left as it is, name another "
+                    "file"
+                )
+    replace_file(file, data)
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Every error of the system while `file` (or folder) is written is an OSError that names it.
+
+    The system names no file when a write to an open one fails, a draft beside the file means nothing to a person, and
+    safetensors and torch have errors of their own for a full disk.
+    """
     try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(file)) from error
+    except Exception as error:
+        if (code := _errno_of_library(error, file)) is None:
+            raise
+        raise OSError(code, os.strerror(code), str(file)) from error
+
+
+def _errno_of_library(error: Exception, file: Path) -> int | None:
+    """What the system said to safetensors ("... (os error 28)"), or what torch must have met; None for other errors."""
+    if found := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(found[1])
+    if "PytorchStreamWriter failed" in str(error) or "inline_container.cc" in str(error):
+        there = next(folder for folder in file.absolute().parents if folder.exists())
+        return errno.ENOSPC if shutil.disk_usage(there).free < _ROOM else errno.EIO
+    return None

@@ -174,8 +174,9 @@ class Prompt:
 class Completion:
     """One sampled answer.
 
-    Example: token_ids (31, 7, ..., 2), logprobs of the same length (natural log, at temperature 1, under the sampling
-    policy), text "<think>...</think><answer>B</answer>", truncated False.
+    Example: token_ids (31, 7, ..., 2), logprobs of the same length (natural log of softmax(logits / temperature) of the
+    sampling policy over the whole vocabulary; greedy: at temperature 1), text "<think>...</think><answer>B</answer>",
+    truncated False.
     """
 
     token_ids: tuple[int, ...]
@@ -225,6 +226,8 @@ class Score:
     consistency_reason: str
     length: float
     """0 for a short answer, down to -1 at the token limit."""
+    custom: tuple[tuple[str, float], ...] = ()
+    """Rewards of the user's own by name, before their weights."""
 
 
 @dataclass(frozen=True, slots=True)

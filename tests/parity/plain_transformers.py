@@ -44,9 +44,11 @@ def inputs(prompt: Prompt, completion: Sequence[int] = ()) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def logprobs(model: Any, prompt: Prompt, completion: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def logprobs(
+    model: Any, prompt: Prompt, completion: Sequence[int], temperature: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probability and entropy of each completion token, from the full logits of the whole sequence."""
-    logits = model(**inputs(prompt, completion)).logits[0, len(prompt) - 1 : -1]
+    logits = model(**inputs(prompt, completion)).logits[0, len(prompt) - 1 : -1] / temperature
     distribution = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
     picked = distribution[torch.arange(len(completion)), torch.tensor(completion)]
     return picked, -(distribution.exp() * distribution).sum(-1).detach()

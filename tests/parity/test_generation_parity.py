@@ -77,12 +77,12 @@ def test_sampled_tokens_are_those_of_a_loop_without_cache(early, tokenizer, prom
     assert len({len(completion) for group in found for completion in group}) > 3
 
 
-@pytest.mark.parametrize("setting", [SAMPLED, Sampling(0.7, 0.9, 50, 12), Sampling(1.0, 1.0, 0, 1)])
+@pytest.mark.parametrize("setting", [SAMPLED, Sampling(0.7, 0.9, 50, 12), Sampling(1.0, 1.0, 0, 1), GREEDY])
 def test_logprobs_are_those_of_the_training_pass(early, tokenizer, prompts, setting) -> None:
     ours, _ = early
     groups = generate(ours, tokenizer, prompts, 4, setting, SEEDS)
     with torch.no_grad():
-        again = completion_logprobs(ours, prompts, ids(groups))
+        again = completion_logprobs(ours, prompts, ids(groups), setting.temperature or 1.0)
     completions = [completion for group in groups for completion in group]
     flat = torch.tensor([value for completion in completions for value in completion.logprobs])
     difference = (flat - again.logprobs_BL[again.mask_BL]).abs().max()
@@ -156,7 +156,7 @@ def test_media_and_special_tokens_are_never_drawn(ours, tokenizer, prompts, sett
     assert drawn.isdisjoint(banned)
     # Log-probabilities are those before banning: tiny here, and equal to those of the training pass.
     with torch.no_grad():
-        again = completion_logprobs(ours, prompts, ids(groups))
+        again = completion_logprobs(ours, prompts, ids(groups), setting.temperature or 1.0)
     flat = torch.tensor([value for group in groups for completion in group for value in completion.logprobs])
     assert flat.max() < -5
     torch.testing.assert_close(flat, again.logprobs_BL[again.mask_BL], rtol=0, atol=1e-4)
@@ -250,12 +250,12 @@ def test_bfloat16_decoding_samples_from_the_policy_that_is_trained(
     def mismatch() -> float:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             groups = generate(model, tokenizer, prompts, 2, SAMPLED, SEEDS)
-            again = completion_logprobs(model, prompts, ids(groups))
+            again = completion_logprobs(model, prompts, ids(groups), SAMPLED.temperature)
         flat = torch.tensor([value for group in groups for completion in group for value in completion.logprobs])
         return float((flat - again.logprobs_BL[again.mask_BL]).abs().mean())
 
     found = mismatch()
-    monkeypatch.setattr(decode, "_product", lambda left, right: (left @ right).to(left.dtype).float())
+    monkeypatch.setattr(decode, "wide_product", lambda left, right: (left @ right).to(left.dtype).float())
     rounded = mismatch()
     print(f"bfloat16, autocast {autocast}: {found:.3f} nats a token, {rounded:.3f} with scores in 16 bits")
     assert found < 0.1

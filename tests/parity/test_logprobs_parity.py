@@ -31,9 +31,9 @@ def draw(lengths_PG: list[list[int]], seed: int = 0) -> list[list[list[int]]]:
     return [[[generator.randrange(VOCABULARY) for _ in range(n)] for n in lengths_G] for lengths_G in lengths_PG]
 
 
-def reference(model, prompts, completions_PG) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def reference(model, prompts, completions_PG, temperature: float = 1.0) -> list[tuple[torch.Tensor, torch.Tensor]]:
     pairs = zip(prompts, completions_PG, strict=True)
-    return [logprobs(model, prompt, completion) for prompt, group in pairs for completion in group]
+    return [logprobs(model, prompt, completion, temperature) for prompt, group in pairs for completion in group]
 
 
 def largest_error(found: CompletionLogprobs, expected: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
@@ -79,6 +79,22 @@ def test_logprobs_entropy_and_every_gradient(ours, plain, prompts) -> None:
     error = largest_relative_error(gradients(ours, our_loss(found)), expected_gradients)
     print(f"{len(expected_gradients)} gradient tensors: largest relative error {error:.1e}")
     assert error <= 1e-4
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_temperature_divides_the_logits(ours, plain, prompts, temperature) -> None:
+    completions_PG = draw(LENGTHS_PG)
+    found = completion_logprobs(ours, prompts, completions_PG, temperature)
+    expected = reference(plain, prompts, completions_PG, temperature)
+    assert largest_error(found, expected) <= 1e-5
+    expected_gradients = gradients(plain, weighted([row for row, _ in expected]))
+    assert largest_relative_error(gradients(ours, our_loss(found)), expected_gradients) <= 1e-4
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_a_temperature_without_a_softmax_is_refused(ours, prompts, temperature) -> None:
+    with pytest.raises(ValueError, match="needs more than 0"):
+        completion_logprobs(ours, prompts, draw(LENGTHS_PG), temperature)
 
 
 @pytest.mark.parametrize("train_vision", [True, False])
@@ -192,6 +208,20 @@ def test_bf16_autocast_is_as_close_as_plain_bf16(ours, plain, prompts) -> None:
     assert found.logprobs_BL.dtype == torch.float32
     assert 0 < largest_error(found, exact) <= 2 * plain_error
     assert all(gradient.isfinite().all() for gradient in gradients(ours, our_loss(found)).values())
+
+
+def test_bf16_logits_are_not_rounded_to_bf16(ours, prompts) -> None:
+    model, completions_PG = ours.bfloat16(), draw(LENGTHS_PG, seed=3)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    model.lm_head.register_forward_hook(lambda _, inputs, logits: seen.append((inputs[0], logits)))
+    with torch.no_grad():
+        found = completion_logprobs(model, prompts, completions_PG)
+        model(**inputs(prompts[1]))
+    assert all(logits.dtype == torch.float32 for _, logits in seen)
+    exact = (seen[0][0].double() @ model.lm_head.weight.double().T).log_softmax(-1)
+    targets = torch.tensor([token for group in completions_PG for completion in group for token in completion])
+    expected = exact.gather(-1, targets[:, None]).squeeze(-1)
+    torch.testing.assert_close(found.logprobs_BL[found.mask_BL].double(), expected, rtol=0, atol=1e-5)
 
 
 def test_without_a_layout_the_model_is_the_ordinary_one(ours, plain, prompts) -> None:

@@ -13,40 +13,73 @@ ORDER = (
     *("types", "errors", "files", "config", "data", "resume", "frames", "prompt", "model", "rollout", "reward"),
     *("algo", "distill", "train", "eval", "analysis", "report", "mini", "cli", "__main__"),
 )
+ROOMS = {
+    # Room -> its parts, upstream first; parts in one tuple do not import one another.  "." are the files of the room.
+    "data": (("rows",), ("sources",), ("build", "audit"), (".",)),
+}
 ROOT = Path(sbr.__file__).parent
-MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+MODULES = {
+    ".".join(("sbr", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
 NO_TRANSFORMERS = ("reward", "algo", "eval/stats.py")
 
 
 def imported(path: Path) -> set[str]:
-    """Names of all modules a file imports, wherever in the file."""
+    """Names of all modules a file imports, wherever in the file, also those that only type checkers read."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found.add(str(node.module))
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else str(node.module) for name in names}
     return found
 
 
-def rank(path: Path) -> int:
-    return ORDER.index(path.relative_to(ROOT).parts[0].removesuffix(".py"))
+IMPORTS = {name: imported(path) & MODULES.keys() - {name} for name, path in MODULES.items()}
+"""Module of the package -> modules of the package."""
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_upstream(path: Path) -> None:
-    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    for name in imported(path):
-        parts = name.split(".")
-        if parts[0] == "sbr" and len(parts) > 1 and parts[1] in ORDER and parts[1] != own:
-            assert ORDER.index(parts[1]) < rank(path), f"{path.relative_to(ROOT)} imports {name}, which is downstream"
+def room(name: str) -> str:
+    """ "sbr.data.rows.fields" -> "data"; the package itself, which everyone may import, is no room."""
+    return name.split(".")[1] if "." in name else ""
 
 
-@pytest.mark.parametrize("part", NO_TRANSFORMERS)
-def test_pure_parts_know_no_transformers(part: str) -> None:
-    files = [ROOT / part] if part.endswith(".py") else sorted((ROOT / part).rglob("*.py"))
+def part(name: str) -> str:
+    """ "sbr.data.rows.fields" -> "rows", "sbr.data.hub" -> "."."""
+    parts = name.split(".")
+    return parts[2] if len(parts) > 3 or (len(parts) == 3 and MODULES[name].name == "__init__.py") else "."
+
+
+def test_every_room_stands_once_in_the_order() -> None:
+    rooms = {room(name) for name in MODULES} - {""}
+    assert len(set(ORDER)) == len(ORDER)
+    assert rooms <= set(ORDER), f"not in ORDER: {rooms - set(ORDER)}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room(name)])
+def test_imports_point_upstream(name: str) -> None:
+    for other in IMPORTS[name]:
+        if room(other) not in ("", room(name)):
+            assert ORDER.index(room(other)) < ORDER.index(room(name)), f"{name} imports {other}, which is downstream"
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_parts_of_a_room_import_upstream(name: str) -> None:
+    rank = {part_name: number for number, parts in enumerate(ROOMS[name]) for part_name in parts}
+    inside = {module for module in MODULES if room(module) == name and module != f"sbr.{name}"}
+    assert {part(module) for module in inside} == rank.keys()
+    for module in inside:
+        for other in IMPORTS[module] & inside:
+            upstream = part(other) == part(module) or rank[part(other)] < rank[part(module)]
+            assert upstream, f"{module} imports {other}, which is downstream in {name}/"
+
+
+@pytest.mark.parametrize("pure", NO_TRANSFORMERS)
+def test_pure_parts_know_no_transformers(pure: str) -> None:
+    files = [ROOT / pure] if pure.endswith(".py") else sorted((ROOT / pure).rglob("*.py"))
     assert files
     for path in files:
         assert not any(name.split(".")[0] == "transformers" for name in imported(path)), path

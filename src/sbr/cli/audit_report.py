@@ -6,8 +6,8 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sbr.data.audit.root import FULL_TRAINING_ROWS
 
@@ -58,32 +58,32 @@ def show(audit: Audit, media: MediaReport | None, console: Console) -> None:
     _list(console, "yellow", "files not checked, since no split has their names", audit.not_checked)
     uncounted = [split for split in audit.splits if split.split.startswith("training")]
     if uncounted:
-        names = escape(", ".join(split.file.name for split in uncounted))
+        names = ", ".join(split.file.name for split in uncounted)
         console.print(f"no count is known for {names}; the paper's whole training set has {FULL_TRAINING_ROWS:,} rows")
     good = audit.ok and (media is None or media.ok)
-    console.print("[green]nothing is wrong[/green]" if good else "[red]something is wrong, see above[/red]")
+    console.print("nothing is wrong" if good else "something is wrong, see above", style="green" if good else "red")
     if media is None:
         console.print("media were not opened (--quick looks for them, --no-media does not)")
 
 
 def _tables(audit: Audit, media: MediaReport | None, console: Console) -> None:
     # The first table fits 80 columns with its longest file name.
-    rows = _table(f"Data root {escape(str(audit.root))}", 1, "file", "rows", "paper", "bad", "no video", "missing")
+    rows = _table(f"Data root {audit.root}", 1, "file", "rows", "paper", "bad", "no video", "missing")
     letters = _table("\nRight letters and repetitions", 1, "file", "A B C D %", "p if even", "options", "questions")
     domains = _table("\nDomains", 2, "split", "domain", "rows", "paper")
     shared = _table("\nShared with training", 2, "level", "training file", "videos", "rows", "kitchens", "questions")
     for split in audit.splits:
-        name = escape(split.file.name)
+        name = split.file.name
         missing = _red(len(split.missing))
         rows.add_row(name, str(split.rows), _or_dash(split.official_rows), _red(split.bad_rows), _empty(split), missing)
         if split.gold_letters:
             letters.add_row(name, *_letters(split), str(split.repeated_options), str(split.repeated_questions))
         for count in split.domains:
-            domains.add_row(escape(split.split), escape(count.domain), str(count.rows), _or_dash(count.official))
+            domains.add_row(split.split, count.domain, str(count.rows), _or_dash(count.official))
     for name in audit.absent:
-        rows.add_row(name, "[red]absent[/red]")
+        rows.add_row(name, Text("absent", "red"))
     for pair in audit.shared:
-        shared.add_row(pair.level, escape(pair.training_file.name), *_shared(pair))
+        shared.add_row(pair.level, pair.training_file.name, *_shared(pair))
     for table in (rows, letters, domains, shared):
         console.print(table)
     if media:
@@ -93,7 +93,7 @@ def _tables(audit: Audit, media: MediaReport | None, console: Console) -> None:
         )
         for split in media.splits:
             found.add_row(
-                escape(split.file.name),
+                split.file.name,
                 *(str(split.videos), str(split.images), _red(split.broken)),
                 *(_range(split.seconds, 1), _range(split.frames, 0)),
             )
@@ -124,10 +124,10 @@ def _uneven(split: SplitAudit) -> str:
     return f"{split.file.name}: A B C D are right in {shares} % of {split.rows} rows (chi-square, p = {p})"
 
 
-def _shared(pair: Shared) -> tuple[str, ...]:
+def _shared(pair: Shared) -> tuple[Text, ...]:
     kitchens = f"{len(pair.kitchens)} of {pair.kitchens_of_level}" if pair.kitchens_of_level else "-"
     numbers = (str(len(pair.videos)), str(pair.rows), kitchens, str(len(pair.questions)))
-    return tuple(f"[red]{number}[/red]" for number in numbers) if pair.is_leak else numbers
+    return tuple(Text(number, "red" if pair.is_leak else "") for number in numbers)
 
 
 def _leaks(pair: Shared) -> list[str]:
@@ -145,8 +145,8 @@ def _range(spread: Spread | None, digits: int) -> str:
     return "-" if spread is None else " ".join(f"{x:.{digits}f}" for x in (spread.low, spread.median, spread.high))
 
 
-def _red(number: int) -> str:
-    return f"[red]{number}[/red]" if number else "0"
+def _red(number: int) -> Text:
+    return Text(str(number), "red" if number else "")
 
 
 def _or_dash(number: int | None) -> str:
@@ -156,8 +156,8 @@ def _or_dash(number: int | None) -> str:
 def _list(console: Console, colour: str, title: str, lines: Any) -> None:
     if not lines:
         return
-    console.print(f"[{colour}]{title}: {len(lines)}[/{colour}]")
+    console.print(f"{title}: {len(lines)}", style=colour)
     for line in lines[:SHOWN]:
-        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  {line}", soft_wrap=True)
     if len(lines) > SHOWN:
         console.print(f"  ... and {len(lines) - SHOWN} more (all of them with --json FILE)")

@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> None:
     """Parse the words after `sbr compare` and print the tables."""
     args = tyro.cli(Args, args=arguments, prog="sbr compare", description=inspect.getdoc(Args))
 
-    from rich.console import Console
+    from sbr.cli.console import Terminal
 
     if not args.others and not args.paper:
         raise ConfigError("sbr compare needs two evaluations, or one and --paper; see `sbr compare --help`")
@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> None:
     names = args.names or names_of(paths)
     if len(set(names)) != len(paths):
         raise ConfigError(f"--names is {' '.join(names)}; give {len(paths)} different name(s), one an evaluation")
-    show(dict(zip(names, paths, strict=True)), args.out, Console(), args.paper)
+    show(dict(zip(names, paths, strict=True)), args.out, Terminal(), args.paper)
 
 
 def show(runs: Mapping[str, Path], out: Path | None, console: Console, paper: bool = False) -> None:

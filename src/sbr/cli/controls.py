@@ -41,9 +41,8 @@ def run(arguments: list[str]) -> None:
     if not args.runs:
         raise ConfigError("sbr controls needs at least one evaluation; see `sbr controls --help`")
 
-    from rich.console import Console
-
     from sbr.cli.compare import names_of
+    from sbr.cli.console import Terminal
     from sbr.eval.records import read_records, records_file
     from sbr.eval.summary import levels_of
     from sbr.eval.vision import vision_share
@@ -61,7 +60,7 @@ def run(arguments: list[str]) -> None:
         *rotation_tables(levels),
         *letter_tables(levels),
     ]
-    console = Console()
+    console = Terminal()
     for table in tables:
         console.print(rich_table(table))
     if args.out is not None:

@@ -73,10 +73,9 @@ def run(arguments: list[str]) -> None:
 
 
 def check(args: Check) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
     from sbr.cli.audit_report import report_json, show
+    from sbr.cli.console import Terminal
+    from sbr.cli.progress import count_progress
     from sbr.data.audit.root import audit_root
     from sbr.errors import ConfigError
 
@@ -87,9 +86,8 @@ def check(args: Check) -> None:
     if args.workers < 0:
         raise ConfigError(f"--workers is {args.workers}, expected 0 or more")
     started = time.monotonic()
-    console = Console(stderr=args.json == "-")
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    console = Terminal(stderr=args.json == "-")
+    with count_progress(of_bytes=True) as bar:
         task = bar.add_task("checking rows", total=None)
         audit = audit_root(
             args.root,
@@ -109,26 +107,20 @@ def check(args: Check) -> None:
 
 
 def _open_media(audit: Audit, args: Check, console: Console) -> MediaReport:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from sbr.cli.progress import count_progress
     from sbr.frames.probe import probe_media, summarise
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with count_progress() as bar:
         probes = probe_media(audit.named, args.full, args.workers or os.cpu_count() or 1)
         probes = bar.track(probes, total=len(audit.named), description="opening media")
         return summarise(audit.named, probes, args.full)
 
 
 def _write_report(report: str, target: str, console: Console) -> None:
-    from sbr.errors import DataError
-    from sbr.files import replace_file
+    from sbr.files import replace_output
 
     if target == "-":
         sys.stdout.write(report)
         return
-    try:
-        replace_file(Path(target), report.encode())
-    except OSError as error:
-        raise DataError(f"the report cannot be written to {target}: {error.strerror}") from None
+    replace_output(Path(target), report.encode(), b'{\n "ok"')
     console.print(f"full report: {target}", soft_wrap=True)

@@ -88,8 +88,8 @@ def cache(args: Cache) -> None:
         raise ConfigError(f"--factor is {args.factor}; it is 28 for Qwen2-VL and Qwen2.5-VL, 32 for Qwen3-VL")
 
     import torch
-    from rich.console import Console
 
+    from sbr.cli.console import Terminal
     from sbr.cli.progress import steps_progress
     from sbr.frames.cache import FOLDER, FrameCache
     from sbr.frames.fill import fill, media_of_root, splits_of
@@ -106,11 +106,11 @@ def cache(args: Cache) -> None:
     folder = args.folder or data.cache_dir or args.root / FOLDER
     opened = FrameCache(args.root, folder, adds=True)
     torch.set_num_threads(1)  # the workers are the parallelism
-    console = Console()
+    console = Terminal()
     if media.left_out:
-        console.print(f"no annotation file of {', '.join(media.left_out)}: left out", highlight=False)
+        console.print(f"no annotation file of {', '.join(media.left_out)}: left out")
     workers = args.workers or os.cpu_count() or 1
-    with steps_progress(console) as bar:
+    with steps_progress() as bar:
         task = bar.add_task("media", total=len(media.videos) + len(media.images), figures="")
 
         def show(done: int, total: int) -> None:
@@ -142,6 +142,7 @@ def model_factor(path: str) -> int:
 
 def report(opened: FrameCache, filling: Filling, config: FramesConfig, factor: int, console: Console) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from sbr.frames.sampling import resized_size
 
@@ -150,8 +151,6 @@ def report(opened: FrameCache, filling: Filling, config: FramesConfig, factor: i
     console.print(
         f"Frame cache {opened.folder}: {config.fps:g} frames a second, {config.min_frames} to {config.max_frames}, of "
         f"{height} x {width} pixels",
-        markup=False,
-        highlight=False,
         soft_wrap=True,
     )
     rows = (
@@ -166,15 +165,14 @@ def report(opened: FrameCache, filling: Filling, config: FramesConfig, factor: i
     table.add_column(justify="right")
     table.add_column()
     for name, count, remark in rows:
-        table.add_row(f"[red]{name}[/red]" if name == "failed" and count else name, f"{count:,}", remark)
-    console.print(table, highlight=False)
+        table.add_row(Text(name, "red" if name == "failed" and count else ""), f"{count:,}", remark)
+    console.print(table)
     entries, size = opened.content()
     console.print(
         f"{filling.seconds:.1f} s, {filling.media / filling.seconds:,.1f} media and "
         f"{counts.bytes / 1e6 / filling.seconds:,.1f} MB of frames a second; "
         f"the folder holds {entries:,} entries, {size / 1e9:.3f} GB",
-        highlight=False,
         soft_wrap=True,
     )
     for failure in filling.failures:
-        console.print(f"  {failure}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  {failure}", soft_wrap=True)

@@ -44,11 +44,11 @@ def run(arguments: list[str]) -> None:
 
     from importlib.resources import files
 
-    import transformers
-    from rich.console import Console
+    from rich.text import Text
 
     from sbr.cli import compare, mini
     from sbr.cli.asking import AskingBar, KeptSoFar
+    from sbr.cli.console import Terminal, quiet_transformers
     from sbr.cli.eval import evaluate_and_tabulate
     from sbr.cli.training import TrainingBar
     from sbr.config.load import load_recipe
@@ -58,8 +58,8 @@ def run(arguments: list[str]) -> None:
     from sbr.train import run_folder
     from sbr.train.grpo.loop import train_grpo
 
-    transformers.utils.logging.disable_progress_bar()
-    console = Console()
+    quiet_transformers()
+    console = Terminal()
     recipes = Path(str(files("sbr"))) / "recipes" / "mini"
     data, distilled = args.out / "data", args.out / "distill"
     shared = ["--data.root", str(data)]
@@ -68,11 +68,12 @@ def run(arguments: list[str]) -> None:
 
     def stage(text: str) -> None:
         minutes = (perf_counter() - started) / 60
-        console.print(f"[bold]{next(stages)}/{STAGES}[/] {text} [dim]({minutes:.1f} min so far)[/]", soft_wrap=True)
+        number = (f"{next(stages)}/{STAGES}", "bold")
+        console.print(Text.assemble(number, f" {text} ", (f"({minutes:.1f} min so far)", "dim")), soft_wrap=True)
 
     def ask(folder: Path, model: Path | None = None) -> Path:
         words = [*shared, "--output_dir", str(folder)] + ([] if model is None else ["--model.path", str(model)])
-        evaluate_and_tabulate(load_recipe(EvalRecipe, recipes / "eval.toml", words), console)
+        evaluate_and_tabulate(load_recipe(EvalRecipe, recipes / "eval.toml", words))
         return folder
 
     def train(name: str, folder: Path, more: list[str]) -> Path:
@@ -80,7 +81,7 @@ def run(arguments: list[str]) -> None:
         if args.steps is not None:
             words += ["--train.max_steps", str(args.steps)]
         recipe = load_recipe(GrpoRecipe, recipes / name, words)
-        with TrainingBar(console) as bar:  # a finished run is only compared with the recipe
+        with TrainingBar() as bar:  # a finished run is only compared with the recipe
             train_grpo(recipe, run_folder.holds_run(folder), bar)
         return folder / run_folder.FINAL
 
@@ -92,9 +93,9 @@ def run(arguments: list[str]) -> None:
 
     stage("Distilling: the base model answers the training questions, and its right answers are kept")
     teacher = load_recipe(DistillRecipe, recipes / "distill.toml", [*shared, "--output_dir", str(distilled)])
-    with AskingBar(console, KeptSoFar(teacher.distill)) as bar:
+    with AskingBar(KeptSoFar(teacher.distill)) as bar:
         report = distill(teacher, bar)
-    console.print(f"{report.kept} of {report.answers} answers kept", highlight=False)
+    console.print(f"{report.kept} of {report.answers} answers kept")
 
     stage("SFT on them, then GRPO")
     both = args.out / f"sft_grpo_{args.seed}"
@@ -123,6 +124,5 @@ def run(arguments: list[str]) -> None:
         f"Two models in detail: sbr compare {asked['base']} {asked['GRPO']}\n"
         f"Watch a question: {data / 'videos'}; read the answers: {asked['GRPO'] / 'records.jsonl'}\n"
         f"Took {(perf_counter() - started) / 60:.1f} minutes.",
-        highlight=False,
         soft_wrap=True,
     )

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import tyro
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from sbr.cli.asking import AskingBar, KeptSoFar
+from sbr.cli.console import Terminal, quiet_transformers
 from sbr.config.load import load_recipe
 from sbr.config.recipes import DistillRecipe
 
@@ -54,23 +54,21 @@ def run(arguments: list[str]) -> None:
     """Parse the words after `sbr distill`, ask, and print the report."""
     recipe = parse(arguments)
 
-    import transformers
-
     from sbr.distill.runner import distill
     from sbr.resume.processes import launched
 
-    transformers.utils.logging.disable_progress_bar()
-    console = Console()
-    with launched() as processes, AskingBar(Console(stderr=True), KeptSoFar(recipe.distill)) as bar:
+    quiet_transformers()
+    console = Terminal()
+    with launched() as processes, AskingBar(KeptSoFar(recipe.distill)) as bar:
         if processes.rank == 0:
-            console.print(f"Distilling from {recipe.model.path} -> {recipe.output_dir}", highlight=False, markup=False)
+            console.print(f"Distilling from {recipe.model.path} -> {recipe.output_dir}")
         report = distill(recipe, bar, processes)
     if processes.rank > 0:
         return
-    console.print(headline(report), highlight=False, markup=False, soft_wrap=True)
+    console.print(headline(report), soft_wrap=True)
     for table in report_tables(report):
         console.print(table)
-    console.print(closing_text(recipe, report), highlight=False, markup=False, soft_wrap=True)
+    console.print(closing_text(recipe, report), soft_wrap=True)
 
 
 def parse(arguments: list[str]) -> DistillRecipe:

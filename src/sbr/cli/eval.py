@@ -16,8 +16,6 @@ from sbr.config.section import Source
 from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from sbr.report.tables import TextTable
 
 TABLE = "table.md"
@@ -94,31 +92,28 @@ def run(arguments: list[str]) -> None:
     """Parse the words after `sbr eval`, evaluate, and print the table."""
     recipe = parse(arguments)
 
-    import transformers
-    from rich.console import Console
-
+    from sbr.cli.console import Terminal, quiet_transformers
     from sbr.eval.records import RECORDS, SUMMARY
     from sbr.report.tables import rich_table
 
-    transformers.utils.logging.disable_progress_bar()
-    console = Console()
-    tables = evaluate_and_tabulate(recipe, Console(stderr=True))
+    quiet_transformers()
+    console = Terminal()
+    tables = evaluate_and_tabulate(recipe)
     for table in tables:
         console.print(rich_table(table))
     if tables:
-        named = f"{RECORDS} (every answer), {SUMMARY}, {TABLE}, recipe.json"
-        console.print(f"In {recipe.output_dir}: {named}", markup=False)
+        console.print(f"In {recipe.output_dir}: {RECORDS} (every answer), {SUMMARY}, {TABLE}, recipe.json")
 
 
-def evaluate_and_tabulate(recipe: EvalRecipe, console: Console) -> list[TextTable]:
-    """Evaluate with a bar on `console` and write table.md; its tables, on rank 0 of several processes, else none."""
+def evaluate_and_tabulate(recipe: EvalRecipe) -> list[TextTable]:
+    """Evaluate with a progress bar and write table.md; its tables, on rank 0 of several processes, else none."""
     from sbr.cli.asking import AskingBar, RightSoFar
     from sbr.eval.runner import evaluate
     from sbr.report.control_tables import letter_tables, rotation_tables
     from sbr.report.tables import run_tables, write_markdown
     from sbr.resume.processes import launched
 
-    with launched() as processes, AskingBar(console, RightSoFar()) as bar:
+    with launched() as processes, AskingBar(RightSoFar()) as bar:
         summary = evaluate(recipe, bar, processes)
     if processes.rank > 0:
         return []

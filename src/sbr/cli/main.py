@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
+import re
+import select
 import sys
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.logging import RichHandler
-from rich.markup import escape
+from rich.text import Text
 
 from sbr import __version__
-from sbr.errors import SbrError
+from sbr.cli.console import ERRORS, READER_LEFT, has_control, leave_quietly, show_traceback
+from sbr.errors import SbrError, explain_os_error
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
     module: str
     summary: str
+    memory: str = ""
+    """What to lower when memory runs out."""
 
+
+_MEDIA = "frames.max_frames, frames.height and frames.width"
+_TRAINING = f"train.prompts_per_microbatch, {_MEDIA}; set model.gradient_checkpointing; or add [lora]"
 
 VERBS = {
     "demo": Verb("sbr.cli.demo", "build the miniature, distil, SFT, GRPO, evaluate every model, print the table"),
-    "data": Verb("sbr.cli.data", "check a data root; build or download one; decode its clips once"),
-    "mini": Verb("sbr.cli.mini", "build the miniature benchmark, or pretrain its base model"),
-    "grpo": Verb("sbr.cli.grpo", "post-train a model with GRPO from a recipe"),
-    "distill": Verb("sbr.cli.distill", "collect chains of thought from a stronger model by rejection sampling"),
-    "sft": Verb("sbr.cli.sft", "fine-tune a model on chains of thought from a recipe"),
-    "eval": Verb("sbr.cli.eval", "answer the benchmark's questions and print accuracy per level and domain"),
+    "data": Verb("sbr.cli.data", "check a data root; build or download one; decode its clips once", "--workers"),
+    "mini": Verb("sbr.cli.mini", "build the miniature benchmark, or pretrain its base model", "--workers"),
+    "grpo": Verb(
+        "sbr.cli.grpo",
+        "post-train a model with GRPO from a recipe",
+        f"rollout.group_size, rollout.max_new_tokens, {_TRAINING}",
+    ),
+    "distill": Verb(
+        "sbr.cli.distill",
+        "collect chains of thought from a stronger model by rejection sampling",
+        f"distill.batch_size, distill.max_new_tokens, {_MEDIA}",
+    ),
+    "sft": Verb("sbr.cli.sft", "fine-tune a model on chains of thought from a recipe", _TRAINING),
+    "eval": Verb(
+        "sbr.cli.eval",
+        "answer the benchmark's questions and print accuracy per level and domain",
+        f"eval.batch_size, eval.max_new_tokens, {_MEDIA}",
+    ),
     "score": Verb("sbr.cli.score", "read the answers of a finished evaluation by another rule, without a model"),
     "controls": Verb("sbr.cli.controls", "what part of a score is not vision: blind runs, rotated options, letters"),
     "compare": Verb("sbr.cli.compare", "compare two finished evaluations question by question"),
@@ -52,12 +72,38 @@ examples:
 
 def main() -> None:
     """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows few letters shows \\u2026 and goes on
+            stream.reconfigure(errors="backslashreplace")
+    sys.excepthook = show_traceback
+    logging.captureWarnings(True)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Exit status: 0 done, 1 the verb found problems, 2 wrong use or bad input, 130 interrupted."""
-    errors = Console(stderr=True, soft_wrap=True)
+    """Exit status: 0 done, 1 the verb found problems, 2 wrong use or bad input, 130 interrupted, 141 nobody reads."""
+    try:
+        return _run(arguments)
+    except SbrError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        ERRORS.print("interrupted; run the same command again to continue where it can be continued")
+        return 130
+    except BrokenPipeError:
+        if not _reader_has_left():
+            raise
+        leave_quietly()
+        return READER_LEFT
+    except OSError as error:
+        return _refuse(explain_os_error(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        lower = VERBS[arguments[0]].memory
+        return _refuse(f"out of memory: {_first_line(error)}" + (f"; lower {lower}" if lower else ""))
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         verbs = "\n".join(f"  {name:<9}{verb.summary}" for name, verb in VERBS.items())
         sys.stdout.write(HELP.format(version=__version__, verbs=verbs))
@@ -66,19 +112,35 @@ def run(arguments: list[str]) -> int:
         sys.stdout.write(f"sbr {__version__}\n")
         return 0
     name, *rest = arguments
+    if odd := next((word for word in arguments if has_control(word)), None):
+        return _refuse(f"the argument {odd!a} holds characters that cannot be shown; write or name it otherwise")
     if name not in VERBS:
-        errors.print(f"[bold red]error:[/] unknown verb {escape(repr(name))}; one of: {', '.join(VERBS)}")
-        return 2
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=errors)])
+        return _refuse(f"unknown verb {name!r}; one of: {', '.join(VERBS)}")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=ERRORS)])
     # torchao, if installed, is imported by transformers and there calls a function that torch is about to remove.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request to an endpoint
-    try:
-        importlib.import_module(VERBS[name].module).run(rest)
-    except SbrError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}")
-        return 2
-    except KeyboardInterrupt:
-        errors.print("interrupted; run the same command again to continue where it can be continued")
-        return 130
+    importlib.import_module(VERBS[name].module).run(rest)
+    sys.stdout.flush()  # here a reader that has left is noticed, not when Python ends
     return 0
+
+
+def _refuse(message: str) -> int:
+    ERRORS.print(Text.assemble(("error:", "bold red"), " ", message))
+    return 2
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """MemoryError, or what torch says in its place, on a GPU or a CPU."""
+    return isinstance(error, MemoryError) or bool(re.search("out of memory|can't allocate memory", str(error)))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no more can be had"])[0]
+
+
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe that nobody reads; other broken pipes are no business of the reader's."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -93,14 +93,12 @@ def build(arguments: list[str]) -> None:
 
 def draw(args: Build) -> None:
     """Draw with a progress bar, then say what is there."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from sbr.cli.console import Terminal
+    from sbr.cli.progress import count_progress
     from sbr.mini.build import build as build_mini
 
-    console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    console = Terminal()
+    with count_progress() as bar:
         task = bar.add_task("drawing questions", total=args.train + 3 * args.val)
         built = build_mini(
             args.directory,
@@ -113,40 +111,32 @@ def draw(args: Build) -> None:
     console.print(
         f"{args.directory}: {built.questions} questions ({args.train} for training, {args.val} a level); "
         f"{built.drawn} drawn now, {built.questions - built.drawn} were there",
-        highlight=False,
         soft_wrap=True,
-        markup=False,
     )
 
 
 def preview(arguments: list[str]) -> None:
     args = tyro.cli(Preview, args=arguments, prog="sbr mini preview", description=inspect.getdoc(Preview))
 
-    from sbr.errors import DataError
     from sbr.mini.preview import write_preview
 
-    try:
-        write_preview(args.file)
-    except OSError as error:
-        raise DataError(f"{args.file} cannot be written: {error.strerror}") from None
+    write_preview(args.file)
 
 
 def pretrain(arguments: list[str]) -> None:
     if not arguments or arguments[0].startswith("-"):
         tyro.cli(Pretrain, args=arguments, prog="sbr mini pretrain", description=inspect.getdoc(Pretrain))
 
-    import transformers
-    from rich.console import Console
-
+    from sbr.cli.console import Terminal, quiet_transformers
     from sbr.cli.progress import steps_progress
     from sbr.config.load import load_recipe
     from sbr.mini.pretrain import PretrainMetrics, PretrainRecipe
     from sbr.mini.pretrain import pretrain as pretrain_base
 
-    transformers.utils.logging.disable_progress_bar()
+    quiet_transformers()
     recipe = load_recipe(PretrainRecipe, Path(arguments[0]), arguments[1:])
-    console = Console()
-    with steps_progress(console) as bar:
+    console = Terminal()
+    with steps_progress() as bar:
         task = bar.add_task("pretraining", total=recipe.steps, figures="")
 
         def show(metrics: PretrainMetrics) -> None:
@@ -155,15 +145,15 @@ def pretrain(arguments: list[str]) -> None:
             bar.update(task, completed=metrics.step, figures=figures)
 
         folder = pretrain_base(recipe, show)
-    console.print(f"The base model lies in {folder}; use it as --model.path {folder}", highlight=False, soft_wrap=True)
+    console.print(f"The base model lies in {folder}; use it as --model.path {folder}", soft_wrap=True)
 
 
 def reasoning(arguments: list[str]) -> None:
     args = tyro.cli(Reasoning, args=arguments, prog="sbr mini reasoning", description=inspect.getdoc(Reasoning))
 
-    from rich.console import Console
     from rich.table import Table
 
+    from sbr.cli.console import Terminal
     from sbr.eval.records import RECORDS, read_records
     from sbr.mini.reasoning import reasoning_shares
 
@@ -175,7 +165,7 @@ def reasoning(arguments: list[str]) -> None:
             shares = (part.looks, part.right_when_looking, part.offered, part.consistent)
             cells = ("-" if share is None else f"{100 * share:.1f}" for share in shares)
             table.add_row(folder.name, part.level, str(part.answers), *cells)
-    Console().print(table)
+    Terminal().print(table)
 
 
 SUBVERBS: dict[str, tuple[Callable[[list[str]], None], str]] = {

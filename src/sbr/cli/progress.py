@@ -1,12 +1,21 @@
-"""The progress bar of long training."""
+"""Progress bars.  They stand on standard error, below the lines of the log; results go to standard output."""
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from sbr.cli.console import ERRORS
 
 
-def steps_progress(console: Console) -> Progress:
+def steps_progress() -> Progress:
     """A bar over steps; tasks carry a field `figures`, a short text with the last figures."""
     return Progress(
         TextColumn("{task.description}"),
@@ -16,5 +25,12 @@ def steps_progress(console: Console) -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=console,
+        console=ERRORS,
     )
+
+
+def count_progress(of_bytes: bool = False) -> Progress:
+    """A bar over things (or bytes) to be done that is gone when they are."""
+    number = DownloadColumn() if of_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), number, TimeRemainingColumn())
+    return Progress(*columns, console=ERRORS, transient=True)

@@ -37,9 +37,9 @@ def run(arguments: list[str]) -> None:
     args = tyro.cli(Args, args=arguments, prog="sbr score", description=inspect.getdoc(Args))
 
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
+    from sbr.cli.console import Terminal
     from sbr.eval.records import records_file
     from sbr.eval.rescore import rescore_file, scores_of_levels
 
@@ -53,6 +53,6 @@ def run(arguments: list[str]) -> None:
         shares = ((level.before, level.unread_before), (level.after, level.unread_after))
         cells = (f"{100 * right / level.answers:.2f} ({100 * none / level.answers:.2f})" for right, none in shares)
         table.add_row(level.level, str(level.answers), *cells, str(level.gained), str(level.lost))
-    console = Console()
+    console = Terminal()
     console.print(table)
-    console.print(f"{len(after)} records in {args.out}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{len(after)} records in {args.out}", soft_wrap=True)

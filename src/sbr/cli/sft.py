@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
+from sbr.cli.console import Terminal, quiet_transformers
 from sbr.cli.training import TrainingBar, parse_training
 from sbr.config.recipes import SftRecipe
 from sbr.train import run_folder
@@ -42,19 +42,17 @@ def run(arguments: list[str]) -> None:
     recipe, resume = parse(arguments)
     run_folder.check_start(recipe, resume)  # before anything slow is imported or loaded
 
-    import transformers
-
     from sbr.train.sft.loop import train_sft
 
-    transformers.utils.logging.disable_progress_bar()  # of loading and saving; ours shows the steps
-    console = Console()
+    quiet_transformers()
+    console = Terminal()
     is_main = os.environ.get("RANK", "0") == "0"  # set by `accelerate launch`
     if is_main:
-        console.print(f"SFT of {recipe.model.path} on {recipe.data.cot_file} -> {recipe.output_dir}", highlight=False)
-    with TrainingBar(console) as bar:
+        console.print(f"SFT of {recipe.model.path} on {recipe.data.cot_file} -> {recipe.output_dir}")
+    with TrainingBar() as bar:
         train_sft(recipe, resume, bar)
     if is_main:
-        console.print(closing_text(recipe), highlight=False, soft_wrap=True)
+        console.print(closing_text(recipe), soft_wrap=True)
 
 
 def parse(arguments: list[str]) -> tuple[SftRecipe, bool]:

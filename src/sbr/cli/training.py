@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import tyro
-from rich.console import Console
 
 from sbr.cli.progress import steps_progress
 from sbr.config.load import load_recipe, verb
@@ -43,8 +42,8 @@ def parse_training(kind: type[RecipeT], args_kind: type[HasRecipe], arguments: l
 class TrainingBar:
     """A bar over the steps with the last figures; a `sbr.train.run.Watcher`.  A cold start has a line of its own."""
 
-    def __init__(self, console: Console) -> None:
-        self._progress = steps_progress(console)
+    def __init__(self) -> None:
+        self._progress = steps_progress()
         self._task: TaskID | None = None
 
     def __enter__(self) -> TrainingBar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sbr.config.algo import AlgoConfig
+from sbr.config.algo import AlgoConfig, GrpoAlgo
 from sbr.config.asking import DistillConfig, EngineConfig, EvalConfig
 from sbr.config.inputs import DataConfig, FramesConfig, LoraConfig, ModelConfig, PromptConfig
 from sbr.config.section import Section
@@ -39,7 +39,7 @@ class GrpoRecipe(TrainRecipe):
 
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
-    algo: AlgoConfig = AlgoConfig()
+    algo: AlgoConfig = GrpoAlgo()
     log: LogConfig = LogConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     cold_start: ColdStartConfig | None = None
 

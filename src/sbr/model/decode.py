@@ -17,9 +17,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from sbr.model.head import SIXTEEN_BITS, wide_product
 from sbr.model.shared_prefix import PackedRow
-
-SIXTEEN_BITS = (torch.bfloat16, torch.float16)
 
 STATIC_PROMPT = 128
 """Prompt lengths of caches of static shape are multiples of this: few shapes, so few compilations."""
@@ -102,8 +101,8 @@ class DecodeCache:
             scores = torch.cat([prompt_scores, self._by_prompt(own_scores)], -1)
             weights = scores.softmax(-1).to(kind)
             prompt_weights, own_weights = weights.split([prompt_scores.shape[-1], keys.shape[2]], -1)
-            prompt_out = _product(prompt_weights, self.prompt_values[layer])
-            own_out = _product(self._by_row(own_weights), values)
+            prompt_out = wide_product(prompt_weights, self.prompt_values[layer])
+            own_out = wide_product(self._by_row(own_weights), values)
             return (self._by_row(prompt_out) + own_out).to(kind).reshape(B, 1, -1, D)
 
     def begin_step(self) -> None:
@@ -168,15 +167,5 @@ def _per_prompt(packed: Sequence[torch.Tensor], lengths_P: Sequence[int], longes
 def _scores(query: torch.Tensor, keys: torch.Tensor, scaling: float) -> torch.Tensor:
     """(X, K, M, D), (X, K, N, D) -> (X, K, M, N)"""
     if query.dtype in SIXTEEN_BITS:
-        return _product(query, keys.mT) * scaling  # a scaled query would be rounded once more
+        return wide_product(query, keys.mT) * scaling  # a scaled query would be rounded once more
     return (query * scaling) @ keys.mT
-
-
-def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """(X, K, M, N) @ (X, K, N, O); of 16-bit factors the float32 result, not rounded to 16 bits."""
-    if left.dtype not in SIXTEEN_BITS:
-        return left @ right
-    if left.is_cuda:
-        product = torch.bmm(left.flatten(0, 1), right.flatten(0, 1), out_dtype=torch.float32)
-        return product.unflatten(0, left.shape[:2])
-    return left.float() @ right.float()

@@ -19,6 +19,7 @@ from sbr.config.inputs import ModelConfig
 from sbr.errors import CheckpointError
 from sbr.model import lora
 from sbr.model.families import MODEL_CLASSES, VisionLanguageModel, VisionLanguageProcessor
+from sbr.model.head import WideHead
 from sbr.model.shared_prefix import ATTENTION
 from sbr.resume.folder import weight_files
 
@@ -135,6 +136,7 @@ def load_model(config: ModelConfig, device: torch.device) -> VisionLanguageModel
             "the checkpoint is incomplete: copy or download it again"
         )
     model.model.visual.patch_embed.proj.__class__ = PatchProjection
+    model.lm_head.__class__ = WideHead
     model.model.visual.requires_grad_(config.train_vision)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})

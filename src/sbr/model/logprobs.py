@@ -21,29 +21,34 @@ class CompletionLogprobs:
     """Rows in the order p0g0, p0g1, ..., p1g0; L is the longest completion; padding is 0 / False at the right."""
 
     logprobs_BL: torch.Tensor
-    """Natural log-probability of each token at temperature 1, float32 (float64 for a float64 model), with gradient."""
+    """Natural log-probability of each token, float32 (float64 for a float64 model), with gradient."""
     mask_BL: torch.Tensor
     """True where a token is."""
     entropy_BL: torch.Tensor
-    """Entropy in nats of the distribution each token was drawn from, without gradient."""
+    """Entropy in nats of the distribution of each token, without gradient."""
 
 
 def completion_logprobs(
     model: VisionLanguageModel,
     prompts: Sequence[Prompt],
     completions_PG: Sequence[Sequence[Sequence[int]]],
+    temperature: float = 1.0,
 ) -> CompletionLogprobs:
     """Log pi(o_t | prompt, o_<t) over the full vocabulary, for each token of each completion.
 
+    pi is softmax(logits / temperature), the temperature (more than 0) that completions are drawn at: this is the policy
+    that gets the reward.  Filters of sampling (top_p, top_k, banned tokens) are not part of it.
     `completions_PG[p]` holds the token ids of the completions of `prompts[p]`.  The pass needs a model loaded by
     `sbr.model.load.load_model`.  Exact: equal to a plain forward on every prompt + completion, up to rounding.
     """
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; softmax(logits / temperature) needs more than 0")
     row = pack(model, prompts, completions_PG)
     hidden = packed_hidden_states(model, prompts, row).index_select(0, row.predicts)
     completions_B = [completion for group in completions_PG for completion in group]
     tokens = [token for completion in completions_B for token in completion]
     targets = torch.tensor(tokens, dtype=torch.long, device=hidden.device)
-    logprobs, entropy = _chunked(model.lm_head, hidden, targets)
+    logprobs, entropy = _chunked(model.lm_head, hidden, targets, temperature)
 
     lengths_B = torch.tensor([len(completion) for completion in completions_B], device=hidden.device)
     longest = max((len(completion) for completion in completions_B), default=0)
@@ -54,14 +59,20 @@ def completion_logprobs(
     )
 
 
+def at_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """logits / temperature in at least float32: what the softmax of sampling and training is taken of."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits if temperature == 1 else logits / temperature
+
+
 def _chunked(
-    lm_head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor
+    lm_head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(N, hidden width), (N,) -> (N,) log-probabilities, (N,) entropies; several chunks are recomputed in backward."""
 
     def head(hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = lm_head(hidden)
-        logprobs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+        logits = at_temperature(lm_head(hidden), temperature)
+        logprobs = logits.log_softmax(-1)
         picked = logprobs.gather(-1, targets[:, None]).squeeze(-1)
         # Last, because recomputation stops as soon as it has what the gradient needs.
         return picked, torch.special.entr(logprobs.detach().exp()).sum(-1)

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sbr.model.head import WideHead
+
 MKLDNN = torch.ops.mkldnn
 """The operators torch.compile itself uses on CPUs.  They are not documented; tests/parity compares them."""
 
@@ -36,7 +38,9 @@ def packed_weights(model: nn.Module) -> Iterator[None]:
 
     Needs as much memory again as the weights of the layers, while it lasts.
     """
-    layers = [module for module in model.modules() if type(module) is nn.Linear]
+    layers = [
+        module for module in model.modules() if isinstance(module, nn.Linear) and type(module) in (nn.Linear, WideHead)
+    ]
     try:
         for layer in layers:
             layer.forward = _packed_forward(layer)

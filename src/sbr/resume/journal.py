@@ -10,14 +10,15 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, asdict, fields
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from sbr.errors import BusyError, DataError
-from sbr.files import replace_file
+from sbr.files import replace_file, writing
 from sbr.resume.lock import hold
 
 KeyT = TypeVar("KeyT")
@@ -96,7 +97,7 @@ class Journal(Generic[KeyT, RecordT]):
         self.file = file
         self.lines = lines
         self.done: dict[KeyT, RecordT] = {}
-        self._stream: BinaryIO | None = None
+        self._stream: FileIO | None = None
 
     def __enter__(self) -> Self:
         if not self.file.exists():
@@ -133,9 +134,11 @@ class Journal(Generic[KeyT, RecordT]):
         if self._stream is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
         stream = self._stream or self._open("xb")
-        stream.write("".join(self.lines.line(record) for record in records).encode("utf-8"))
-        stream.flush()
-        os.fsync(stream.fileno())
+        left = memoryview("".join(self.lines.line(record) for record in records).encode("utf-8"))
+        with writing(self.file):
+            while left:
+                left = left[stream.write(left) :]
+            os.fsync(stream.fileno())
 
     def rewrite(self, records: Sequence[RecordT]) -> None:
         """Replace the whole file by `records`, at once: it is the old one or the new one, also after kill -9.
@@ -146,10 +149,10 @@ class Journal(Generic[KeyT, RecordT]):
         self.__exit__()
         self.done = {self.lines.key(record): record for record in records}
 
-    def _open(self, mode: Literal["r+b", "xb"]) -> BinaryIO:
+    def _open(self, mode: Literal["r+b", "xb"]) -> FileIO:
         """The locked stream.  Made anew ("xb"): what another process wrote since we looked has not been read."""
         try:
-            stream = self.file.open(mode)
+            stream = self.file.open(mode, buffering=0)  # nothing is left to be flushed when the disk is full
         except FileExistsError:
             raise BusyError(f"another process has just made {self.file}; run the same command again") from None
         if not hold(stream, self.file):

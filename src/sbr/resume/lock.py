@@ -11,17 +11,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from sbr.errors import BusyError
+from sbr.files import writing
 
 LOCK = ".lock"
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder`, made if it is absent, against every other run, on shared disks that know flock elsewhere too.
+    """Hold `folder`, made if it is absent, against every other run, on shared disks too where they know flock.
 
     The system gives the lock back when the process ends, however it ends; a file that a killed one leaves means
     nothing by itself.  At the end the file is gone, and a folder that was made for it and is still empty is, too.
@@ -39,9 +40,9 @@ def locked(folder: Path) -> Iterator[None]:
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
             }
             try:
-                stream.truncate(0)
-                stream.write(json.dumps(holder).encode())
-                stream.flush()
+                with writing(folder):
+                    stream.truncate(0)
+                    stream.write(json.dumps(holder).encode())
                 yield
             finally:
                 file.unlink(missing_ok=True)  # still held: who opened it meanwhile sees that it is gone
@@ -51,7 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
-def hold(stream: BinaryIO, file: Path) -> bool:
+def hold(stream: FileIO, file: Path) -> bool:
     """Lock the open `stream` of `file` until it is closed; False when another process has it, or has replaced the file
     since it was opened."""
     try:
@@ -62,8 +63,8 @@ def hold(stream: BinaryIO, file: Path) -> bool:
 
 
 @contextmanager
-def _held(file: Path) -> Iterator[BinaryIO]:
-    with file.open("a+b") as stream:
+def _held(file: Path) -> Iterator[FileIO]:
+    with file.open("a+b", buffering=0) as stream:
         if not hold(stream, file):
             raise BusyError(
                 f"{file.parent} is being written by {_holder(file)}; wait for it, stop it, or choose another folder"

@@ -4,9 +4,10 @@ What can be drawn: every ordinary token and the ends of turn named in the checkp
 special tokens (media, vision, padding, start of turn) and the vocabulary rows that belong to no token are banned.  Of
 the generation config only `eos_token_id` is read; its temperature, penalties and the like are not used.
 
-The returned log-probabilities are those of the policy at temperature 1 over the FULL vocabulary, before banning and
-filtering.  So they agree with `sbr.model.logprobs.completion_logprobs`, also where banning changed the distribution a
-token was drawn from.
+The returned log-probabilities are those of softmax(logits / temperature) over the FULL vocabulary, before banning and
+the filters top_k and top_p; greedy completions get those of temperature 1.  So they agree with
+`sbr.model.logprobs.completion_logprobs` at the same temperature, also where banning or a filter changed the
+distribution a token was drawn from.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from transformers import DynamicCache
 from sbr.errors import CheckpointError
 from sbr.model.decode import DecodeCache
 from sbr.model.families import VisionLanguageModel
+from sbr.model.logprobs import at_temperature
 from sbr.model.modes import evaluating
 from sbr.model.packed_weights import packed_weights, packing_helps
 from sbr.model.shared_prefix import NO_MASK, PackedRow, pack, packed_hidden_states
@@ -155,8 +157,9 @@ def _draw(
     logits_BV: torch.Tensor, uniforms_B: torch.Tensor, banned: torch.Tensor, sampling: Sampling
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Next tokens and their log-probabilities under the full distribution."""
-    logits_BV = logits_BV.to(torch.promote_types(logits_BV.dtype, torch.float32))
+    logits_BV = at_temperature(logits_BV, 1.0)
     tokens_B = next_tokens(logits_BV.index_fill(-1, banned, float("-inf")), uniforms_B, sampling)
+    logits_BV = at_temperature(logits_BV, sampling.temperature or 1.0)
     return tokens_B, logits_BV.gather(-1, tokens_B[:, None]).squeeze(-1) - logits_BV.logsumexp(-1)
 
 

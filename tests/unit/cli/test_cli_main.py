@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
 import pytest
 
+from sbr.cli.console import has_control
 from sbr.cli.main import VERBS, run
 
 
@@ -52,3 +54,79 @@ def test_user_errors_exit_with_2_and_no_traceback(
     message = capsys.readouterr().err
     assert words in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "runs/a.jsonl"),
+            "runs/a.jsonl: No space left on device; free",
+        ),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "runs"), "runs: Disk quota exceeded; your quota"),
+        (OSError(errno.EROFS, "Read-only file system", "r"), "r: Read-only file system; nothing can be written there"),
+        (PermissionError(errno.EACCES, "Permission denied", "r"), "r: Permission denied; the system does not allow it"),
+        (OSError(errno.EPERM, "Operation not permitted", "r"), "r: Operation not permitted; the system"),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", "r"), "r: Too many levels of symbolic links; it is"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "r"), "r: File name too long; choose a shorter name"),
+        (
+            NotADirectoryError(errno.ENOTDIR, "Not a directory", "r"),
+            "r: Not a directory; a part of this path is a file",
+        ),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "r"), "r: Is a directory; it is a folder: name a file"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "r"),
+            "r: No such file or directory; it does not",
+        ),
+        (OSError(errno.EMFILE, "Too many open files"), "a file that the system does not name: Too many open files"),
+        (OSError(errno.ENOENT, "No such file or directory", b"a\xe9"), "a\ufffd: No such file or directory"),
+        (OSError("no file named config.json"), "OSError: no file named config.json"),
+        (MemoryError(), "out of memory: no more can be had; lower eval.batch_size"),
+        (MemoryError("Unable to allocate 9 TiB"), "out of memory: Unable to allocate 9 TiB; lower eval.batch_size"),
+        (
+            RuntimeError("CUDA out of memory. Tried\nto allocate"),
+            "out of memory: CUDA out of memory. Tried; lower eval",
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: x"), "out of memory: DefaultCPUAllocator"),
+    ],
+)
+def test_what_the_system_refuses_is_one_message(
+    error: Exception, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr("sbr.cli.eval.run", fail)
+    assert run(["eval"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {words}")
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("x"), ValueError("y"), RecursionError("deep")])
+def test_bugs_keep_their_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr("sbr.cli.eval.run", fail)
+    with pytest.raises(type(error)):
+        run(["eval"])
+
+
+def test_words_that_would_command_the_terminal_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["\x1b[31meval"], ["eval", "--out", "a\x1b]0;x\x07"], ["compare", "a", "b\u202e"]):
+        assert run(words) == 2
+        message = capsys.readouterr().err
+        assert "holds characters that cannot be shown" in message
+        assert not has_control(message)
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
+    code = "from sbr.cli.main import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

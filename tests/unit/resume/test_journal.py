@@ -1,9 +1,11 @@
 """Rewriting a journal as a whole; appending and repairing are tested as records in tests/unit/eval/test_records.py."""
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from full_disk import full_disk
 
 from sbr.errors import BusyError
 from sbr.resume.journal import Journal, LineFormat
@@ -57,3 +59,16 @@ def test_a_file_is_made_by_its_first_record_and_by_one_process(tmp_path: Path) -
             journal.append([Note(1, "b")])
     with Journal(file, LINES) as journal:
         assert journal.done == {1: Note(1, "a")}
+
+
+def test_a_full_disk_is_said_once_and_the_torn_line_is_cut_by_the_next_run(tmp_path: Path) -> None:
+    file = tmp_path / "notes.jsonl"
+    with pytest.raises(OSError) as caught, Journal(file, LINES) as journal:
+        journal.append([Note(1, "a")])
+        size = file.stat().st_size
+        with full_disk(room=size + 10):
+            journal.append([Note(2, "b" * 1000)])
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(file))
+    assert file.stat().st_size == size + 10
+    with Journal(file, LINES) as journal:
+        assert list(journal.done.values()) == [Note(1, "a")]

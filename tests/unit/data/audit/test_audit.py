@@ -13,7 +13,7 @@ from scipy import stats
 from sbr.data.audit.root import FILES, audit_root
 from sbr.data.audit.split import balance_p
 
-REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference"
+REFERENCE = Path(__file__).resolve().parents[5] / "shared" / "reference"
 
 
 def test_a_good_root_has_nothing_wrong(write_root):

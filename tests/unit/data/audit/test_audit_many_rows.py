@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sbr.data.audit.root import audit_root
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "data_check.py"
+SCRIPT = Path(__file__).parents[4] / "benchmarks" / "data_check.py"
 
 
 def test_the_planted_faults_among_5000_rows(tmp_path):

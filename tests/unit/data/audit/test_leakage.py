@@ -12,7 +12,7 @@ from benchmark_rows import good_rows, question, training
 from sbr.data.audit.leakage import Content
 from sbr.data.audit.root import audit_root
 
-EPIC = Path(__file__).resolve().parents[4] / "shared" / "reference" / "annotations" / "EPIC_100_validation.csv"
+EPIC = Path(__file__).resolve().parents[5] / "shared" / "reference" / "annotations" / "EPIC_100_validation.csv"
 
 
 def leaks(root):

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from build_sources import epic_row, kitchen, task_row, write_epic, write_tasks
 
-from sbr.data.build.actions import Action, read_annotations, simultaneous
+from sbr.data.build.action_files import read_annotations
+from sbr.data.build.actions import Action, simultaneous
 from sbr.errors import AnnotationError, ConfigError, DataError
 
-REAL = Path(__file__).resolve().parents[4] / "shared" / "reference" / "annotations"
+REAL = Path(__file__).resolve().parents[5] / "shared" / "reference" / "annotations"
 
 
 def action(start: int, stop: int) -> Action:

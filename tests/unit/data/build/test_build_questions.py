@@ -13,12 +13,13 @@ from build_sources import task_row, write_tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbr.data.build.actions import Action, Annotations, Task, read_annotations
+from sbr.data.build.action_files import read_annotations
+from sbr.data.build.actions import Action, Annotations, Task
 from sbr.data.build.goals import GoalSegment, add_goals
 from sbr.data.build.meaning import meaning_of
 from sbr.data.build.questions import Built, BuiltQuestion, NotOffered, Reason, build_questions
 
-REAL = Path(__file__).resolve().parents[4] / "shared" / "reference" / "annotations"
+REAL = Path(__file__).resolve().parents[5] / "shared" / "reference" / "annotations"
 EXTRA = [("wash plate", 900, 950), ("cut bread", 950, 990), ("pour milk", 990, 1030), ("stir soup", 1030, 1080)]
 """Far away actions of the same video that can be offered."""
 

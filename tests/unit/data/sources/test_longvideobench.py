@@ -13,7 +13,7 @@ from sbr.data.sources.longvideobench import load_level
 from sbr.errors import AnnotationError, DataError
 from sbr.types import Subtitle
 
-REAL = Path(__file__).resolve().parents[4] / "shared" / "reference" / "annotations" / "lvb_val_sample4.json"
+REAL = Path(__file__).resolve().parents[5] / "shared" / "reference" / "annotations" / "lvb_val_sample4.json"
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:
