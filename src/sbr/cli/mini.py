@@ -154,8 +154,7 @@ def reasoning(arguments: list[str]) -> None:
     from rich.table import Table
 
     from sbr.cli.console import Terminal
-    from sbr.eval.folder import RECORDS
-    from sbr.eval.records import read_records
+    from sbr.eval.records import RECORDS, read_records
     from sbr.mini.reasoning import reasoning_shares
 
     table = Table(title="Shares of answers in %", title_justify="left")
