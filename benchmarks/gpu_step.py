@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sbr.algo.select import select
-from sbr.config.algo import AlgoConfig
+from sbr.config.algo import GrpoAlgo
 from sbr.config.inputs import LoraConfig
 from sbr.config.training import TrainConfig
 from sbr.model import lora
@@ -179,7 +179,7 @@ def measure(
 def step(args: Args, trainer: Trainer, prompts: Sequence[Prompt], microbatch: int, compiled: bool) -> dict[str, float]:
     """One optimizer step; seconds of its stages."""
     seconds: dict[str, float] = {}
-    algorithm = select(AlgoConfig(), args.tokens)
+    algorithm = select(GrpoAlgo(), args.tokens)
     rewards_PG = (torch.arange(args.group_size) % 2).float().repeat(len(prompts), 1)
     start = _now()
     sampling = Sampling(1.0, 1.0, 0, args.tokens)

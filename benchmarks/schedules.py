@@ -28,7 +28,7 @@ from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor
 from sbr.algo.advantages import group_advantages
 from sbr.algo.grpo import grpo_loss
 from sbr.algo.loss import LossInputs
-from sbr.config.algo import ALGO_DEFAULTS
+from sbr.config.algo import GrpoAlgo
 from sbr.config.training import TrainConfig
 from sbr.model.equip import equip
 from sbr.model.logprobs import completion_logprobs
@@ -99,8 +99,8 @@ def training_pass(learner: Learner, prompt: Prompt, completions_GL: Tensor, refe
     """Forward and backward of the GRPO loss; every second completion is right.  Returns the log-probabilities."""
     logprobs_GL = learner.schedule.logprobs(learner.policy, prompt, completions_GL)
     rewards_PG = (torch.arange(len(completions_GL), device=logprobs_GL.device) % 2).float()[None]
-    settings = dict(ALGO_DEFAULTS["grpo"])
-    advantages_PG = group_advantages(rewards_PG, settings.pop("advantage_eps"))
+    settings = GrpoAlgo()
+    advantages_PG = group_advantages(rewards_PG, settings.advantage_eps)
     loss, _ = grpo_loss(
         LossInputs(
             logprobs_BL=logprobs_GL,

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sbr.errors import ConfigError
+
 _ROOM = 1 << 20
 """A disk with less free bytes than this is full."""
 
@@ -17,11 +19,11 @@ _ROOM = 1 << 20
 def replace_file(file: Path, data: bytes) -> None:
     """Write `data` so that `file` is either the old one or the complete new one, also after kill -9.
 
-    Raises OSError that names `file`.
+    Raises OSError that names `file`, or the folder that cannot be made.
     """
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    file.parent.mkdir(parents=True, exist_ok=True)
     with writing(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as stream:
                 stream.write(data)
@@ -31,6 +33,24 @@ def replace_file(file: Path, data: bytes) -> None:
         finally:
             if temporary.exists():
                 temporary.unlink()
+
+
+def replace_output(file: Path, data: bytes, start: bytes) -> None:
+    """`replace_file` for a file that a person named: only what begins with `start`, as `data` does, is replaced.
+
+    Raises ConfigError when something else is there, which is left as it is.
+    """
+    if os.path.lexists(file):
+        if not file.is_file():
+            kind = "a folder" if file.is_dir() else "no ordinary file"
+            raise ConfigError(f"{file} is {kind}; name the file to write")
+        with file.open("rb") as stream:
+            if (found := stream.read(len(start))) and found != start:
+                raise ConfigError(
+                    f"{file} holds something else than what would be written there; it is left as it is, name another "
+                    "file"
+                )
+    replace_file(file, data)
 
 
 @contextmanager

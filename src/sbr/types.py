@@ -226,6 +226,8 @@ class Score:
     consistency_reason: str
     length: float
     """0 for a short answer, down to -1 at the token limit."""
+    custom: tuple[tuple[str, float], ...] = ()
+    """Rewards of the user's own by name, before their weights."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from sbr.algo.select import AverageSchedule
+from sbr.algo.algorithm import AverageSchedule
 from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.errors import CheckpointError
 from sbr.model.load import load_model, load_processor
@@ -59,6 +59,51 @@ def runs(make_recipe, tmp_path_factory):
         return done[name]
 
     return run
+
+
+OWN = """
+from functools import partial
+from sbr.algo.advantages import centred_rewards
+from sbr.algo.algorithm import Algorithm
+from sbr.algo.dapo import dapo_loss
+from sbr.algo.loss import Importance
+
+def plain(options, max_new_tokens):
+    clip = options["clip"]
+    return Algorithm(
+        centred_rewards, partial(dapo_loss, clip_low=clip, clip_high=clip, importance=Importance("token", 2.0))
+    )
+
+def letters(text, sample, tokens):
+    return len(text) / 100
+"""
+
+
+def test_an_algorithm_and_a_reward_of_ones_own(make_recipe, tmp_path, monkeypatch):
+    (tmp_path / "own_training.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = make_recipe(
+        tmp_path / "run",
+        {
+            **SHORT,
+            "train.max_steps": 1,
+            "algo": {"name": "own_training:plain", "options": {"clip": 0.2}},
+            "reward.custom": {"own_training:letters": 2.0},
+        },
+    )
+    train_grpo(recipe, resume=False)
+    (line,) = whole.read_lines(recipe.output_dir / "metrics.jsonl")
+    answers = whole.read_lines(recipe.output_dir / "completions.jsonl")
+    for answer in answers:
+        assert answer["custom"] == [["own_training:letters", len(answer["response"]) / 100]]
+        assert answer["reward"] == pytest.approx(answer["accuracy"] + 2 * answer["custom"][0][1])
+    assert line["custom"] == [
+        ["own_training:letters", pytest.approx(sum(a["custom"][0][1] for a in answers) / len(answers))]
+    ]
+    # The built-in sampler is the policy, up to rounding.
+    assert line["importance_mean"] == pytest.approx(1.0, abs=1e-4)
+    assert line["importance_capped"] == 0.0
+    assert line["grad_norm"] > 0
 
 
 @pytest.mark.parametrize("name", ALGOS)

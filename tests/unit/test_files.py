@@ -12,7 +12,8 @@ import torch
 from full_disk import full_disk
 from safetensors.numpy import save_file
 
-from sbr.files import replace_file, writing
+from sbr.errors import ConfigError
+from sbr.files import replace_file, replace_output, writing
 
 
 def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> None:
@@ -25,11 +26,11 @@ def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> 
     assert file.read_bytes() == b"old"
 
 
-def test_a_folder_that_is_a_file_is_named_with_the_file(tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"")
     with pytest.raises(OSError) as caught:
         replace_file(tmp_path / "a" / "b", b"x")
-    assert caught.value.filename == str(tmp_path / "a" / "b")
+    assert str(caught.value.filename) == str(tmp_path / "a")
 
 
 def test_safetensors_and_torch_name_the_file_too(tmp_path: Path) -> None:
@@ -52,3 +53,31 @@ def test_other_errors_pass(tmp_path: Path) -> None:
 def test_the_errno_is_kept(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), writing(tmp_path / "a"):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_only_what_we_wrote_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "table.md"
+    replace_output(file, b"### one", b"### ")
+    replace_output(file, b"### two", b"### ")
+    assert file.read_bytes() == b"### two"
+    file.write_bytes(b"")
+    replace_output(file, b"### three", b"### ")
+    for content in (b"my notes", b"#"):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"table\.md holds something else .* left as it is"):
+            replace_output(file, b"### four", b"### ")
+        assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "dangling", "device"])
+def test_what_is_no_file_is_not_replaced(kind: str, tmp_path: Path) -> None:
+    place = Path("/dev/null") if kind == "device" else tmp_path / "place"
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind != "device":
+        place.symlink_to(place if kind == "loop" else tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="a folder" if kind == "folder" else "no ordinary file"):
+        replace_output(place, b"### one", b"### ")
+    assert os.path.lexists(place) and not place.is_file()

@@ -7,10 +7,35 @@ the others on average earn more.
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
+
+from sbr.algo.advantages import group_advantages
+from sbr.algo.algorithm import Algorithm, AverageSchedule
+from sbr.algo.grpo import grpo_loss
+from sbr.algo.loss import Importance
+from sbr.config.algo import GrpoCareAlgo
 
 ROUNDING = 1e-6
 """The mean of equal numbers need not equal them; ties are at least as likely as their mean."""
+
+
+def grpo_care(config: GrpoCareAlgo, max_new_tokens: int) -> Algorithm:
+    """Return the algorithm for the keys of a recipe."""
+    loss = partial(
+        grpo_loss,
+        clip_low=config.clip_low,
+        clip_high=config.clip_high,
+        beta=0.0,
+        importance=Importance.of(config),
+    )
+    return Algorithm(
+        partial(group_advantages, eps=config.advantage_eps),
+        loss,
+        bonus=partial(care_bonus, bonus=config.bonus, margin=config.margin, cap=config.likelihood_cap),
+        average=AverageSchedule(config.ema_decay, config.ema_every),
+    )
 
 
 def care_bonus(right_PG: Tensor, likelihood_PG: Tensor, bonus: float, margin: float, cap: float) -> Tensor:

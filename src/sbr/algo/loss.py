@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sbr.algo.kl import k3
+from sbr.config.algo import FamilySection, ImportanceKind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +30,7 @@ class LossInputs:
     logprobs_BL: Tensor
     """Under the policy that is trained; the only tensor with a gradient."""
     old_logprobs_BL: Tensor
-    """Under the policy that sampled.  `logprobs_BL.detach()` when there is one update per rollout."""
+    """Under the policy that sampled, by the training pass.  `logprobs_BL.detach()` with one update per rollout."""
     ref_logprobs_BL: Tensor | None
     """Under the frozen reference; may be None when beta is 0."""
     mask_BL: Tensor
@@ -41,6 +42,32 @@ class LossInputs:
     """Completions of the whole update, over all processes and divided by their number (None: these B)."""
     update_tokens: float | None = None
     """The same of tokens (None: those of mask_BL)."""
+    rollout_logprobs_BL: Tensor | None = None
+    """What the sampler drew with; needed when `Importance` asks for weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """How a sampler is corrected whose probabilities are not those of training (`importance_weights`)."""
+
+    kind: ImportanceKind = "none"
+    cap: float = 3.0
+
+    @classmethod
+    def of(cls, config: FamilySection) -> Importance:
+        return cls(config.importance, config.importance_cap)
+
+
+NO_CORRECTION = Importance()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """Of every token, (B, L), or of every completion, (B, 1); without gradient."""
+
+    used: Tensor
+    capped: Tensor
+    """bool: the weight was above the cap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +83,10 @@ class LossMetrics:
     ratio_mean: float
     clip_fraction: float
     """Share of tokens where clipping stops the gradient."""
+    importance_mean: float | None = None
+    """Of the weights as used; None without weights."""
+    importance_capped: float | None = None
+    """Share of tokens whose weight was above the cap."""
 
 
 def log_ratio(inputs: LossInputs) -> Tensor:
@@ -65,6 +96,42 @@ def log_ratio(inputs: LossInputs) -> Tensor:
     """
     padding_BL = ~inputs.mask_BL
     return inputs.logprobs_BL.masked_fill(padding_BL, 0.0) - inputs.old_logprobs_BL.masked_fill(padding_BL, 0.0)
+
+
+def importance_weights(inputs: LossInputs, importance: Importance) -> Weights | None:
+    """Return what the objective of each token is multiplied by, or None when nothing is to be corrected.
+
+        w = exp(old_logprobs - rollout_logprobs)           a token (token, token_mask), or
+        w = exp(sum_t (old_logprobs - rollout_logprobs))   a whole completion (completion, completion_mask)
+        truncated: min(w, cap)        masked: w where w <= cap, else 0
+
+    Truncated a token: Yao et al. 2025, https://fengyao.notion.site/off-policy-rl (cap 2).  A completion, and masks: Liu
+    et al. 2025, https://richardli.xyz/rl-collapse, as in verl's rollout correction and as TRL's
+    `vllm_importance_sampling_mode` (sequence_mask with cap 3 by default).  A mask a token, with a bound below as well:
+    IcePop, arXiv 2510.18855.  The KL term is not weighted, and what is masked still counts in the numbers that the loss
+    divides by, as in TRL.
+
+    Raises ValueError without rollout_logprobs_BL.
+    """
+    if importance.kind == "none":
+        return None
+    if inputs.rollout_logprobs_BL is None:
+        raise ValueError("algo.importance is not none, so the loss needs rollout_logprobs_BL")
+    padding_BL = ~inputs.mask_BL
+    log = inputs.old_logprobs_BL.detach().masked_fill(padding_BL, 0.0) - inputs.rollout_logprobs_BL.masked_fill(
+        padding_BL, 0.0
+    )
+    if importance.kind in ("completion", "completion_mask"):
+        log = log.sum(dim=1, keepdim=True)
+    weights = log.exp()
+    capped = weights > importance.cap
+    replacement = 0.0 if importance.kind in ("token_mask", "completion_mask") else importance.cap
+    return Weights(weights.masked_fill(capped, replacement), capped)
+
+
+def weighted(objective: Tensor, weights: Weights | None) -> Tensor:
+    """Return the objective times its importance weights; without weights `objective` itself."""
+    return objective if weights is None else objective * weights.used
 
 
 def clipped_objective(ratio: Tensor, advantages_B: Tensor, clip_low: float, clip_high: float) -> tuple[Tensor, Tensor]:
@@ -113,14 +180,22 @@ def token_mean(values_BL: Tensor, mask_BL: Tensor) -> float:
 
 
 @torch.no_grad()
-def loss_metrics(inputs: LossInputs, loss: Tensor, ratio: Tensor, stopped: Tensor, kl_BL: Tensor | None) -> LossMetrics:
-    """`ratio` and `stopped` are (B, L), or (B, 1) for all tokens of a row."""
+def loss_metrics(
+    inputs: LossInputs, loss: Tensor, ratio: Tensor, stopped: Tensor, kl_BL: Tensor | None, weights: Weights | None
+) -> LossMetrics:
+    """`ratio`, `stopped` and the weights are (B, L), or (B, 1) for all tokens of a row."""
     mask_BL = inputs.mask_BL
+
+    def mean(values: Tensor) -> float:
+        return token_mean(values.expand(mask_BL.shape).to(ratio.dtype), mask_BL)
+
     return LossMetrics(
         rows=mask_BL.shape[0],
         tokens=int(mask_BL.sum()),
         loss=loss.item(),
         kl=None if kl_BL is None else token_mean(kl_BL, mask_BL),
-        ratio_mean=token_mean(ratio.expand(mask_BL.shape), mask_BL),
-        clip_fraction=token_mean(stopped.expand(mask_BL.shape).to(ratio.dtype), mask_BL),
+        ratio_mean=mean(ratio),
+        clip_fraction=mean(stopped),
+        importance_mean=None if weights is None else mean(weights.used),
+        importance_capped=None if weights is None else mean(weights.capped),
     )

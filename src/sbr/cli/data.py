@@ -117,14 +117,10 @@ def _open_media(audit: Audit, args: Check, console: Console) -> MediaReport:
 
 
 def _write_report(report: str, target: str, console: Console) -> None:
-    from sbr.errors import DataError
-    from sbr.files import replace_file
+    from sbr.files import replace_output
 
     if target == "-":
         sys.stdout.write(report)
         return
-    try:
-        replace_file(Path(target), report.encode())
-    except OSError as error:
-        raise DataError(f"the report cannot be written to {target}: {error.strerror}") from None
+    replace_output(Path(target), report.encode(), b'{\n "ok"')
     console.print(f"full report: {target}", soft_wrap=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sbr.data.build.actions import Annotations
-    from sbr.data.build.goals import GoalAnswer, GoalSegment, Messages, Stretch
     from sbr.data.build.root import BuildReport
-    from sbr.resume.journal import Journal
-
-ANSWERS = "goal_answers.jsonl"
-GOALS = "goals.jsonl"
+    from sbr.distill.goals import InferredGoals
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ class Build:
 def build(args: Build) -> None:
     """Raises SystemExit(1) when some media could not be cut."""
     from sbr.cli.console import Terminal
-    from sbr.data.build.actions import read_annotations
+    from sbr.data.build.action_files import read_annotations
     from sbr.data.build.goals import add_goals, read_goals
     from sbr.data.build.root import BuildOptions, claim
     from sbr.data.build.root import build as write
@@ -116,7 +111,8 @@ def build(args: Build) -> None:
             segments, asked = read_goals(args.goals), {}
         else:
             claim(args.out)
-            segments, asked = infer_goals(args, annotations, console)
+            goals = _infer(args, annotations, console)
+            segments, asked = list(goals.segments), goals.counts
         added = add_goals(annotations, segments)
         annotations, counts = added.annotations, {**asked, **added.counts}
     with console.status("making questions"):
@@ -127,98 +123,30 @@ def build(args: Build) -> None:
         raise SystemExit(1)
 
 
-def infer_goals(args: Build, annotations: Annotations, console: Console) -> tuple[list[GoalSegment], Mapping[str, int]]:
-    """Goals of all stretches; asks for those that goal_answers.jsonl does not hold yet, and keeps every answer there.
-
-    The endpoint is not opened when nothing is left to ask.
-    """
-    from sbr.data.build.goals import goals_of, stretches, write_goals
-    from sbr.files import replace_file
-
-    model = str(args.goal_model)
-    all_stretches = list(stretches(annotations, args.goal_window))
-    with goal_journal(args.out / ANSWERS) as journal:
-        to_ask = [stretch for stretch in all_stretches if stretch.key(model) not in journal.done]
-        if to_ask:
-            _ask_endpoint(args, to_ask, journal, console)
-        segments, counts = goals_of(all_stretches, journal.done, model)
-    replace_file(args.out / GOALS, write_goals(segments))
-    return segments, counts
-
-
-def goal_journal(file: Path) -> Journal[str, GoalAnswer]:
-    """The answers that are kept, and where further ones go."""
-    from sbr.data.build.goals import GoalAnswer
-    from sbr.resume.journal import Journal, LineFormat
-
-    return Journal(file, LineFormat(GoalAnswer, lambda answer: answer.stretch, lambda key: f"stretch {key}"))
-
-
-def ask_all(
-    to_ask: Sequence[Stretch],
-    model: str,
-    ask: Callable[[Messages], str | None],
-    journal: Journal[str, GoalAnswer],
-    concurrency: int,
-    on_answer: Callable[[], None] = lambda: None,
-) -> int:
-    """Ask for every stretch, `concurrency` at a time; each answer is on the disk before it counts.
-
-    `ask` gives None for an answer that was cut off; it is not kept.  Returns their number.
-
-    An error of `ask` ends it after the requests under way: what they answered is kept.
-    """
-    from sbr.data.build.goals import GoalAnswer
-
-    cut_off = 0
-    with ThreadPoolExecutor(concurrency) as pool:
-        waiting: dict[Future[str | None], Stretch] = {pool.submit(ask, s.messages()): s for s in to_ask}
-        failure: BaseException | None = None
-        while waiting:
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                stretch = waiting.pop(future)
-                if future.cancelled():
-                    continue
-                if error := future.exception():
-                    failure = failure or error
-                    for other in waiting:
-                        other.cancel()
-                    continue
-                answer = future.result()
-                if answer is None:
-                    cut_off += 1
-                else:
-                    text = answer.encode("utf-8", "replace").decode()  # half a surrogate pair has no bytes
-                    journal.append([GoalAnswer(stretch.key(model), stretch.video_id, text)])
-                on_answer()
-        if failure is not None:
-            raise failure
-    return cut_off
-
-
-def _ask_endpoint(args: Build, to_ask: Sequence[Stretch], journal: Journal[str, GoalAnswer], console: Console) -> None:
+def _infer(args: Build, annotations: Annotations, console: Console) -> InferredGoals:
     from sbr.cli.progress import count_progress
-    from sbr.config.asking import EngineConfig
-    from sbr.rollout.endpoint_engine import ChatClient
-    from sbr.rollout.sampling import Sampling
+    from sbr.distill.goals import GoalAsking, infer_goals
 
-    config = EngineConfig(kind="endpoint", url=args.goal_url, concurrency=args.concurrency)
-    sampling = Sampling(temperature=0.0, max_new_tokens=args.goal_tokens)
-    with ChatClient(config, str(args.goal_model)) as chat, count_progress() as bar:
-        task = bar.add_task("asking for goals", total=len(to_ask))
-
-        def ask(messages: Messages) -> str | None:
-            reply = chat.complete(messages, sampling, args.seed)
-            return None if reply.truncated else reply.text
-
-        cut_off = ask_all(to_ask, str(args.goal_model), ask, journal, args.concurrency, lambda: bar.advance(task))
-    if cut_off:
+    asking = GoalAsking(
+        url=str(args.goal_url),
+        model=str(args.goal_model),
+        window=args.goal_window,
+        tokens=args.goal_tokens,
+        concurrency=args.concurrency,
+        seed=args.seed,
+    )
+    with count_progress() as bar:
+        task = bar.add_task("asking for goals", total=None)
+        goals = infer_goals(
+            args.out, annotations, asking, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if goals.cut_off:
         console.print(
-            f"{cut_off:,} of {len(to_ask):,} answers were cut off at {args.goal_tokens:,} tokens: their stretches "
-            "have no goals; the same command with more --goal-tokens asks for them again",
+            f"{goals.cut_off:,} of {goals.asked:,} answers were cut off at {args.goal_tokens:,} tokens: their "
+            "stretches have no goals; the same command with more --goal-tokens asks for them again",
             soft_wrap=True,
         )
+    return goals
 
 
 def _refuse_odd_options(args: Build) -> None:

@@ -14,13 +14,15 @@ from pydantic import ConfigDict
 from sbr.config.inputs import DataConfig
 from sbr.config.load import RecipeT, load_recipe
 from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
-from sbr.config.section import Section, Source
+from sbr.config.section import Section
 from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sbr.data.hub import HubSource, MediaPlan
+    from sbr.config.section import Source
+    from sbr.data.hub import MediaPlan
+    from sbr.data.sources.source import HubSource
     from sbr.resume.journal import Journal
 
 ARCHIVES_DONE = ".unpacked.jsonl"
@@ -71,13 +73,9 @@ class DataRecipe(Section):
 def download(args: Download) -> None:
     """Raises SystemExit(1) when media are missing in the repository."""
     from sbr.cli.console import Terminal
-    from sbr.data.hub import NOT_ON_THE_HUB, SOURCES
 
     console = Terminal()
-    name, files = _wanted(args)
-    if name in NOT_ON_THE_HUB:
-        raise ConfigError(NOT_ON_THE_HUB[name])
-    source = SOURCES[name]
+    source, files = _wanted(args)
     for licence in source.licences:
         console.print(f"licence - {licence}", soft_wrap=True)
     if not args.accept_licences and not args.dry_run:
@@ -93,43 +91,51 @@ def download(args: Download) -> None:
         console.print(f"{args.root / file}", soft_wrap=True)
     if args.annotations_only:
         return
-    if name != "seed_bench_r1":
+    if source.media:
         console.print(f"media are not fetched: {source.media}", soft_wrap=True)
         return
     if not _media(args, source, [Path(file).name for file in files], listing, console):
         raise SystemExit(1)
 
 
-def _wanted(args: Download) -> tuple[Source, list[str]]:
+def _wanted(args: Download) -> tuple[HubSource, list[str]]:
     """The source, and its annotation files that are needed."""
-    from typing import get_args
+    from sbr.data.sources.select import SOURCES, choose_levels
 
-    from sbr.data.hub import SOURCES
-    from sbr.data.sources.select import choose_levels
-
-    if args.what in get_args(Source):
-        name = cast("Source", args.what)
-        known = SOURCES[name].annotations if name in SOURCES else {}
-        if known and (strange := [level for level in args.levels if level not in known]):
-            raise ConfigError(f"{name} has no {', '.join(strange)}; it has {', '.join(known)}")
-        return name, [known[level] for level in args.levels or known]
+    if args.what in SOURCES:
+        hub = _hub(args.what)
+        known = hub.annotations
+        if strange := [level for level in args.levels if level not in known]:
+            raise ConfigError(f"{args.what} has no {', '.join(strange)}; it has {', '.join(known)}")
+        return hub, [known[level] for level in args.levels or known]
     file = Path(args.what)
     if file.suffix != ".toml":
-        raise ConfigError(f"{args.what!r} is neither a recipe (.toml) nor one of {', '.join(get_args(Source))}")
+        raise ConfigError(f"{args.what!r} is neither a recipe (.toml) nor one of {', '.join(SOURCES)}")
     if args.levels:
         raise ConfigError("--levels belongs to a source; a recipe names its own")
     data = load_recipe(DataRecipe, file).data
-    known = SOURCES[data.source].annotations if data.source in SOURCES else {}
+    hub = _hub(data.source)
     if asks := _as(EvalRecipe, file):
-        return data.source, [known[level] for level in choose_levels(data, asks.eval.levels) if known]
+        return hub, [hub.annotations[level] for level in choose_levels(data, asks.eval.levels)]
     # One with nothing but [train] may be of GRPO or of SFT: it gets the files of both.
     sft, grpo = _as(SftRecipe, file), _as(GrpoRecipe, file)
     looks = [sft.validation] if sft else []
     looks += [grpo.cold_start.validation] if grpo and grpo.cold_start else []
+    levels = [look.level for look in looks if look.level is not None]
     names = [data.train_file] if grpo or not sft or sft.validation.share else []
     names += [data.cot_file] if looks else []
-    files = [f"annotations/{name}" for name in names if "/" not in name]
-    return data.source, files + [known[look.level] for look in looks if look.level is not None and look.level in known]
+    folder = Path(SOURCES[data.source].folder)
+    files = [(folder / name).as_posix() for name in names if "/" not in name]
+    return hub, files + [hub.annotations[level] for level in levels if level in hub.annotations]
+
+
+def _hub(name: str) -> HubSource:
+    from sbr.data.sources.select import SOURCES
+
+    hub = SOURCES[cast("Source", name)].hub
+    if isinstance(hub, str):
+        raise ConfigError(hub)
+    return hub
 
 
 def _refuse_other_roots(root: Path, files: Sequence[str]) -> None:

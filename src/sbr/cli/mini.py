@@ -118,13 +118,9 @@ def draw(args: Build) -> None:
 def preview(arguments: list[str]) -> None:
     args = tyro.cli(Preview, args=arguments, prog="sbr mini preview", description=inspect.getdoc(Preview))
 
-    from sbr.errors import DataError
     from sbr.mini.preview import write_preview
 
-    try:
-        write_preview(args.file)
-    except OSError as error:
-        raise DataError(f"{args.file} cannot be written: {error.strerror}") from None
+    write_preview(args.file)
 
 
 def pretrain(arguments: list[str]) -> None:
@@ -158,8 +154,7 @@ def reasoning(arguments: list[str]) -> None:
     from rich.table import Table
 
     from sbr.cli.console import Terminal
-    from sbr.eval.folder import RECORDS
-    from sbr.eval.records import read_records
+    from sbr.eval.records import RECORDS, read_records
     from sbr.mini.reasoning import reasoning_shares
 
     table = Table(title="Shares of answers in %", title_justify="left")

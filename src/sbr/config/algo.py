@@ -1,81 +1,159 @@
-"""Section `algo`: which algorithm of the GRPO family, and its keys."""
+"""Section `algo`: one class an algorithm, whose defaults are its vetted setting (sources: docs/algorithms.md).
+
+`algo.name` decides which class a recipe's section is; a key that its algorithm does not use is an error.  A new
+algorithm is a class here with its keys, a line in `AlgoConfig`, and the file that `made_by` names.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag
 
+from sbr.config.named import Named
 from sbr.config.section import Section
 
-AlgoName = Literal["grpo", "dr_grpo", "dapo", "gspo", "reg_grpo", "grpo_care"]
-
-ALGO_DEFAULTS: dict[AlgoName, dict[str, float]] = {
-    "grpo": {"beta": 0.1, "clip_low": 0.2, "clip_high": 0.2, "advantage_eps": 1e-4},
-    "dr_grpo": {"beta": 0.0, "clip_low": 0.2, "clip_high": 0.2},
-    "dapo": {
-        "clip_low": 0.2,
-        "clip_high": 0.28,
-        "advantage_eps": 1e-4,
-        "extra_rounds": 9,
-        "overlong_weight": 0.5,
-    },
-    "gspo": {"beta": 0.0, "clip_low": 3e-4, "clip_high": 4e-4, "advantage_eps": 1e-4},
-    "reg_grpo": {"beta": 0.1, "advantage_eps": 1e-4},
-    "grpo_care": {
-        "clip_low": 0.2,
-        "clip_high": 0.2,
-        "advantage_eps": 1e-4,
-        "bonus": 0.5,
-        "margin": 0.0,
-        "likelihood_cap": 0.95,
-        "ema_decay": 0.995,
-        "ema_every": 10,
-    },
-}
-"""Which keys an algorithm uses, each with its default; sources: docs/algorithms.md."""
+ImportanceKind = Literal["none", "token", "completion", "token_mask", "completion_mask"]
 
 
-class AlgoConfig(Section):
-    """A key that is not set takes the default of its algorithm; one that its algorithm does not use is an error.
+class AlgoSection(Section):
+    """What every algorithm has.  It is kept when another `--algo.name` is given on the command line."""
 
-    Another `--algo.name` on the command line starts from that algorithm's defaults, whatever the recipe sets here.
-    """
-
-    name: AlgoName = "grpo"
-    beta: float | None = Field(default=None, ge=0)
-    """Weight of the KL term; 0 loads no reference model (grpo, reg_grpo 0.1; dr_grpo, gspo 0)."""
-    clip_low: float | None = Field(default=None, ge=0)
-    """The ratio of policies counts down to 1 - clip_low (0.2; gspo 0.0003; not reg_grpo)."""
-    clip_high: float | None = Field(default=None, ge=0)
-    """... and up to 1 + clip_high (0.2; dapo 0.28; gspo 0.0004; not reg_grpo)."""
-    advantage_eps: float | None = Field(default=None, gt=0)
-    """Added to the standard deviation that rewards are divided by (1e-4; not dr_grpo)."""
-    extra_rounds: int | None = Field(default=None, ge=0)
-    """dapo: rollout rounds in which other prompts take the place of groups without signal, at most (9)."""
-    overlong_weight: float | None = Field(default=None, ge=0)
-    """dapo: weight of its soft overlong punishment, beside that of reward.length_weight (0.5: DAPO's right and wrong
-    answers are worth +1 and -1, here 1 and 0, so half its weight gives the same advantages)."""
-    bonus: float | None = Field(default=None, ge=0)
-    """grpo_care: reward of a right answer that its reasoning makes likely (0.5)."""
-    margin: float | None = Field(default=None, ge=0)
-    """grpo_care: how far below the mean of its group's right answers a likelihood may be (0)."""
-    likelihood_cap: float | None = Field(default=None, gt=0, le=1)
-    """grpo_care: likelihoods above count as this (0.95)."""
-    ema_decay: float | None = Field(default=None, ge=0, lt=1)
-    """grpo_care: weight of the old average when the reference follows the policy (0.995)."""
-    ema_every: int | None = Field(default=None, ge=1)
-    """grpo_care: training steps between two such updates (10)."""
+    made_by: ClassVar[str]
+    """"module:function"; the function takes this section and the most tokens of a completion and returns an
+    `sbr.algo.algorithm.Algorithm`."""
     updates_per_rollout: int = Field(default=1, ge=1)
     """Optimizer updates on the same completions; a training step is one rollout with all its updates."""
 
-    @model_validator(mode="after")
-    def _fill(self) -> AlgoConfig:
-        used = ALGO_DEFAULTS[self.name]
-        for key in type(self).model_fields:
-            if key in used and getattr(self, key) is None:
-                object.__setattr__(self, key, used[key])  # the model is frozen for everyone else
-            elif key not in used and key not in ("name", "updates_per_rollout") and getattr(self, key) is not None:
-                users = ", ".join(name for name, keys in ALGO_DEFAULTS.items() if key in keys)
-                raise ValueError(f"{key} is not used by {self.name} but by {users}; remove it, or change algo.name")
-        return self
+
+class FamilySection(AlgoSection):
+    """Algorithms of the package: what they add to correct for a sampler that is not quite the policy."""
+
+    importance: ImportanceKind = "none"
+    """Weight of each token, or of each completion, for a sampler whose probabilities are not those of training: their
+    ratio, cut at importance_cap, or (mask) 0 where it is above.  The native sampler needs none."""
+    importance_cap: float = Field(default=3.0, gt=0)
+    """Largest importance weight."""
+
+
+class ClippedSection(FamilySection):
+    clip_low: float = Field(default=0.2, ge=0)
+    """The ratio of policies counts down to 1 - clip_low."""
+    clip_high: float = Field(default=0.2, ge=0)
+    """... and up to 1 + clip_high."""
+
+
+class GrpoAlgo(ClippedSection):
+    """GRPO with the official setting of SEED-Bench-R1 (arXiv 2402.03300, 2503.24376)."""
+
+    made_by = "sbr.algo.grpo:grpo"
+    name: Literal["grpo"] = "grpo"
+    beta: float = Field(default=0.1, ge=0)
+    """Weight of the KL term; 0 loads no reference model."""
+    advantage_eps: float = Field(default=1e-4, gt=0)
+    """Added to the standard deviation that rewards are divided by."""
+
+
+class DrGrpoAlgo(ClippedSection):
+    """Dr. GRPO (arXiv 2503.20783)."""
+
+    made_by = "sbr.algo.dr_grpo:dr_grpo"
+    name: Literal["dr_grpo"] = "dr_grpo"
+    beta: float = Field(default=0.0, ge=0)
+    """Weight of the KL term; 0 loads no reference model."""
+
+
+class DapoAlgo(ClippedSection):
+    """DAPO (arXiv 2503.14476)."""
+
+    made_by = "sbr.algo.dapo:dapo"
+    name: Literal["dapo"] = "dapo"
+    clip_high: float = Field(default=0.28, ge=0)
+    """... and up to 1 + clip_high."""
+    advantage_eps: float = Field(default=1e-4, gt=0)
+    """Added to the standard deviation that rewards are divided by."""
+    extra_rounds: int = Field(default=9, ge=0)
+    """Rollout rounds in which other prompts take the place of groups without signal, at most."""
+    overlong_weight: float = Field(default=0.5, ge=0)
+    """Weight of the soft overlong punishment, beside that of reward.length_weight (DAPO's right and wrong answers are
+    worth +1 and -1, here 1 and 0, so half its weight gives the same advantages)."""
+
+
+class GspoAlgo(ClippedSection):
+    """GSPO (arXiv 2507.18071)."""
+
+    made_by = "sbr.algo.gspo:gspo"
+    name: Literal["gspo"] = "gspo"
+    clip_low: float = Field(default=3e-4, ge=0)
+    """The ratio of a whole completion counts down to 1 - clip_low."""
+    clip_high: float = Field(default=4e-4, ge=0)
+    """... and up to 1 + clip_high."""
+    beta: float = Field(default=0.0, ge=0)
+    """Weight of the KL term; 0 loads no reference model."""
+    advantage_eps: float = Field(default=1e-4, gt=0)
+    """Added to the standard deviation that rewards are divided by."""
+
+
+class RegGrpoAlgo(FamilySection):
+    """Reg-GRPO (arXiv 2506.07464)."""
+
+    made_by = "sbr.algo.reg_grpo:reg_grpo"
+    name: Literal["reg_grpo"] = "reg_grpo"
+    beta: float = Field(default=0.1, ge=0)
+    """Weight of the KL term; 0 loads no reference model."""
+    advantage_eps: float = Field(default=1e-4, gt=0)
+    """Added to the standard deviations that rewards and log ratios are divided by."""
+
+
+class GrpoCareAlgo(ClippedSection):
+    """GRPO-CARE (arXiv 2506.16141)."""
+
+    made_by = "sbr.algo.grpo_care:grpo_care"
+    name: Literal["grpo_care"] = "grpo_care"
+    advantage_eps: float = Field(default=1e-4, gt=0)
+    """Added to the standard deviation that rewards are divided by."""
+    bonus: float = Field(default=0.5, ge=0)
+    """Reward of a right answer that its reasoning makes likely."""
+    margin: float = Field(default=0.0, ge=0)
+    """How far below the mean of its group's right answers a likelihood may be."""
+    likelihood_cap: float = Field(default=0.95, gt=0, le=1)
+    """Likelihoods above count as this."""
+    ema_decay: float = Field(default=0.995, ge=0, lt=1)
+    """Weight of the old average when the reference follows the policy."""
+    ema_every: int = Field(default=10, ge=1)
+    """Training steps between two such updates."""
+
+
+class OwnAlgo(AlgoSection):
+    """An algorithm of the user's own: `name` is "module:function" (CONTRIBUTING.md, "Add your own").
+
+    The function takes `options` and the most tokens of a completion and returns an `sbr.algo.algorithm.Algorithm`.
+    """
+
+    name: Named
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Whatever the function wants to know; in a recipe file only."""
+
+
+def algorithm_of(section: Any) -> str | None:
+    """The name of the algorithm that a section, or the table it is read from, is for; "own" for a user's own."""
+    name = section.get("name", "grpo") if isinstance(section, dict) else getattr(section, "name", None)
+    return "own" if isinstance(name, str) and ":" in name else name
+
+
+AlgoConfig = Annotated[
+    Annotated[GrpoAlgo, Tag("grpo")]
+    | Annotated[DrGrpoAlgo, Tag("dr_grpo")]
+    | Annotated[DapoAlgo, Tag("dapo")]
+    | Annotated[GspoAlgo, Tag("gspo")]
+    | Annotated[RegGrpoAlgo, Tag("reg_grpo")]
+    | Annotated[GrpoCareAlgo, Tag("grpo_care")]
+    | Annotated[OwnAlgo, Tag("own")],
+    Discriminator(algorithm_of),
+]
+"""The section `algo` of a recipe: one of these classes."""
+
+ALGORITHMS: dict[str, type[AlgoSection]] = {
+    tag.tag: section for section, tag in map(get_args, get_args(get_args(AlgoConfig)[0])) if tag.tag != "own"
+}
+"""The algorithms of the package by name."""

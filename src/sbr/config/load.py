@@ -18,7 +18,8 @@ from typing import Any, TypeVar, get_args
 import tyro
 from pydantic import ValidationError
 
-from sbr.config.algo import ALGO_DEFAULTS, AlgoConfig
+from sbr.config.algo import ALGORITHMS, AlgoSection, FamilySection, OwnAlgo
+from sbr.config.recipes import GrpoRecipe
 from sbr.config.section import Section
 from sbr.errors import ConfigError
 
@@ -93,9 +94,9 @@ def known_keys(kind: type[Section], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in kind.model_fields.items():
         keys.append(prefix + name)
-        if section := _section(field.annotation):
+        for section in _sections(field.annotation):
             keys += known_keys(section, f"{prefix}{name}.")
-    return keys
+    return list(dict.fromkeys(keys))
 
 
 def verb(kind: type[Section]) -> str:
@@ -106,9 +107,9 @@ def verb(kind: type[Section]) -> str:
 def _with_sections(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
     """`recipe` with the defaults of every absent section that `words` name; --help shows them all."""
     named = {
-        name: section()
+        name: sections[0]()
         for name, field in type(recipe).model_fields.items()
-        if getattr(recipe, name) is None and (section := _section(field.annotation))
+        if getattr(recipe, name) is None and (sections := _sections(field.annotation))
         if any(word.startswith(f"--{name}.") or word in ("-h", "--help") for word in words)
     }
     return recipe.model_copy(update=named)
@@ -116,30 +117,69 @@ def _with_sections(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
 
 def _with_algorithm(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
     """`recipe` with the algorithm that `words` name.  Its keys start from its own defaults: those in the recipe were
-    chosen for the recipe's algorithm, and a clip range of GRPO would be wrong for GSPO."""
-    algo = getattr(recipe, "algo", None)
-    joined = " ".join(words).replace("--algo.name=", "--algo.name ").split()
-    names = [name for word, name in pairwise(joined) if word == "--algo.name"]
-    if not isinstance(algo, AlgoConfig) or not names or names[-1] == algo.name or names[-1] not in ALGO_DEFAULTS:
+    chosen for the recipe's algorithm, and a clip range of GRPO would be wrong for GSPO.  What all have stays.
+    """
+    if not isinstance(recipe, GrpoRecipe):
         return recipe
-    fresh = AlgoConfig(name=names[-1], updates_per_rollout=algo.updates_per_rollout)
-    return recipe.model_copy(update={"algo": fresh})
+    algo, name = recipe.algo, recipe.algo.name
+    joined = [part for word in words for part in word.split("=", 1)]
+    names = [value for word, value in pairwise(joined) if word == "--algo.name"]
+    if names and names[-1] != name:
+        name = names[-1]
+        values: dict[str, Any] = {"name": name}
+        for shared in (AlgoSection, FamilySection):
+            if isinstance(algo, shared) and issubclass(ALGORITHMS.get(name, OwnAlgo), shared):
+                values |= {key: getattr(algo, key) for key in shared.model_fields}
+        recipe = type(recipe).model_validate({**recipe.model_dump(), "algo": values})
+    for word in joined:
+        if word.startswith("--algo."):
+            key = word.removeprefix("--algo.").replace("-", "_")
+            if problem := _of_other_algorithms(key, name):
+                raise ConfigError(problem)
+    return recipe
 
 
-def _section(annotation: Any) -> type[Section] | None:
-    """The section class in a field's type: `DataConfig`, or `LoraConfig | None`."""
-    parts = (annotation, *get_args(annotation))
-    return next((part for part in parts if isinstance(part, type) and issubclass(part, Section)), None)
+def _of_other_algorithms(key: str, name: str) -> str | None:
+    """What to say of a key that `name` does not use and others do."""
+    used = ALGORITHMS.get(name, OwnAlgo).model_fields
+    users = [other for other, section in ALGORITHMS.items() if key in section.model_fields]
+    if key in used or not users:
+        return None
+    advice = "remove it, or change algo.name"
+    if name not in ALGORITHMS:
+        name, advice = "an algorithm of your own", "put what that needs into [algo.options]"
+    return f"algo.{key} is not used by {name} but by {', '.join(users)}; {advice}"
+
+
+def _sections(annotation: Any) -> list[type[Section]]:
+    """The section classes in a field's type: `DataConfig`, `LoraConfig | None`, or those of a union by name."""
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, Section) else []
+    return [section for part in get_args(annotation) for section in _sections(part)]
 
 
 def _explain(kind: type[Section], problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, known_keys(kind), n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"unknown key {key!r}{hint} (`{verb(kind)} RECIPE --help` lists all keys)"
-    if problem["type"] == "missing":
-        return f"{key} is missing; set it in the recipe"
-    if problem["type"] == "value_error":  # of a section as a whole
-        return f"{key}.{problem['ctx']['error']}"
-    return f"{key} is {problem['input']!r}: {problem['msg']}"
+    path = [str(part) for part in problem["loc"]]
+    # Pydantic names the class of the union too.
+    algorithm = path.pop(1) if path[0] == "algo" and len(path) > 2 else None
+    key = ".".join(path)
+    match problem["type"]:
+        case "extra_forbidden":
+            if algorithm and (other := _of_other_algorithms(path[1], algorithm)):
+                return other
+            near = difflib.get_close_matches(key, known_keys(kind), n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            return f"unknown key {key!r}{hint} (`{verb(kind)} RECIPE --help` lists all keys)"
+        case "missing":
+            return f"{key} is missing; set it in the recipe"
+        case "value_error":  # of a section as a whole
+            return f"{key}.{problem['ctx']['error']}"
+        case "union_tag_invalid":
+            name = problem["input"]["name"]
+            near = difflib.get_close_matches(str(name), ALGORITHMS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            return f'algo.name is {name!r}, expected {", ".join(ALGORITHMS)} or "module:function" of your own{hint}'
+        case "union_tag_not_found":
+            return f"{key} is {problem['input']!r}, expected a section with a name"
+        case _:
+            return f"{key} is {problem['input']!r}: {problem['msg']}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sbr.config.algo import AlgoConfig
+from sbr.config.algo import AlgoConfig, GrpoAlgo
 from sbr.config.asking import DistillConfig, EngineConfig, EvalConfig
 from sbr.config.inputs import DataConfig, FramesConfig, LoraConfig, ModelConfig, PromptConfig
 from sbr.config.section import Section
@@ -39,7 +39,7 @@ class GrpoRecipe(TrainRecipe):
 
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
-    algo: AlgoConfig = AlgoConfig()
+    algo: AlgoConfig = GrpoAlgo()
     log: LogConfig = LogConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     cold_start: ColdStartConfig | None = None
 
@@ -51,8 +51,8 @@ class SftRecipe(TrainRecipe):
     validation: ValidationConfig = ValidationConfig()
 
 
-class EvalRecipe(Section):
-    """`sbr eval RECIPE`"""
+class AskingRecipe(Section):
+    """What every run is made of that asks a model questions."""
 
     model: ModelConfig
     data: DataConfig
@@ -60,17 +60,17 @@ class EvalRecipe(Section):
     frames: FramesConfig = FramesConfig()
     prompt: PromptConfig = PromptConfig()
     engine: EngineConfig = EngineConfig()
+
+
+class EvalRecipe(AskingRecipe):
+    """`sbr eval RECIPE`"""
+
     eval: EvalConfig = EvalConfig()
 
 
-class DistillRecipe(Section):
+class DistillRecipe(AskingRecipe):
     """`sbr distill RECIPE`"""
 
     model: ModelConfig
     """The teacher."""
-    data: DataConfig
-    output_dir: Path
-    frames: FramesConfig = FramesConfig()
-    prompt: PromptConfig = PromptConfig()
-    engine: EngineConfig = EngineConfig()
     distill: DistillConfig = DistillConfig()

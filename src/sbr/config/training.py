@@ -6,10 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from sbr.config.named import Named, NativeOrNamed
 from sbr.config.section import Level, Rule, Section
 
 
 class RolloutConfig(Section):
+    sampler: NativeOrNamed = "native"
+    """Who draws the completions: native, the weights at hand, or "module:function" of your own, which is given the
+    trainer's model, the processor and the recipe and returns an `sbr.rollout.sampler.Sampler`."""
     group_size: int = Field(default=8, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -33,6 +37,8 @@ class RewardConfig(Section):
     """0 for a short answer, down to -1 at rollout.max_new_tokens (DAPO's soft overlong punishment)."""
     length_share: float = Field(default=0.2, gt=0, le=1)
     """The part of rollout.max_new_tokens over which the length reward falls."""
+    custom: dict[Named, float] = Field(default_factory=dict)
+    """Rewards of your own, "module:function" with its weight.  function(text, sample, tokens) gives a number."""
     noise: float = Field(default=0.0, ge=0, le=1)
     """Share of training questions whose gold letter is replaced by another one, to study robustness."""
     noise_seed: int = 0

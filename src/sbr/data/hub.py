@@ -1,4 +1,4 @@
-"""Where the benchmarks lie on the Hugging Face hub, and which of their files a set of rows needs.
+"""Which files of a benchmark's repository on the Hugging Face hub a set of rows needs.
 
 What was seen of the repositories (2025-26):
     TencentARC/SEED-Bench-R1     annotations/*.jsonl; media in archives videos/<video_source>/batch_<n>.tar.gz
@@ -19,9 +19,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 
-from sbr.config.section import Source
 from sbr.data.audit.root import FILES
 from sbr.data.rows.annotations import TrainingRow, scan_rows
 from sbr.data.rows.layout import DataRoot
@@ -29,55 +27,7 @@ from sbr.data.sources.named_media import media_of
 from sbr.errors import DataError
 from sbr.files import replace_file
 
-EPIC_LICENCE = "Epic-Kitchens: CC BY-NC 4.0, not for commercial use, https://creativecommons.org/licenses/by-nc/4.0/"
-EGO4D_LICENCE = "Ego4D: its own licence agreement, to be signed, https://ego4ddataset.com/ego4d-license/"
-LVB_LICENCE = "LongVideoBench: CC BY-NC-SA 4.0, not for commercial use; the hub asks you to accept its conditions"
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
-
-
-@dataclass(frozen=True, slots=True)
-class HubSource:
-    """One benchmark on the hub."""
-
-    repository: str
-    annotations: Mapping[str, str]
-    """Level, "train", or "cot" (chats with responses, for SFT), -> its file."""
-    licences: tuple[str, ...]
-    media: str
-    """What `sbr data download` does about the media."""
-
-
-SOURCES: Mapping[Source, HubSource] = MappingProxyType(
-    {
-        "seed_bench_r1": HubSource(
-            "TencentARC/SEED-Bench-R1",
-            MappingProxyType(
-                {"train": "annotations/training_6k.jsonl", "cot": "annotations/training_with_cot_6k.jsonl"}
-                | {level: f"annotations/validation_{level}.jsonl" for level in ("L1", "L2", "L3")}
-            ),
-            (EPIC_LICENCE, EGO4D_LICENCE),
-            "",
-        ),
-        "egoplan2": HubSource(
-            "qiulu66/EgoPlan-Bench2",
-            MappingProxyType({"L3": "EgoPlan-Bench2.json"}),
-            (EGO4D_LICENCE,),
-            "its videos come from Ego4D (https://ego4d-data.org, v1 videos in 288p) and belong into Ego4D/v1_288p/",
-        ),
-        "longvideobench": HubSource(
-            "longvideobench/LongVideoBench",
-            MappingProxyType({"val": "lvb_val.json"}),
-            (LVB_LICENCE,),
-            "its videos are one archive in parts; fetch videos.tar.part.* (about 160 GB), join them (cat) and unpack",
-        ),
-    }
-)
-NOT_ON_THE_HUB: Mapping[Source, str] = MappingProxyType(
-    {
-        "egoplan": "EgoPlan-Bench is on Google Drive: take EgoPlan_validation.json and EgoPlan_IT.json by the links in "
-        "https://github.com/ChenYi99/EgoPlan, the frames from Epic-Kitchens and the videos from Ego4D"
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)

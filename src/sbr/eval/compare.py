@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sbr.errors import DataError
 from sbr.eval.records import RecordKey, correct_by_question, record_key
-from sbr.eval.stats import ClusteredDifference, PairedDifference, clustered_difference, paired_difference
+from sbr.eval.stats import FEWEST, ClusteredDifference, PairedDifference, clustered_difference, paired_difference
 from sbr.eval.summary import OVERALL, Slice, in_natural_order, question_accuracies, slice_of
 from sbr.types import EvalRecord
 
@@ -27,7 +27,10 @@ class SliceComparison:
     other: Slice
     paired: PairedDifference
     by_video: ClusteredDifference | None = None
-    """With whole videos resampled; None when the records do not name the videos, or all questions are of one."""
+    """With whole videos resampled; None when the records do not name the videos, or they are fewer than
+    `stats.FEWEST`."""
+    videos: int | None = None
+    """How many videos the questions are of; None when not every record names its video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,10 @@ def _compare_parts(
 def _compare_slice(level: str, name: str, pairs: Sequence[Pair]) -> SliceComparison:
     base, other = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     base_Q, other_Q, videos_Q = _accuracies(base), _accuracies(other), _videos(pairs)
-    by_video = clustered_difference(base_Q, other_Q, videos_Q) if len(set(videos_Q)) > 1 else None
+    videos = len(set(videos_Q)) or None
+    by_video = clustered_difference(base_Q, other_Q, videos_Q) if videos and videos >= FEWEST else None
     paired = paired_difference(base_Q, other_Q)
-    return SliceComparison(level, slice_of(name, base), slice_of(name, other), paired, by_video)
+    return SliceComparison(level, slice_of(name, base), slice_of(name, other), paired, by_video, videos)
 
 
 def _videos(pairs: Iterable[Pair]) -> list[str]:

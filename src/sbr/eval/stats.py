@@ -24,6 +24,12 @@ _DRAWS_AT_ONCE = 1 << 21
 """Clusters drawn in one numpy call; bounds the memory of a bootstrap to about 50 MB."""
 
 
+FEWEST = 10
+"""Questions or clusters from which a mean over them gets an interval that rests on their spread.  With fewer the spread
+is no figure to rely on: two that agree would give an interval of width zero.  Simulated 95 % intervals of the bootstrap
+hold the truth in 49 % of all cases with 2 clusters, in 73 % with 3, 83 % with 5, 90 % with 10 and 94 % with 30."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """Limits of a confidence interval, as fractions.  Example: Interval(0.4404, 0.4800)."""
@@ -41,7 +47,8 @@ class PairedDifference:
     """
 
     difference: float
-    interval: Interval
+    interval: Interval | None
+    """None with several samples a question and fewer than `FEWEST` questions."""
     p_value: float | None
     """Exact McNemar test; None when several samples a question were drawn."""
     only_base: float
@@ -147,7 +154,8 @@ def paired_difference(base: Sequence[float], other: Sequence[float], confidence:
     """Compare two runs question by question; both sequences are in the same order of questions.
 
     Values are the share of right samples of each question.  When all are 0 or 1: Newcombe's interval [N2] and the exact
-    McNemar p-value [M].  Otherwise: normal interval of the mean difference per question, no p-value.
+    McNemar p-value [M].  Otherwise: normal interval of the mean difference per question, from `FEWEST` questions on,
+    and no p-value.
     Questions count as independent; `clustered_difference` does without that.
     """
     if len(base) != len(other) or not base:
@@ -163,9 +171,10 @@ def paired_difference(base: Sequence[float], other: Sequence[float], confidence:
         interval = paired_interval(both, int(only_other), int(only_base), neither, confidence)
         p_value = mcnemar_exact(int(only_base), int(only_other))
         return PairedDifference(difference, interval, p_value, only_base, only_other, "Newcombe paired, exact McNemar")
-    error = float(differences_Q.std(ddof=1)) / math.sqrt(len(base)) if len(base) > 1 else 1.0
-    half = _z(confidence) * error
-    interval = Interval(max(-1.0, difference - half), min(1.0, difference + half))
+    interval = None
+    if len(base) >= FEWEST:
+        half = _z(confidence) * float(differences_Q.std(ddof=1)) / math.sqrt(len(base))
+        interval = Interval(max(-1.0, difference - half), min(1.0, difference + half))
     return PairedDifference(difference, interval, None, only_base, only_other, "normal over questions")
 
 
@@ -183,15 +192,15 @@ def clustered_difference(
     with others, here its video.  As many clusters as there are are drawn with replacement, each with all its questions,
     so nothing is assumed about questions of one cluster.  Percentile interval; two-sided p-value from the resampled
     differences on either side of zero, at least 2 / (resamples + 1).  With one question a cluster this is the ordinary
-    paired bootstrap.  With few clusters (below about 30) both are too sure of themselves.
-    Raises ValueError for sequences of unequal length and for fewer than two clusters.
+    paired bootstrap.  With few clusters (below about 30) both are too sure of themselves, and below `FEWEST` they say
+    nothing.  Raises ValueError for sequences of unequal length and for fewer clusters than that.
     """
     if not len(base) == len(other) == len(clusters):
         raise ValueError(f"need equally long sequences, got {len(base)}, {len(other)} and {len(clusters)} values")
     cluster_Q = np.unique(np.asarray(clusters), return_inverse=True)[1]
     questions_C = np.bincount(cluster_Q)
-    if (count := len(questions_C)) < 2:
-        raise ValueError(f"need at least two clusters to resample, got {count}")
+    if (count := len(questions_C)) < FEWEST:
+        raise ValueError(f"need at least {FEWEST} clusters to resample, got {count}")
     differences_C = np.bincount(cluster_Q, weights=np.asarray(other, dtype=float) - np.asarray(base, dtype=float))
     generator = np.random.default_rng(seed)
     rows = max(1, _DRAWS_AT_ONCE // count)

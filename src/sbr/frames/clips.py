@@ -1,4 +1,4 @@
-"""One entry for every form in which a clip or a picture is kept; the files are opened by sbr.frames.decode."""
+"""One entry for every form in which a clip or a picture is kept; decode_image.py and decode_video.py open the files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from sbr.errors import MediaError
-from sbr.frames.decode import Choose, Clip, decode_image, decode_range, decode_video, stack_frames
+from sbr.frames.decode_image import decode_image
+from sbr.frames.decode_video import Choose, Clip, decode_range, decode_video, stack_frames
 from sbr.types import FrameFolder, VideoFrame, VideoRange
 
 

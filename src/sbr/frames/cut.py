@@ -9,7 +9,6 @@ pictures taken at 60 a second, whatever the rate of the recording.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -20,21 +19,20 @@ from pathlib import Path
 from typing import TypeAlias
 
 import av
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 from av.error import FFmpegError
-from av.video.stream import VideoStream
 
 from sbr.data.build.splits import Medium
 from sbr.errors import ConfigError, DataError, MediaError
 from sbr.files import replace_file
-from sbr.frames.decode import CONTAINERS
+from sbr.frames.cut_file import CutFile
+from sbr.frames.decode_video import CONTAINERS
 from sbr.frames.workers import spawn_pool
 
 SETTINGS = "cut.json"
 """Below the root: how everything there was cut."""
 OPEN_CLIPS = 32
 """Encoders that are open at once; more clips at the same moment need another pass over the recording."""
-_CODEC = {"crf": "20", "preset": "veryfast"}
 _SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v")
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -128,7 +126,9 @@ def cut_video(root: Path, media: Sequence[Medium], file: Path, height: int) -> d
             rate = container.streams.video[0].average_rate
         if not rate:
             raise MediaError(f"{file} declares no frame rate")
-        cuts = sorted((_Cut(root / m.file, m.file, *_frames(m, rate)) for m in media), key=lambda c: (c.first, c.last))
+        cuts = sorted(
+            (CutFile(root / m.file, m.file, *_frames(m, rate)) for m in media), key=lambda c: (c.first, c.last)
+        )
     except MediaError as error:
         return {medium.file: str(error) for medium in media}
     for cuts_of_pass in _passes(cuts):
@@ -142,73 +142,6 @@ def cut_video(root: Path, media: Sequence[Medium], file: Path, height: int) -> d
     return failed
 
 
-@dataclass(slots=True)
-class _Cut:
-    """One file that is being written.  Frames count in the recording, both included."""
-
-    target: Path
-    name: str
-    first: int
-    last: int
-    _output: OutputContainer | None = None
-    _stream: VideoStream | None = None
-    _written: int = 0
-
-    @property
-    def is_picture(self) -> bool:
-        return self.target.suffix == ".png"
-
-    @property
-    def temporary(self) -> Path:
-        return self.target.with_name(f".{self.target.name}.{os.getpid()}.tmp")
-
-    def add(self, frame: av.VideoFrame, rate: Fraction, last: bool) -> None:
-        """Take one frame, which has the size to be written; with the `last` one the file is put in its place.
-
-        Raises DataError when that fails: the disk, and not the recording, is at fault then.
-        """
-        try:
-            self._add(frame, rate, last)
-        except OSError as error:  # FFmpegError of the file system is one too
-            raise DataError(
-                f"{self.target} cannot be written: {error.strerror}; make room and run the same command again"
-            ) from None
-
-    def _add(self, frame: av.VideoFrame, rate: Fraction, last: bool) -> None:
-        if self._written == 0:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-        if self.is_picture:
-            frame.to_image().save(self.temporary, "PNG")
-        else:
-            if self._output is None or self._stream is None:
-                self._output = av.open(str(self.temporary), "w", format="mp4")
-                self._stream = self._output.add_stream("libx264", rate=rate, options=_CODEC)
-                self._stream.width, self._stream.height = frame.width, frame.height
-                self._stream.pix_fmt = "yuv420p"
-                self._stream.codec_context.thread_count = 1
-            picture = frame.reformat(format="yuv420p")
-            picture.pts, picture.time_base = self._written, 1 / rate
-            self._output.mux(self._stream.encode(picture))
-            if last:
-                self._output.mux(self._stream.encode())
-                self._output.close()
-                self._output = None
-        self._written += 1
-        if last:
-            self.temporary.replace(self.target)
-
-    def drop(self) -> None:
-        """Close and remove what is not finished."""
-        output, self._output = self._output, None
-        try:
-            if output is not None:
-                output.close()
-        except FFmpegError:
-            pass  # closing writes the index of a file that nobody will read; on a full disk it cannot
-        finally:
-            self.temporary.unlink(missing_ok=True)
-
-
 def _frames(medium: Medium, rate: Fraction) -> tuple[int, int]:
     """First and last frame in the recording; annotations may say -1 for what began before it."""
     if medium.first_seconds is None or medium.last_seconds is None:
@@ -219,9 +152,9 @@ def _frames(medium: Medium, rate: Fraction) -> tuple[int, int]:
     return min(first, last), last
 
 
-def _passes(cuts: Sequence[_Cut]) -> list[list[_Cut]]:
+def _passes(cuts: Sequence[CutFile]) -> list[list[CutFile]]:
     """Groups of cuts (in order of their first frames) of which never more than OPEN_CLIPS overlap."""
-    passes: list[list[_Cut]] = []
+    passes: list[list[CutFile]] = []
     for cut in cuts:
         for group in passes:
             if sum(other.last >= cut.first for other in group) < OPEN_CLIPS:
@@ -232,8 +165,8 @@ def _passes(cuts: Sequence[_Cut]) -> list[list[_Cut]]:
     return passes
 
 
-def _run(file: Path, cuts: Sequence[_Cut], rate: Fraction, height: int) -> None:
-    waiting, active = list(reversed(cuts)), list[_Cut]()
+def _run(file: Path, cuts: Sequence[CutFile], rate: Fraction, height: int) -> None:
+    waiting, active = list(reversed(cuts)), list[CutFile]()
     number = 0
     with _open(file) as container:
         stream = container.streams.video[0]

@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from sbr.config.inputs import DataConfig, FramesConfig
-from sbr.data.rows.layout import ANNOTATIONS, DataRoot
-from sbr.data.sources.egoplan import TRAINING
+from sbr.data.rows.layout import DataRoot
 from sbr.data.sources.select import SOURCES, load_questions, load_training
 from sbr.errors import DataError, MediaError
 from sbr.frames.cache import CacheCounts, FrameCache
@@ -86,16 +85,15 @@ def media_of_root(data: DataConfig, splits: Sequence[str] | None) -> Media:
 
 
 def _training_files(data: DataConfig) -> list[str]:
-    """All files training*.jsonl but those of chats, EgoPlan_IT.json, and the file of the recipe."""
-    folder = _annotations(data)
-    names = {data.train_file, TRAINING, *(file.name for file in folder.glob("training*.jsonl"))}
+    """All files of training questions but those of chats, and the file of the recipe."""
+    folder, pattern = _annotations(data), SOURCES[data.source].training_files
+    names = {data.train_file, *(file.name for file in folder.glob(pattern))}
     return sorted(name for name in names if "cot" not in name and (folder / name).is_file())
 
 
 def _annotations(data: DataConfig) -> Path:
-    if data.source != "seed_bench_r1":
-        return data.root
-    return DataRoot(data.root).path / ANNOTATIONS
+    folder = SOURCES[data.source].folder
+    return DataRoot(data.root).path / folder if folder else data.root
 
 
 def fill(

@@ -20,7 +20,8 @@ from sbr.config.inputs import FramesConfig
 from sbr.data.audit.root import NamedMedium
 from sbr.errors import MediaError
 from sbr.frames.content import AGAIN
-from sbr.frames.decode import VideoFacts, decode_image, decode_video, probe_video
+from sbr.frames.decode_image import decode_image
+from sbr.frames.decode_video import VideoFacts, decode_video, probe_video
 from sbr.frames.sampling import frame_count, frame_indices
 from sbr.frames.workers import spawn_pool
 

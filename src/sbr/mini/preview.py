@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from sbr.files import replace_file
+from sbr.files import replace_output
 from sbr.mini.render import render_action, render_observation
 from sbr.mini.world import L3_TASKS, TRAIN_TASKS, Episode, Task, environments
 
@@ -32,7 +32,7 @@ def write_preview(file: Path) -> None:
     png = io.BytesIO()
     palette = sheet.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette.save(png, "PNG", optimize=True)
-    replace_file(file, png.getvalue())
+    replace_output(file, png.getvalue(), b"\x89PNG")
 
 
 def _episodes() -> list[Episode]:

@@ -7,7 +7,7 @@ levels, overall.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from rich.text import Text
 
 from sbr.errors import DataError
 from sbr.eval.compare import Comparison, SliceComparison
-from sbr.eval.stats import Interval
+from sbr.eval.stats import FEWEST, Interval
 from sbr.eval.summary import OVERALL, Grouping, LevelSummary, Slice, Summary
-from sbr.files import replace_file
+from sbr.files import replace_output
 from sbr.report.paper import PaperCell, table_2, table_3
 
 PaperRows = Mapping[str, Mapping[str, PaperCell]]
@@ -107,10 +107,9 @@ def comparison_tables(comparison: Comparison) -> list[TextTable]:
         for part in comparison.slices
         for row in _comparison_rows(part.level if part.level in single else f"{part.level} {part.base.name}", part)
     ]
-    methods = sorted({part.paired.method for part in comparison.slices})
     note = (
         f"n: questions. Accuracies in % and differences in percentage points, each with its 95 % interval; "
-        f"the difference is paired by question ({'; '.join(methods)}). {_video_note(comparison)} "
+        f"the difference is {_paired_note([comparison])}. {_video_note(comparison)} "
         f"Rule {comparison.rule}."
     )
     tables = [TextTable(title, header, tuple(rows), note)]
@@ -129,9 +128,8 @@ def difference_table(comparisons: Sequence[Comparison]) -> TextTable:
         overall = {part.level: part for part in comparison.slices if part.base.name == OVERALL}
         cells = [f"{difference_cell(overall[level])} p {p_cell(overall[level].paired.p_value)}" for level in levels]
         rows.append((f"{comparison.other_name} against {comparison.base_name}", *cells))
-    methods = sorted({part.paired.method for comparison in comparisons for part in comparison.slices})
     note = (
-        f"In percentage points [95 % interval], paired by question ({'; '.join(methods)}); compare two runs by "
+        f"In percentage points [95 % interval], {_paired_note(comparisons)}; compare two runs by "
         "themselves for domains and for intervals by video. The p-values are not corrected for the number of pairs."
     )
     return TextTable("Differences", ("", *levels), tuple(rows), note)
@@ -159,8 +157,8 @@ def markdown_table(table: TextTable) -> str:
 
 
 def write_markdown(tables: Sequence[TextTable], file: Path) -> None:
-    """Write the tables below each other, whole or not at all."""
-    replace_file(file, "\n".join(markdown_table(table) for table in tables).encode())
+    """Write the tables below each other, whole or not at all.  Raises ConfigError for a file that holds no tables."""
+    replace_output(file, "\n".join(markdown_table(table) for table in tables).encode(), b"### ")
 
 
 def accuracy_cell(part: Slice) -> str:
@@ -176,8 +174,9 @@ def interval_cell(interval: Interval) -> str:
 
 
 def difference_cell(part: SliceComparison) -> str:
-    """In percentage points, signed, e.g. "+11.23 [+8.51, +13.94]"."""
-    return f"{100 * part.paired.difference:+.2f} {_signed(part.paired.interval)}"
+    """In percentage points, signed, e.g. "+11.23 [+8.51, +13.94]", or with few questions "+11.23 (too few)"."""
+    interval = part.paired.interval
+    return f"{100 * part.paired.difference:+.2f} {'(too few)' if interval is None else _signed(interval)}"
 
 
 def p_cell(p_value: float | None) -> str:
@@ -222,18 +221,29 @@ def _comparison_rows(name: str, part: SliceComparison) -> Iterator[tuple[str, ..
     yield (name, str(part.base.questions), *figures, p_cell(part.paired.p_value))
     if (by_video := part.by_video) is not None:
         yield (f"by {by_video.clusters} videos", "", "", "", _signed(by_video.interval), p_cell(by_video.p_value))
+    elif part.videos is not None:
+        yield (f"by {part.videos} video{'s' if part.videos > 1 else ''}", "", "", "", "too few", "")
 
 
 def _video_note(comparison: Comparison) -> str:
-    resampled = next((part.by_video for part in comparison.slices if part.by_video is not None), None)
-    if resampled is None:
-        return "Not by videos: the records do not name them (they are older than that field), or name only one."
-    note = (
-        f"By videos: the same difference, whole videos drawn with replacement {resampled.resamples:,} times "
-        f"(seed {resampled.seed}), since questions of one video are not independent."
-    )
-    if any(part.by_video is None for part in comparison.slices):
-        note += " Where this line lacks, not every record names its video, or all name one."
+    notes: list[str] = []
+    if resampled := next((part.by_video for part in comparison.slices if part.by_video is not None), None):
+        notes.append(
+            f"By videos: the same difference, whole videos drawn with replacement {resampled.resamples:,} times "
+            f"(seed {resampled.seed}), since questions of one video are not independent."
+        )
+    if any(part.videos is not None and part.by_video is None for part in comparison.slices):
+        notes.append(f"Too few: an interval by videos needs {FEWEST} of them.")
+    if any(part.videos is None and part.by_video is None for part in comparison.slices):
+        notes.append("Where the line of the videos lacks, not every record names its video.")
+    return " ".join(notes)
+
+
+def _paired_note(comparisons: Iterable[Comparison]) -> str:
+    parts = [part for comparison in comparisons for part in comparison.slices]
+    note = f"paired by question ({'; '.join(sorted({part.paired.method for part in parts}))})"
+    if any(part.paired.interval is None for part in parts):
+        note += f", from {FEWEST} questions on (too few: no interval)"
     return note
 
 

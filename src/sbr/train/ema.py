@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from sbr.algo.select import AverageSchedule
+from sbr.algo.algorithm import AverageSchedule
 from sbr.errors import CheckpointError
 from sbr.model.families import VisionLanguageModel
 from sbr.model.modes import evaluating

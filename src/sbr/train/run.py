@@ -9,7 +9,7 @@ from typing import Protocol
 
 from accelerate import Accelerator
 
-from sbr.algo.select import Algorithm
+from sbr.algo.algorithm import Algorithm
 from sbr.config.inputs import ModelConfig
 from sbr.config.recipes import TrainRecipe
 from sbr.model.load import model_files

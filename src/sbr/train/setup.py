@@ -18,7 +18,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 from transformers import get_scheduler
 
-from sbr.algo.select import Algorithm
+from sbr.algo.algorithm import Algorithm
 from sbr.config.inputs import LoraConfig, ModelConfig
 from sbr.config.recipes import TrainRecipe
 from sbr.config.training import TrainConfig

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+import textwrap
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -30,6 +34,7 @@ def make_inputs(seed: int, spread: float = 0.3, dtype: torch.dtype = torch.float
         mask_BL=torch.arange(LENGTH)[None] < lengths_B[:, None],
         advantages_B=noise(ROWS),
         group_size=GROUP,
+        rollout_logprobs_BL=centre_BL + spread * noise(ROWS, LENGTH),
     )
 
 
@@ -42,10 +47,12 @@ def trl_loss(
     beta: float,
     tokens: float | None = None,
     processes: int = 1,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """TRL's own GRPOTrainer._compute_loss, run on given log-probabilities instead of a model's.
 
-    `tokens` are those of the whole update over `processes` (default: those of `inputs`).
+    `tokens` are those of the whole update over `processes` (default: those of `inputs`), `weights` importance weights
+    (B, L) or (B, 1), see `trl_weights`.
     """
     grpo_trainer = pytest.importorskip("trl.trainer.grpo_trainer")
     logs: dict[str, list[float]] = {}
@@ -73,7 +80,8 @@ def trl_loss(
         epsilon_low=clip_low,
         epsilon_high=clip_high,
         max_completion_length=MAX_TOKENS,
-        use_vllm=False,
+        use_vllm=weights is not None,
+        vllm_importance_sampling_correction=True,
         current_gradient_accumulation_steps=1,
         _entropy_bonus_enabled=False,
         _metrics={"train": Logs()},
@@ -87,6 +95,29 @@ def trl_loss(
         "advantages": inputs.advantages_B,
         "old_per_token_logps": inputs.old_logprobs_BL,
         "ref_per_token_logps": inputs.ref_logprobs_BL,
+        "importance_sampling_ratio": weights,
         "num_items_in_batch": torch.tensor(float(inputs.mask_BL.sum() if tokens is None else tokens)),
     }
     return grpo_trainer.GRPOTrainer._compute_loss(trainer, None, batch)
+
+
+def trl_weights(inputs: LossInputs, mode: str, cap: float) -> torch.Tensor:
+    """TRL's own importance weights (`vllm_importance_sampling_mode`), by the lines of GRPOTrainer that compute them."""
+    grpo_trainer = pytest.importorskip("trl.trainer.grpo_trainer")
+    source = inspect.getsource(grpo_trainer.GRPOTrainer._generate_and_score_completions)
+    start = source.index("per_token_logps_diff = (")
+    lines = source[source.rindex("\n", 0, start) + 1 : source.index("# Compute the per-token log probabilities for")]
+    found: dict[str, Any] = {
+        "torch": torch,
+        "math": math,
+        "mask": inputs.mask_BL.long(),
+        "old_per_token_logps": inputs.old_logprobs_BL,
+        "sampling_per_token_logps": inputs.rollout_logprobs_BL,
+        "self": SimpleNamespace(
+            vllm_importance_sampling_mode=mode,
+            vllm_importance_sampling_clip_min=None,
+            vllm_importance_sampling_clip_max=cap,
+        ),
+    }
+    exec(textwrap.dedent(lines), found)
+    return found["vllm_importance_sampling_ratio"]

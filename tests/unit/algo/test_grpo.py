@@ -12,9 +12,9 @@ from loss_cases import LENGTH, ROWS, make_inputs, trl_loss
 
 from sbr.algo.grpo import grpo_loss
 from sbr.algo.loss import LossInputs
-from sbr.config.algo import ALGO_DEFAULTS
+from sbr.config.algo import GrpoAlgo
 
-PAPER = {key: value for key, value in ALGO_DEFAULTS["grpo"].items() if key != "advantage_eps"}
+PAPER = {key: getattr(GrpoAlgo(), key) for key in ("clip_low", "clip_high", "beta")}
 NO_KL = {**PAPER, "beta": 0.0}
 
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from sbr.algo.algorithm import AverageSchedule
 from sbr.algo.grpo_care import care_bonus
-from sbr.algo.select import AverageSchedule, select
-from sbr.config.algo import AlgoConfig
+from sbr.algo.select import select
+from sbr.config.algo import GrpoAlgo, GrpoCareAlgo
 
 SETTINGS = {"bonus": 0.5, "margin": 0.0, "cap": 0.95}
 
@@ -55,9 +56,9 @@ def test_no_right_answer_and_a_lone_one():
 
 
 def test_select_gives_the_published_setting():
-    algorithm = select(AlgoConfig(name="grpo_care"), 8)
+    algorithm = select(GrpoCareAlgo(), 8)
     assert algorithm.average == AverageSchedule(decay=0.995, every=10)
     assert not algorithm.needs_reference
     assert algorithm.bonus is not None
     assert algorithm.bonus(torch.tensor([[True]]), torch.tensor([[1.0]])).tolist() == [[0.5]]
-    assert select(AlgoConfig(), 8).bonus is None
+    assert select(GrpoAlgo(), 8).bonus is None

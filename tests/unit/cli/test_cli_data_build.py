@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -14,11 +13,10 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "data"))
 from build_sources import goal_rows, kitchen, task_row, write_epic, write_goal_rows, write_tasks
 
-from sbr.cli.data_build import ANSWERS, GOALS, ask_all, goal_journal
 from sbr.cli.main import run
-from sbr.data.build.actions import read_annotations
-from sbr.data.build.goals import Messages, goals_of, stretches
-from sbr.errors import DataError, EndpointError
+from sbr.data.build.action_files import read_annotations
+from sbr.data.build.goals import GoalAnswer, stretches
+from sbr.distill.goals import ANSWERS, GOALS, goal_journal
 
 VIDEOS = ["P01_11", "P01_12", "P01_13", "P02_01", "P03_01", "P04_01"]
 SPLIT = ["--l1", "0.3", "--l2", "0.4"]
@@ -107,58 +105,14 @@ def test_clips_are_cut_and_the_whole_root_passes_the_check(tmp_path: Path) -> No
     assert run(["data", "check", str(tmp_path / "root"), "--levels", "--workers", "1"]) == 0
 
 
-# --- goals of a model ----------------------------------------------------------------------------------------------
-
-
-def answer(messages: Messages) -> str:
-    """A model that sees one task in the whole stretch."""
-    last = len(messages[1]["content"].splitlines())
-    return json.dumps([{"goal": "cook", "first": 1, "last": last}])
-
-
-def ask(epic: Path, file: Path, model: Any) -> list[str]:
-    """Ask for what `file` does not hold yet; returns the narrations that were asked about."""
-    parts = list(stretches(read_annotations([epic]), 6))
-    asked: list[str] = []
-
-    def noted(messages: Messages) -> str:
-        asked.append(messages[1]["content"])
-        return model(messages)
-
-    with goal_journal(file) as journal:
-        ask_all([p for p in parts if p.key("m") not in journal.done], "m", noted, journal, concurrency=2)
-    return asked
-
-
-def test_answers_survive_an_error_and_a_torn_line(epic: Path, tmp_path: Path) -> None:
-    file = tmp_path / "answers.jsonl"
-    calls = iter(range(100))
-
-    def fails(messages: Messages) -> str:
-        if next(calls) >= 4:
-            raise EndpointError("the server is gone")
-        return answer(messages)
-
-    with pytest.raises(EndpointError, match="gone"):
-        ask(epic, file, fails)
-    assert len(file.read_text().splitlines()) == 4
-    file.write_bytes(file.read_bytes()[:-7])
-    assert len(ask(epic, file, answer)) == 12 - 3
-    assert ask(epic, file, answer) == []
-    parts = list(stretches(read_annotations([epic]), 6))
-    with goal_journal(file) as journal:
-        segments, counts = goals_of(parts, journal.done, "m")
-    assert len(segments) == 12 and not counts.get("stretches without an answer")
-
-
-def test_half_a_surrogate_pair_of_a_model_is_kept_readable(epic: Path, tmp_path: Path) -> None:
-    ask(epic, tmp_path / "a.jsonl", lambda messages: "\ud800" + answer(messages))
-    assert ask(epic, tmp_path / "a.jsonl", answer) == []
-
-
 def test_with_all_answers_there_no_endpoint_is_opened(epic: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
-    ask(epic, root / ANSWERS, lambda messages: answer(messages) if "stir" in messages[1]["content"] else "hm")
+    with goal_journal(root / ANSWERS) as journal:
+        for part in stretches(read_annotations([epic]), 6):
+            narrations = part.messages()[1]["content"]
+            goals = json.dumps([{"goal": "cook", "first": 1, "last": len(narrations.splitlines())}])
+            reply = goals if "stir" in narrations else "hm"
+            journal.append([GoalAnswer(part.key("m"), part.video_id, reply)])
     command = ["data", "build", str(epic), "--out", str(root), "--goal-window", "6", *SPLIT]
     command += ["--goal-url", "http://127.0.0.1:9/v1", "--goal-model", "m"]
     assert run(command) == 0
@@ -170,10 +124,3 @@ def test_with_all_answers_there_no_endpoint_is_opened(epic: Path, tmp_path: Path
     other = tmp_path / "other"
     assert run(["data", "build", str(epic), "--out", str(other), "--goals", str(root / GOALS), *SPLIT]) == 0
     assert (other / "annotations" / "training_6k.jsonl").read_bytes() == first
-
-
-def test_a_changed_answer_file_is_named(epic: Path, tmp_path: Path) -> None:
-    file = tmp_path / "a.jsonl"
-    file.write_text('{"stretch": 1}\n')
-    with pytest.raises(DataError, match=r"a.jsonl:1"):
-        ask(epic, file, answer)

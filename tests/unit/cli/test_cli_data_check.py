@@ -143,7 +143,12 @@ def test_report_goes_to_a_file(root, tmp_path, capsys):
     assert json.loads(target.read_text())["ok"] is True
     assert "full report:" in capsys.readouterr().out
     assert check(root, "--quick", "--json", str(root)) == 2
-    assert "the report cannot be written" in capsys.readouterr().err
+    assert "is a folder; name the file to write" in capsys.readouterr().err
+    rows = root / "annotations" / "validation_L1.jsonl"
+    before = rows.read_bytes()
+    assert check(root, "--quick", "--json", str(rows)) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert rows.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -97,32 +97,49 @@ def labelled(records: list[EvalRecord], videos: str, scenarios: str | None = Non
     ]
 
 
+VIDEOS = "abcdefghij"
+
+
 def test_videos_are_resampled_whole():
-    base, other = labelled(run("110000"), "aabbcc"), labelled(run("101110"), "aabbcc")
+    """The means of the ten videos are -1/2 and 1/2 in turn."""
+    base, other = labelled(run("1000" * 5), VIDEOS_TWICE), labelled(run("0010" * 5), VIDEOS_TWICE)
     (only,) = compare_records(base, other[::-1], "base", "grpo").slices
-    assert only.by_video == clustered_difference([1, 1, 0, 0, 0, 0], [1, 0, 1, 1, 1, 0], list("aabbcc"))
-    assert only.by_video.clusters == 3
-    # The means of the videos are -1/2, 1 and 1/2.
-    assert (only.by_video.interval.low, only.by_video.interval.high) == (-0.5, 1.0)
+    assert only.by_video == clustered_difference([1, 0, 0, 0] * 5, [0, 0, 1, 0] * 5, list(VIDEOS_TWICE))
+    assert (only.by_video.clusters, only.videos) == (10, 10)
+    assert -0.5 <= only.by_video.interval.low < 0 < only.by_video.interval.high <= 0.5
+
+
+VIDEOS_TWICE = "".join(2 * video for video in VIDEOS)
 
 
 def test_videos_of_several_samples_are_those_of_the_questions():
-    base = labelled(run("10"), "ab") + [replace(record, sample_index=1) for record in labelled(run("11"), "ab")]
-    other = labelled(run("11"), "ab") + [replace(record, sample_index=1) for record in labelled(run("11"), "ab")]
+    base = [replace(record, sample_index=k) for k in (0, 1) for record in labelled(run("1011001101"), VIDEOS)]
+    other = labelled(run("1111001101"), VIDEOS)
+    other += [replace(record, sample_index=1) for record in labelled(run("1" * 10), VIDEOS)]
     (only,) = compare_records(base, other, "base", "grpo").slices
-    assert only.by_video == clustered_difference([1.0, 0.5], [1.0, 1.0], ["a", "b"])
+    shares = [1, 0, 1, 1, 0, 0, 1, 1, 0, 1], [1, 1, 1, 1, 0.5, 0.5, 1, 1, 0.5, 1]
+    assert only.by_video == clustered_difference(*shares, list(VIDEOS))
 
 
-def test_records_that_name_no_video_or_only_one_have_no_figures_by_video():
-    base, other = run("1100"), run("1010")
-    for videos in ("", "aaaa"):
+def test_records_that_name_no_video_or_few_have_no_figures_by_video():
+    base, other = run("1" * 20), run("10" * 10)
+    for videos, count in (("", None), ("a" * 20, 1), ("ab" * 10, 2), ("abcdefghi" * 2 + "ab", 9)):
         one, two = (labelled(r, videos) if videos else r for r in (base, other))
-        assert compare_records(one, two, "base", "grpo").slices[0].by_video is None
-    half = [*labelled(base[:2], "ab"), *base[2:]]
-    assert compare_records(half, other, "base", "grpo").slices[0].by_video is None
+        (only,) = compare_records(one, two, "base", "grpo").slices
+        assert (only.by_video, only.videos) == (None, count)
+    half = [*labelled(base[:10], VIDEOS), *base[10:]]
+    assert compare_records(half, other, "base", "grpo").slices[0].videos is None
     # A question keeps its video, whichever of the two runs recorded it.
-    (new,) = compare_records(base, labelled(other, "abcd"), "base", "grpo").slices
-    assert new.by_video == clustered_difference([1, 1, 0, 0], [1, 0, 1, 0], list("abcd"))
+    (new,) = compare_records(base, labelled(other, VIDEOS * 2), "base", "grpo").slices
+    assert new.by_video == clustered_difference([1] * 20, [1, 0] * 10, list(VIDEOS * 2))
+
+
+def test_two_questions_that_agree_give_no_interval():
+    """They gave [+100, +100] by videos, and the same by questions with several answers each."""
+    right = [replace(record, sample_index=k) for k in (0, 1) for record in labelled(run("11"), "ab")]
+    wrong = [replace(record, sample_index=k, correct=k == 1) for k in (0, 1) for record in labelled(run("00"), "ab")]
+    (only,) = compare_records(wrong, right, "base", "grpo").slices
+    assert (only.paired.difference, only.paired.interval, only.by_video, only.videos) == (0.5, None, None, 2)
 
 
 def test_scenarios_of_a_level_with_several():
@@ -164,6 +181,6 @@ def test_rotations_are_paired_one_by_one_and_count_once_a_question():
 
 
 def test_figures_by_video_do_not_hang_on_the_order_of_lines():
-    base, other = labelled(run("110010"), "abcabc"), labelled(run("011110"), "abcabc")
+    base, other = labelled(run("11001" * 4), VIDEOS * 2), labelled(run("01111" * 4), VIDEOS * 2)
     there = compare_records(base, other, "base", "grpo").slices[0].by_video
     assert compare_records(base[::-1], other, "base", "grpo").slices[0].by_video == there

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sbr.errors import ConfigError, DataError
-from sbr.eval.records import RecordFile, read_records, record_line
+from sbr.eval.records import LINES, read_records, record_line
 from sbr.eval.rescore import LevelScores, rescore, rescore_file, scores_of_levels
+from sbr.resume.journal import Journal
 from sbr.types import EvalRecord
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "answers.jsonl"
@@ -44,7 +45,7 @@ def golden_records(rule: str) -> list[EvalRecord]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    with RecordFile(tmp_path / "run" / "records.jsonl") as file:
+    with Journal(tmp_path / "run" / "records.jsonl", LINES) as file:
         file.append(golden_records("official"))
     return tmp_path / "run" / "records.jsonl"
 
@@ -128,10 +129,33 @@ def test_an_earlier_output_is_replaced_and_a_failed_one_leaves_it(source, tmp_pa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(DataError, match="cannot be written: No space left"):
+    with pytest.raises(OSError, match="No space left"):
         rescore_file(source, "care", out)
     assert out.read_bytes() == whole
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out.jsonl", "run"]
+
+
+def test_nothing_else_is_overwritten(source, tmp_path):
+    """An annotation file was, in whose place the records then stood."""
+    out = tmp_path / "out.jsonl"
+    rescore_file(source, "care", out)
+    answers = out.read_bytes()
+    others = (
+        b'{"video_id": "P01"}\n',
+        b"",
+        answers[: answers.index(b"\n") + 1],
+        answers.replace(b"answer>B", b"answer>A"),
+    )
+    for content in others:
+        out.write_bytes(content)
+        with pytest.raises(ConfigError, match="holds something else than these answers; it is left as it is"):
+            rescore_file(source, "strict", out)
+        assert out.read_bytes() == content
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for out in (loop, Path("/dev/null")):
+        with pytest.raises(ConfigError, match="holds something else"):
+            rescore_file(source, "strict", out)
 
 
 def test_damaged_records_are_an_error_and_nothing_is_written(source, tmp_path):

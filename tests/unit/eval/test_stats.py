@@ -109,25 +109,29 @@ def test_paired_difference_of_binary_answers():
     assert (result.only_base, result.only_other) == (10, 20)
     assert result.p_value == pytest.approx(scipy_stats.binomtest(10, 30).pvalue)
     assert result.interval == paired_interval(30, 20, 10, 40)
+    assert result.interval is not None
     assert result.interval.low < 0 < result.interval.high
 
 
 def test_paired_difference_of_shares_is_a_normal_interval_over_questions():
-    base, other = [0.25, 0.5, 1.0, 0.0], [0.5, 0.5, 0.75, 1.0]
-    differences = [0.25, 0.0, -0.25, 1.0]
-    error = np.std(differences, ddof=1) / 2
+    base, other = [0.25, 0.5, 1.0, 0.0] * 4, [0.5, 0.5, 0.75, 1.0] * 4
+    differences = [0.25, 0.0, -0.25, 1.0] * 4
+    error = np.std(differences, ddof=1) / 4
     result = paired_difference(base, other)
     assert result.p_value is None
     assert result.difference == pytest.approx(0.25)
+    assert result.interval is not None
     assert result.interval.low == pytest.approx(0.25 - scipy_stats.norm.ppf(0.975) * error)
     assert result.interval.high == pytest.approx(0.25 + scipy_stats.norm.ppf(0.975) * error)
-    assert (result.only_base, result.only_other) == (0.25, 1.25)
+    assert (result.only_base, result.only_other) == (1.0, 5.0)
+    assert paired_difference(base[:9], other[:9]).interval is None, "the spread of nine is no figure to rely on"
 
 
 def test_paired_difference_changes_sign_with_its_arguments():
     base, other = [1, 0, 1, 1, 0, 0, 1, 0], [1, 1, 1, 0, 1, 1, 1, 0]
     there, back = paired_difference(base, other), paired_difference(other, base)
     assert there.difference == -back.difference
+    assert there.interval is not None and back.interval is not None
     assert there.interval.low == pytest.approx(-back.interval.high)
     assert there.p_value == back.p_value
 
@@ -276,6 +280,7 @@ def test_clustered_interval_covers_no_difference_where_single_questions_do_not()
         covered += result.interval.low <= 0 <= result.interval.high
         false_alarms += result.p_value <= 0.05
         plain = paired_difference(list(base * 1.0), list(other * 1.0)).interval
+        assert plain is not None
         naive += plain.low <= 0 <= plain.high
     assert 0.89 <= covered / runs <= 0.99
     assert 0.01 <= false_alarms / runs <= 0.11
@@ -283,15 +288,16 @@ def test_clustered_interval_covers_no_difference_where_single_questions_do_not()
 
 
 def test_p_value_of_the_bootstrap_by_hand():
-    # Two clusters, +1 and -1: a resample is -1, 0, 1 with probability 1/4, 1/2, 1/4, so either side has 3/4 of them.
-    assert clustered_difference([0, 1], [1, 0], ["a", "b"]).p_value == 1.0
+    names = list("abcdefghij")
+    # Five clusters +1, five -1: more than half of the resamples are on either side of zero or on it.
+    assert clustered_difference([0, 1] * 5, [1, 0] * 5, names).p_value == 1.0
     # +1 always: no resample is 0 or below.
-    always = clustered_difference([0, 0, 0], [1, 1, 1], ["a", "b", "b"], resamples=999)
+    always = clustered_difference([0] * 11, [1] * 11, [*names, "j"], resamples=999)
     assert always.p_value == 2 / 1000
-    assert (always.interval.low, always.interval.high, always.clusters) == (1.0, 1.0, 2)
-    # Three of four clusters +1, one 0: a resample is 0 only when all four draws are the last one, 1 in 256.
-    rare = clustered_difference([0, 0, 0, 0], [1, 1, 1, 0], list("abcd"))
-    assert rare.p_value == pytest.approx(2 / 256, rel=0.5)
+    assert (always.interval.low, always.interval.high, always.clusters) == (1.0, 1.0, 10)
+    # Two of ten clusters +1, the others 0: a resample is 0 only when none of its ten draws is one of the two.
+    rare = clustered_difference([0] * 10, [1, 1, *[0] * 8], names)
+    assert rare.p_value == pytest.approx(2 * 0.8**10, rel=0.1)
 
 
 def test_p_value_of_the_bootstrap_is_near_mcnemars_for_single_questions():
@@ -326,10 +332,10 @@ def test_bootstrap_in_blocks_is_the_one_in_one_piece(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1.0], [1.0], ["a"]), "at least two clusters"),
-        (([1.0, 0.0], [1.0, 0.0], ["a", "a"]), "at least two clusters"),
+        (([1.0], [1.0], ["a"]), "at least 10 clusters"),
+        (([1.0, 0.0] * 9, [1.0, 0.0] * 9, list("abcdefghi") * 2), "at least 10 clusters to resample, got 9"),
         (([1.0, 0.0], [1.0, 0.0], ["a"]), "equally long"),
-        (([], [], []), "at least two clusters"),
+        (([], [], []), "at least 10 clusters"),
     ],
 )
 def test_bootstrap_refuses_what_it_cannot_resample(arguments, message):

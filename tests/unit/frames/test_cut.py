@@ -20,7 +20,7 @@ from sbr.data.build.splits import Medium
 from sbr.errors import ConfigError, DataError, MediaError
 from sbr.frames import cut
 from sbr.frames.cut import cut_media, cut_video, find_videos
-from sbr.frames.decode import decode_video
+from sbr.frames.decode_video import decode_video
 
 BITS = 8
 

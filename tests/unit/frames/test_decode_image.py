@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sbr.errors import MediaError
-from sbr.frames.decode import decode_image
+from sbr.frames.decode_image import decode_image
 
 
 def noise(height: int = 40, width: int = 60) -> Image.Image:

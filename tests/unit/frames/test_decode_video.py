@@ -13,8 +13,8 @@ from colour_videos import frame_number
 
 from sbr.config.inputs import FramesConfig
 from sbr.errors import MediaError
-from sbr.frames import decode
-from sbr.frames.decode import decode_video
+from sbr.frames import decode_video as decoding
+from sbr.frames.decode_video import decode_video
 from sbr.frames.sampling import frame_indices
 
 CHOOSE = partial(frame_indices, config=FramesConfig())
@@ -55,8 +55,8 @@ def test_all_frames_in_order(write_video, name, codec, muxer):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_only_the_wanted_frames_are_converted(write_video, monkeypatch, threads):
     converted = []
-    to_rgb = decode._rgb
-    monkeypatch.setattr(decode, "_rgb", lambda frame: converted.append(1) or to_rgb(frame))
+    to_rgb = decoding._rgb
+    monkeypatch.setattr(decoding, "_rgb", lambda frame: converted.append(1) or to_rgb(frame))
     clip = decode_video(write_video("a.mp4", 90), CHOOSE, threads)
     assert clip.indices == (0, 6, 12, 18, 24, 30, 36, 42, 47, 53, 59, 65, 71, 77, 83, 89) and len(converted) == 16
     assert tuple(frame_number(frame) for frame in clip.frames_THWC) == clip.indices
@@ -82,12 +82,12 @@ def test_frames_hidden_by_an_edit_list_are_not_counted(write_video, tmp_path):
 
 def test_a_wrong_count_in_the_header_is_corrected(write_video, monkeypatch):
     """The guess before decoding says 40; the indices belong to the 30 frames there are."""
-    inspect = decode._inspect
-    monkeypatch.setattr(decode, "_inspect", lambda file: decode._Facts(inspect(file).fps, frames=40, indexed=0))
+    inspect = decoding._inspect
+    monkeypatch.setattr(decoding, "_inspect", lambda file: decoding._Facts(inspect(file).fps, frames=40, indexed=0))
     clip = decode_video(write_video("a.mp4", 30), CHOOSE)
     assert clip.total == 30 and clip.indices == (0, 6, 12, 17, 23, 29)
     assert tuple(frame_number(frame) for frame in clip.frames_THWC) == clip.indices
-    monkeypatch.setattr(decode, "_inspect", lambda file: decode._Facts(inspect(file).fps, frames=0, indexed=0))
+    monkeypatch.setattr(decoding, "_inspect", lambda file: decoding._Facts(inspect(file).fps, frames=0, indexed=0))
     assert decode_video(write_video("b.mp4", 30), CHOOSE).total == 30
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sbr.config.inputs import FramesConfig
 from sbr.errors import MediaError
-from sbr.frames.decode import decode_video
+from sbr.frames.decode_video import decode_video
 from sbr.frames.load import load_frames, resize_video
 from sbr.types import Sample
 

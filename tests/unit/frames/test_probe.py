@@ -12,7 +12,7 @@ from PIL import Image
 
 from sbr.data.sources.named_media import NamedMedium, RowPlace
 from sbr.frames import probe
-from sbr.frames.decode import probe_video
+from sbr.frames.decode_video import probe_video
 from sbr.frames.probe import Probe, probe_media, probe_medium, summarise
 
 REAL = Path(__file__).resolve().parents[4] / "shared" / "reference" / "videos" / "flipping_a_pancake.mkv"
@@ -50,7 +50,7 @@ def test_length_and_size_of_every_container(write_video, name, codec, muxer, ful
 
 def test_only_key_frames_are_decoded(write_video, monkeypatch):
     """One in twelve: `_decode`, which decodes all of them, is not asked."""
-    monkeypatch.setattr("sbr.frames.decode._decode", None)
+    monkeypatch.setattr("sbr.frames.decode_video._decode", None)
     assert probe_video(write_video("a.mp4", 120)).frames == 120
 
 

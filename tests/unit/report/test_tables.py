@@ -199,23 +199,36 @@ def test_comparison_table():
     assert [row[-1] for row in table.rows] == ["<0.001", "0.046", "-"]
     assert table.rows[2][4] == "-1.00 [-2.00, +0.50]"
     assert "Newcombe paired, exact McNemar; normal" in table.note
-    assert "Not by videos" in table.note
+    assert "not every record names its video" in table.note
 
 
 def test_comparison_table_by_videos_and_by_scenarios():
     paired = PairedDifference(0.1, Interval(0.08, 0.12), 0.0002, 100, 373, "Newcombe paired, exact McNemar")
     by_video = ClusteredDifference(Interval(-0.0051, 0.1394), 0.0457, 212, 10_000, 0)
     level = SliceComparison("L3", part("Overall", *BASE["L3"]), part("Overall", *GRPO["L3"]), paired, by_video)
-    tea = SliceComparison("L3", part("tea", 1, 4), part("tea", 2, 4), paired, replace(by_video, clusters=3))
+    tea = SliceComparison("L3", part("tea", 1, 4), part("tea", 2, 4), paired, replace(by_video, clusters=13))
     levels, scenarios = comparison_tables(Comparison("base", "grpo", "official", (level,), {"scenario": (tea,)}))
     assert levels.rows[0][4:] == ("+10.00 [+8.00, +12.00]", "<0.001")
     assert levels.rows[1] == ("by 212 videos", "", "", "", "[-0.51, +13.94]", "0.046")
     assert "10,000 times (seed 0)" in levels.note
-    assert "Not by videos" not in levels.note
-    assert [row[0] for row in scenarios.rows] == ["L3 tea", "by 3 videos"]
+    assert "not every record" not in levels.note and "Too few" not in levels.note
+    assert [row[0] for row in scenarios.rows] == ["L3 tea", "by 13 videos"]
     assert scenarios.title == "grpo against base, by scenario"
     assert "not corrected" in scenarios.note
     assert max(map(len, rendered(levels, 80).splitlines())) <= 80
+
+
+def test_too_few_videos_or_questions_are_said_to_be():
+    few = PairedDifference(0.5, None, None, 0, 1, "normal over questions")
+    exact = PairedDifference(0.5, Interval(0.1, 0.9), 0.5, 0, 1, "Newcombe paired, exact McNemar")
+    slices = [SliceComparison("L1", part("Overall", 0, 2), part("Overall", 1, 2), p, None, 2) for p in (few, exact)]
+    (table,) = comparison_tables(Comparison("base", "grpo", "official", (slices[0],)))
+    assert table.rows[0][4:] == ("+50.00 (too few)", "-")
+    assert table.rows[1] == ("by 2 videos", "", "", "", "too few", "")
+    assert "from 10 questions on" in table.note and "an interval by videos needs 10 of them" in table.note
+    (table,) = comparison_tables(Comparison("base", "grpo", "official", (slices[1],)))
+    assert table.rows[0][4:] == ("+50.00 [+10.00, +90.00]", "0.500")
+    assert "from 10 questions" not in table.note and "needs 10 of them" in table.note
 
 
 def rendered(table, width: int) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sbr.algo.select import AverageSchedule
+from sbr.algo.algorithm import AverageSchedule
 from sbr.errors import CheckpointError
 from sbr.train.ema import FILE, AverageWeights
 

@@ -10,9 +10,9 @@ answers that cannot be read are counted.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,13 +20,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
-from sbr.data.build.actions import ADVICE, Action, Annotations, Task
+from sbr.data.build.action_files import ADVICE
+from sbr.data.build.actions import Action, Annotations, Task
+from sbr.data.rows.csv_rows import csv_rows
 from sbr.data.rows.fields import RowFields
 from sbr.data.rows.jsonl import parse_lines
+from sbr.data.rows.lines import file_lines
 from sbr.errors import AnnotationError, DataError, RowProblem
 
 LONGEST_GOAL = 200
 """Characters; a longer "goal" is a story."""
+_COLUMNS = ("video_id", "task_goal", "start_frame", "stop_frame")
+_NUMBER = re.compile(r"-?[0-9]{1,10}")
 Messages: TypeAlias = list[dict[str, str]]
 """An OpenAI-style chat."""
 
@@ -112,18 +117,13 @@ def read_goals(file: Path) -> list[GoalSegment]:
     """Raises DataError if `file` cannot be read, AnnotationError with all its problems."""
     segments: list[GoalSegment] = []
     problems: list[RowProblem] = []
-    try:
-        for fields in _goal_rows(file, problems):
-            start, stop = fields.frame("start_frame"), fields.frame("stop_frame", 0)
-            if not fields.problems and stop < start:
-                fields.problem("stop_frame", f"{start} (start_frame) or later", str(stop))
-            goal = " ".join(fields.text("task_goal").split())
-            segments.append(GoalSegment(fields.text("video_id"), goal, start, stop))
-            problems += fields.problems
-    except OSError as error:
-        raise DataError(f"goals file {file} cannot be opened: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} is not a CSV file in UTF-8: {error}") from None
+    for fields in _goal_rows(file, problems):
+        start, stop = fields.frame("start_frame"), fields.frame("stop_frame", 0)
+        if not fields.problems and stop < start:
+            fields.problem("stop_frame", f"{start} (start_frame) or later", str(stop))
+        goal = " ".join(fields.text("task_goal").split())
+        segments.append(GoalSegment(fields.text("video_id"), goal, start, stop))
+        problems += fields.problems
     if problems:
         raise AnnotationError(file, problems, ADVICE)
     if not segments:
@@ -203,19 +203,13 @@ def _segment(stretch: Stretch, item: object) -> GoalSegment | None:
 
 def _goal_rows(file: Path, problems: list[RowProblem]) -> Iterator[RowFields]:
     if file.suffix != ".csv":
-        with file.open("rb") as stream:
-            for line in parse_lines(file, stream):
-                if line.values is None:
-                    problems += [line.problem] if line.problem else []
-                else:
-                    yield RowFields(file, line.number, line.values)
+        for line in parse_lines(file, file_lines(file)):
+            if line.values is None:
+                problems += [line.problem] if line.problem else []
+            else:
+                yield RowFields(file, line.number, line.values)
         return
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        for row in reader:
-            values: dict[str, object] = {name: value for name, value in row.items() if name and value is not None}
-            for name in ("start_frame", "stop_frame"):
-                text = values.get(name)
-                if isinstance(text, str) and text.strip().isdecimal():
-                    values[name] = int(text)
-            yield RowFields(file, reader.line_num, values)
+    for fields in csv_rows(file, _COLUMNS, f"the columns {', '.join(_COLUMNS)}"):
+        numbers = {name: int(text) for name, text in fields.values.items() if _NUMBER.fullmatch(text.strip())}
+        frames = {name: numbers[name] for name in ("start_frame", "stop_frame") if name in numbers}
+        yield RowFields(file, fields.line, {**fields.values, **frames}, fields.problems)

@@ -20,8 +20,8 @@ from itertools import accumulate, groupby
 
 from sbr.data.build.actions import Action, Annotations, Task, simultaneous
 from sbr.data.build.meaning import is_other_person, is_unsure, meaning_of
-from sbr.data.sources.egoplan import QUESTION
 from sbr.data.rows.options import NEGATIVES, reads_as
+from sbr.data.sources.egoplan import QUESTION
 from sbr.types import ProgressStep
 
 SHORTEST_CLIP = 4

@@ -15,15 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sbr.data.rows.annotations import write_rows
-from sbr.data.sources.seed_bench_r1 import LEVELS
 from sbr.data.build.actions import Annotations
 from sbr.data.build.questions import Built, NotOffered, Reason, build_questions
 from sbr.data.build.splits import L1, L2, SPLITS, TRAIN, Medium, media_of_question, rows_of, split_videos
-from sbr.files import replace_file
+from sbr.data.rows.annotations import write_rows
 from sbr.data.rows.layout import ANNOTATIONS
 from sbr.data.rows.options import NEGATIVES
+from sbr.data.sources.seed_bench_r1 import LEVELS
 from sbr.errors import ConfigError, DataError
+from sbr.files import replace_file
 
 FILES = {TRAIN: "training_6k.jsonl", L1: LEVELS["L1"].file, L2: LEVELS["L2"].file}
 REPORT = "build_report.json"

@@ -15,8 +15,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sbr.data.rows.annotations import EgoPlanRow, TrainingRow, ValidationRow
 from sbr.data.build.questions import BuiltQuestion
+from sbr.data.rows.annotations import EgoPlanRow, TrainingRow, ValidationRow
 from sbr.data.rows.options import draw_options
 
 TRAIN, L1, L2 = "train", "L1", "L2"

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from sbr.data.rows.fields import RowFields
 from sbr.data.rows.jsonl import parse_lines, shown
+from sbr.data.rows.lines import file_lines
 from sbr.data.rows.options import NEGATIVES, distinct_negatives
 from sbr.errors import AnnotationError, DataError, RowProblem
 from sbr.files import replace_file
@@ -141,12 +142,7 @@ def read_cot_rows(file: Path) -> list[CotRow]:
 
 def scan_rows(file: Path, kind: type[RowT]) -> Iterator[ScannedLine[RowT]]:
     """Every line of `file`, good or bad, as it is read; DataError if the file cannot be opened."""
-    try:
-        stream = file.open("rb")
-    except OSError as error:
-        raise DataError(f"annotation file {file} cannot be opened: {error.strerror}") from None
-    with stream:
-        yield from _scan(file, stream, kind)
+    yield from _scan(file, file_lines(file), kind)
 
 
 def write_rows(file: Path, rows: Sequence[Row], beside: Sequence[Mapping[str, Any]] = ()) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from sbr.data.rows.jsonl import shown
 from sbr.errors import RowProblem
@@ -15,10 +15,19 @@ from sbr.types import ProgressStep
 BEFORE_FIRST_FRAME = -1
 """Ego4D's annotations (as in EgoPlan's files) give this as the frame of what began before the video did."""
 
+LAST_FRAME = 2**31 - 1
+"""More than a year of video at 60 frames a second."""
+LAST_SECOND = 1e8
+"""Three years."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_SPECIAL = re.compile(r"<\|[A-Za-z0-9_]+\|>")
+"""How the special tokens of the Qwen-VL families are written: <|im_end|>, <|video_pad|>, ..."""
 
 LONGEST_NAME = 255
 """Bytes of one path component that common file systems allow."""
+LONGEST_PATH = 2048
+"""Bytes of a path below a folder; systems allow 4096 in all."""
 
 
 def path_fault(name: str) -> str | None:
@@ -40,7 +49,15 @@ def path_fault(name: str) -> str | None:
         return "a folder"
     if any(len(part.encode()) > LONGEST_NAME for part in parts):
         return f"a name longer than {LONGEST_NAME} bytes"
+    if len(name.encode()) > LONGEST_PATH:
+        return f"a path longer than {LONGEST_PATH} bytes"
     return None
+
+
+def is_seconds(value: object) -> TypeGuard[int | float]:
+    """Whether `value` is a time in seconds that can be computed with: a number, finite and of LAST_SECOND at most."""
+    # Comparing is safe where computing is not: with NaN it is false, with an int of 400 digits it does not overflow.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LAST_SECOND <= value <= LAST_SECOND
 
 
 @dataclass(slots=True)
@@ -99,6 +116,13 @@ class RowFields:
     def optional_frame(self, name: str) -> int | None:
         return None if self.absent(name) else self.frame(name)
 
+    def seconds(self, name: str) -> float:
+        value = self._get(name)
+        if is_seconds(value):
+            return value
+        self.problem(name, f"a number of seconds, at most {LAST_SECOND:,.0f}", self._found(value))
+        return 0.0
+
     def path(self, name: str, expected: str = "a path inside the data root") -> str:
         value = self.text(name, expected)
         if value and (fault := path_fault(value)):
@@ -122,18 +146,19 @@ class RowFields:
             self.problem(name, "an object with narration_text, start_frame and stop_frame", shown(item))
             return ProgressStep("", 0, 0)
         narration = item.get("narration_text", _MISSING)
-        if not isinstance(narration, str):  # an empty narration occurs in EgoPlan's own data
-            self.problem(f"{name}.narration_text", "a text", self._found(narration))
+        if not isinstance(narration, str) or narration.strip():  # an empty one occurs in EgoPlan's own data
+            narration = self._text(f"{name}.narration_text", narration, "a text")
         start = self._frame(f"{name}.start_frame", item.get("start_frame", _MISSING), BEFORE_FIRST_FRAME)
         stop = self._frame(f"{name}.stop_frame", item.get("stop_frame", _MISSING), 0)
         if stop < start:
             self.problem(f"{name}.stop_frame", f"{start} (start_frame) or later", str(stop))
-        return ProgressStep(str(narration), start, stop)
+        return ProgressStep(narration, start, stop)
 
     def _frame(self, name: str, value: object, least: int) -> int:
-        if type(value) is int and value >= least:
+        if type(value) is int and least <= value <= LAST_FRAME:
             return value
-        self.problem(name, f"a frame number, {least} or more", self._found(value))
+        bounds = f"{least} or more" if type(value) is not int or value < least else f"{LAST_FRAME} or less"
+        self.problem(name, f"a frame number, {bounds}", self._found(value))
         return 0
 
     def _text(self, name: str, value: object, expected: str) -> str:
@@ -143,6 +168,9 @@ class RowFields:
             self.problem(name, expected, "empty")
         elif not value.isascii() and _SURROGATE.search(value):
             self.problem(name, expected, f"{shown(value)}, half of a surrogate pair, which no UTF-8 file can hold")
+        elif special := _SPECIAL.search(value):
+            # A model would read it as the border of a turn or as a picture; prompt/encode.py asks the tokenizer itself.
+            self.problem(name, f"{expected} without special tokens", f"{shown(value)}, which holds {special[0]}")
         else:
             return value
         return ""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from sbr.data.rows.fields import RowFields
 from sbr.data.rows.jsonl import ONE_OBJECT, DuplicateKeyError, shown, unique_keys
+from sbr.data.rows.lines import file_bytes
 from sbr.errors import AnnotationError, DataError, RowProblem
 
 ADVICE = "Correct these rows, or download the file again.  Rows count from 1."
@@ -66,11 +67,9 @@ def require_array_file(root: Path, name: str, known: Sequence[str]) -> Path:
 
 def _rows(file: Path) -> list[RowFields]:
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = file_bytes(file).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 (byte 0x{error.object[error.start]:02x} at {error.start + 1})") from None
-    except OSError as error:
-        raise DataError(f"annotation file {file} cannot be opened: {error.strerror}") from None
     at = _after_blanks(text, 0)
     if text[at : at + 1] != "[":
         raise DataError(f"{file} begins with {shown(text[at : at + 20])}, expected [: one JSON array of objects")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sbr.data.rows.lines import LONGEST_LINE
 from sbr.errors import RowProblem
 
 ONE_OBJECT = "one JSON object"
@@ -28,7 +30,10 @@ class JsonLine:
 
 def shown(value: object) -> str:
     """A value as an error message quotes it: its Python form, shortened."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested almost too deeply, or an integer with thousands of digits
+        text = f"a {type(value).__name__} too deep or too long to show"
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
 
 
@@ -52,13 +57,14 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # json keeps the last of two equal keys without a word: two different answers in one row would go unnoticed.
     values = dict(pairs)
     if len(values) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise DuplicateKeyError(next(name for name in names if names.count(name) > 1))
+        raise DuplicateKeyError(Counter(name for name, _ in pairs).most_common(1)[0][0])
     return values
 
 
 def _parse(raw: bytes) -> tuple[dict[str, Any] | None, str]:
     """The object of a line, or None and what was found instead."""
+    if len(raw) > LONGEST_LINE:
+        return None, f"longer than {LONGEST_LINE:,} bytes"
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

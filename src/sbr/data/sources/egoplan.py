@@ -16,17 +16,19 @@ video means its first frame.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+from sbr.data.rows.csv_rows import csv_rows
 from sbr.data.rows.fields import RowFields, path_fault
 from sbr.data.rows.json_array import read_array, refuse_repeats, require_array_file
 from sbr.data.rows.jsonl import shown
 from sbr.data.rows.options import NEGATIVES, distinct_negatives, draw_options
 from sbr.data.sources.seed_bench_r1 import DAILY_LIFE
-from sbr.errors import DataError
+from sbr.data.sources.source import EGO4D_LICENCE, HubSource, QuestionSource
+from sbr.errors import AnnotationError, DataError, RowProblem
 from sbr.types import FrameFolder, ProgressStep, Sample, VideoFrame, VideoRange
 
 VALIDATION = "EgoPlan_validation.json"
@@ -199,26 +201,51 @@ def picture_rate(video_id: str, native: float) -> float:
 def read_frame_rates(file: Path) -> dict[str, float]:
     """Frames a second of every Epic-Kitchens recording, from EPIC_100_video_info.csv (columns video_id and fps).
 
-    Raises DataError with file and line.
+    Raises DataError if it cannot be read, AnnotationError with every bad row.
     """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be opened ({error.strerror}). It gives the frame rates of Epic-Kitchens' videos; take it "
-            "from the repository epic-kitchens/epic-kitchens-100-annotations"
-        ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} is not a CSV file in UTF-8: {error}") from None
+    advice = (
+        "It gives the frame rates of Epic-Kitchens' videos; take it from the repository "
+        "epic-kitchens/epic-kitchens-100-annotations"
+    )
+    if not file.is_file():
+        raise DataError(f"{file} cannot be opened (it is not there). {advice}")
     rates: dict[str, float] = {}
-    for line, row in enumerate(rows, start=2):
-        try:
-            rate = float(row["fps"])
-            name = row["video_id"]
-        except (KeyError, TypeError, ValueError):
-            raise DataError(f"{file}:{line}: expected the columns video_id and fps, a number; found {row}") from None
-        if not 0 < rate < 1000:
-            raise DataError(f"{file}:{line}: fps is {rate}, expected frames a second")
-        rates[name] = rate
+    problems: list[RowProblem] = []
+    for fields in csv_rows(file, ("video_id", "fps"), "the columns of EPIC_100_video_info.csv"):
+        rates[fields.text("video_id")] = _fps(fields)
+        problems += fields.problems
+    if problems:
+        raise AnnotationError(file, problems, advice)
     return rates
+
+
+def _fps(fields: RowFields) -> float:
+    text = fields.text("fps")
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if text and not 0 < rate < 1000:
+        fields.problem("fps", "frames a second, more than 0 and less than 1000", shown(text))
+    return rate
+
+
+SOURCE = QuestionSource(
+    levels={"L1": (VALIDATION, VIDEO_INFO), "L2": (VALIDATION,)},
+    load_level=load_validation,
+    load_training=load_training,
+    training_files=TRAINING,
+    hub="EgoPlan-Bench is on Google Drive: take EgoPlan_validation.json and EgoPlan_IT.json by the links in "
+    "https://github.com/ChenYi99/EgoPlan, the frames from Epic-Kitchens and the videos from Ego4D",
+)
+
+SOURCE_2 = QuestionSource(
+    levels={"L3": (BENCH2,)},
+    load_level=load_bench2,
+    hub=HubSource(
+        "qiulu66/EgoPlan-Bench2",
+        MappingProxyType({"L3": BENCH2}),
+        (EGO4D_LICENCE,),
+        "its videos come from Ego4D (https://ego4d-data.org, v1 videos in 288p) and belong into Ego4D/v1_288p/",
+    ),
+)

@@ -11,20 +11,24 @@ Table 3).  The benchmark's own loader puts the subtitles between the frames; so 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from sbr.data.rows.fields import RowFields
+from sbr.data.rows.fields import RowFields, is_seconds
 from sbr.data.rows.json_array import read_array, refuse_repeats, require_array_file
 from sbr.data.rows.jsonl import shown
+from sbr.data.sources.source import HubSource, QuestionSource
 from sbr.errors import DataError
 from sbr.types import LETTERS, Sample, Subtitle
 
 VALIDATION = "lvb_val.json"
 LEVEL = "val"
 VIDEOS, SUBTITLES = "videos", "subtitles"
+_CLOCK = re.compile(r"([0-9]{1,4}):([0-9]{1,2}):([0-9]{1,2}(?:[.,][0-9]{1,9})?)")
 
 DURATIONS: Mapping[int, str] = MappingProxyType({15: "(8,15]", 60: "(15,60]", 600: "(180,600]", 3600: "(900,3600]"})
 """duration_group -> seconds of its videos, as the columns of arXiv 2503.24376, Table 3 are named."""
@@ -94,17 +98,16 @@ def _subtitle(fields: RowFields, source: SubtitleSource) -> Subtitle:
         name, (start, end) = "text", _seconds(fields, source)
     else:
         name, start, end = "line", _clock(fields, "start"), _clock(fields, "end")
-    text = fields.values.get(name)
-    if not isinstance(text, str):  # an empty one says nothing, which is no mistake
-        fields.problem(name, "a text", shown(text) if name in fields.values else "missing")
-    return Subtitle(str(text), start - source.offset, end - source.offset)
+    # An empty one says nothing, which is no mistake.
+    text = "" if fields.values.get(name) == "" else fields.text(name)
+    return Subtitle(text, start - source.offset, end - source.offset)
 
 
 def _seconds(fields: RowFields, source: SubtitleSource) -> tuple[float, float]:
     match fields.values["timestamp"]:
-        case [int() | float() as start, int() | float() as end]:
+        case [start, end] if is_seconds(start) and is_seconds(end):
             return start, end
-        case [int() | float() as start, None]:
+        case [start, None] if is_seconds(start):
             return start, source.offset + source.duration
         case found:
             fields.problem("timestamp", "a list of two times in seconds", shown(found))
@@ -114,29 +117,19 @@ def _seconds(fields: RowFields, source: SubtitleSource) -> tuple[float, float]:
 def _clock(fields: RowFields, name: str) -> float:
     """Seconds of a time such as "00:01:02.500"."""
     text = fields.text(name, "a time such as 00:01:02.500")
-    try:
-        hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
-        if text:
-            fields.problem(name, "a time such as 00:01:02.500", shown(text))
-        return 0.0
+    if match := _CLOCK.fullmatch(text):
+        return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3].replace(",", "."))
+    if text:
+        fields.problem(name, "a time such as 00:01:02.500", shown(text))
+    return 0.0
 
 
 def _subtitle_source(fields: RowFields) -> SubtitleSource:
     return SubtitleSource(
         fields.path("subtitle_path", f"a path below {SUBTITLES}/"),
-        _number(fields, "starting_timestamp_for_subtitles"),
-        _number(fields, "duration"),
+        fields.seconds("starting_timestamp_for_subtitles"),
+        fields.seconds("duration"),
     )
-
-
-def _number(fields: RowFields, name: str) -> float:
-    value = fields.values.get(name)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    fields.problem(name, "a number of seconds", shown(value) if name in fields.values else "missing")
-    return 0.0
 
 
 def _sample(fields: RowFields, folder: Path, seen: set[str]) -> Sample:
@@ -183,3 +176,16 @@ def _one_of(fields: RowFields, name: str, known: Mapping[int, str] | Mapping[str
     found = shown(value) if name in fields.values else "missing"
     fields.problem(name, f"one of {', '.join(map(str, known))}", found)
     return ""
+
+
+SOURCE = QuestionSource(
+    levels={LEVEL: (VALIDATION,)},
+    load_level=load_level,
+    load_subtitled=partial(load_level, subtitles=True),
+    hub=HubSource(
+        "longvideobench/LongVideoBench",
+        MappingProxyType({LEVEL: VALIDATION}),
+        ("LongVideoBench: CC BY-NC-SA 4.0, not for commercial use; the hub asks you to accept its conditions",),
+        "its videos are one archive in parts; fetch videos.tar.part.* (about 160 GB), join them (cat) and unpack",
+    ),
+)

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sbr.data.rows.annotations import EgoPlanRow, TrainingRow, ValidationRow, read_training_rows, read_validation_rows
-from sbr.data.rows.layout import DataRoot
+from sbr.data.rows.layout import ANNOTATIONS, DataRoot
 from sbr.data.rows.options import draw_options
+from sbr.data.sources.source import EGO4D_LICENCE, EPIC_LICENCE, HubSource, QuestionSource
 from sbr.errors import AnnotationError, DataError, RowProblem
 from sbr.types import Sample
 
@@ -150,3 +151,20 @@ def _sample(
         gold=gold,
         progress=row.task_progress_metadata,
     )
+
+
+SOURCE = QuestionSource(
+    levels={name: (f"{ANNOTATIONS}/{level.file}",) for name, level in LEVELS.items()},
+    load_level=load_level,
+    load_training=load_training_samples,
+    training_files="training*.jsonl",
+    folder=ANNOTATIONS,
+    hub=HubSource(
+        "TencentARC/SEED-Bench-R1",
+        MappingProxyType(
+            {"train": f"{ANNOTATIONS}/training_6k.jsonl", "cot": f"{ANNOTATIONS}/training_with_cot_6k.jsonl"}
+            | {name: f"{ANNOTATIONS}/{level.file}" for name, level in LEVELS.items()}
+        ),
+        (EPIC_LICENCE, EGO4D_LICENCE),
+    ),
+)

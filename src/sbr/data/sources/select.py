@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from sbr.config.inputs import DataConfig
 from sbr.config.section import Source
-from sbr.data.rows.layout import ANNOTATIONS
-from sbr.data.sources import egoplan, longvideobench
-from sbr.data.sources import seed_bench_r1 as benchmark
+from sbr.data.sources import egoplan, longvideobench, seed_bench_r1
+from sbr.data.sources.source import QuestionSource
 from sbr.errors import ConfigError
 from sbr.types import Sample
 
-
-@dataclass(frozen=True, slots=True)
-class SourceReaders:
-    """How one source is read."""
-
-    levels: Mapping[str, tuple[str, ...]]
-    """Level -> the files below the data root, other than media, that decide its questions."""
-    load_level: Callable[[Path, str, int | None], list[Sample]]
-    """(root, level, limit) -> questions."""
-    load_training: Callable[[Path, str, int, int | None], list[Sample]] | None
-    """(root, train_file, seed, limit) -> questions; None for a source that is for evaluation only."""
-
-
-SOURCES: Mapping[Source, SourceReaders] = MappingProxyType(
+SOURCES: Mapping[Source, QuestionSource] = MappingProxyType(
     {
-        "seed_bench_r1": SourceReaders(
-            {name: (f"annotations/{level.file}",) for name, level in benchmark.LEVELS.items()},
-            benchmark.load_level,
-            benchmark.load_training_samples,
-        ),
-        "egoplan": SourceReaders(
-            {"L1": (egoplan.VALIDATION, egoplan.VIDEO_INFO), "L2": (egoplan.VALIDATION,)},
-            egoplan.load_validation,
-            egoplan.load_training,
-        ),
-        "egoplan2": SourceReaders({"L3": (egoplan.BENCH2,)}, egoplan.load_bench2, None),
-        "longvideobench": SourceReaders(
-            {longvideobench.LEVEL: (longvideobench.VALIDATION,)}, longvideobench.load_level, None
-        ),
+        "seed_bench_r1": seed_bench_r1.SOURCE,
+        "egoplan": egoplan.SOURCE,
+        "egoplan2": egoplan.SOURCE_2,
+        "longvideobench": longvideobench.SOURCE,
     }
 )
 
@@ -66,17 +41,19 @@ def load_questions(config: DataConfig, level: str, limit: int | None) -> list[Sa
 
     Raises ConfigError for subtitles of a source without any, DataError and AnnotationError as its reader does.
     """
-    if config.subtitles and config.source != "longvideobench":
-        raise ConfigError(f"data.subtitles is set, and {config.source} has none; only longvideobench has subtitles")
-    if config.subtitles:
-        return longvideobench.load_level(config.root, level, limit, subtitles=True)
-    return SOURCES[config.source].load_level(config.root, level, limit)
+    source = SOURCES[config.source]
+    load = source.load_subtitled if config.subtitles else source.load_level
+    if load is None:
+        having = [name for name, other in SOURCES.items() if other.load_subtitled is not None]
+        raise ConfigError(
+            f"data.subtitles is set, and {config.source} has none; only {', '.join(having)} has subtitles"
+        )
+    return load(config.root, level, limit)
 
 
 def training_path(config: DataConfig) -> Path:
     """Where `data.train_file` lies, or would lie."""
-    folder = config.root / ANNOTATIONS if config.source == "seed_bench_r1" else config.root
-    return folder / config.train_file
+    return config.root / SOURCES[config.source].folder / config.train_file
 
 
 def load_training(config: DataConfig) -> list[Sample]:

@@ -19,12 +19,14 @@ from functools import partial
 import torch
 from accelerate.utils import gather_object
 
-from sbr.algo.select import Algorithm, select
+from sbr.algo.algorithm import Algorithm
+from sbr.algo.select import select
 from sbr.config.recipes import GrpoRecipe
 from sbr.data.sources.select import load_training
 from sbr.errors import ConfigError
 from sbr.frames.cache import FrameCache, open_cache
 from sbr.prompt.encode import PromptEncoder
+from sbr.reward.custom import check_custom
 from sbr.train import journal, run_folder
 from sbr.train.grpo.alarms import findings
 from sbr.train.grpo.answer_likelihood import answer_likelihoods
@@ -62,6 +64,9 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     cache = open_cache(recipe.data)
     accelerator = make_accelerator(recipe)
     algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
+    check_custom(recipe.reward.custom)
+    if algorithm.warning and accelerator.is_main_process:
+        logger.warning(algorithm.warning)
     start = recipe.model
     if recipe.cold_start is not None:
         start = cold_start(recipe, recipe.cold_start, algorithm.needs_reference, resume, watcher)

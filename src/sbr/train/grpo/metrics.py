@@ -47,6 +47,8 @@ class CompletionRecord:
     """How the answer was read."""
     tokens: int
     truncated: bool
+    custom: tuple[tuple[str, float], ...] = ()
+    """Rewards of the user's own by name, before their weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,12 @@ class StepMetrics:
     seconds_reward: float
     seconds_reference: float
     seconds_update: float
+    importance_mean: float | None = None
+    """Mean over tokens of the importance weights as used; null without (algo.importance)."""
+    importance_capped: float | None = None
+    """Share of tokens whose weight was above algo.importance_cap."""
+    custom: tuple[tuple[str, float], ...] = ()
+    """Means of the user's own rewards by name, before their weights."""
 
 
 def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[ProcessStep]) -> StepMetrics:
@@ -157,6 +165,9 @@ def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[Proce
     batches = [batch for part in parts for batch in part.batches]
     by_token = [batch.loss.tokens for batch in batches]
     kls = [batch.loss.kl for batch in batches if batch.loss.kl is not None]
+    weights = [batch.loss.importance_mean for batch in batches if batch.loss.importance_mean is not None]
+    capped = [batch.loss.importance_capped for batch in batches if batch.loss.importance_capped is not None]
+    custom = [dict(row.custom) for row in rows]
     seconds = max(part.seconds.step for part in parts)
     tokens = sum(row.tokens for row in rows)
     return StepMetrics(
@@ -195,12 +206,16 @@ def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[Proce
         seconds_reward=max(part.seconds.reward for part in parts),
         seconds_reference=max(part.seconds.reference for part in parts),
         seconds_update=max(part.seconds.update for part in parts),
+        importance_mean=_weighted(weights, by_token) if weights else None,
+        importance_capped=_weighted(capped, by_token) if capped else None,
+        custom=tuple((name, _mean(values[name] for values in custom)) for name in custom[0]),
     )
 
 
 def numbers(metrics: StepMetrics | SftMetrics) -> dict[str, float]:
-    """Return what trackers take: every field but the step, without nulls."""
+    """Return what trackers take: every field but the step, without nulls; `custom` as custom/<name>."""
     values = {field.name: getattr(metrics, field.name) for field in fields(metrics) if field.name != "step"}
+    values |= {f"custom/{name}": value for name, value in values.pop("custom", ())}
     return {name: float(value) for name, value in values.items() if value is not None}
 
 

@@ -134,6 +134,7 @@ def completion_records(step: int, collected: Collected, bonus_PG: Tensor) -> tup
             reason=scored.answer.reason,
             tokens=len(completion.token_ids),
             truncated=completion.truncated,
+            custom=scored.custom,
         )
         for found, bonus_G, replaced in [*kept, *((found, none, True) for found in collected.replaced)]
         for index, (completion, scored, bonus) in enumerate(

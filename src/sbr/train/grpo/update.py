@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sbr.algo.algorithm import Algorithm
 from sbr.algo.loss import LossInputs, token_mean
-from sbr.algo.select import Algorithm
 from sbr.errors import SbrError
 from sbr.model.logprobs import completion_logprobs
 from sbr.model.modes import evaluating
@@ -127,6 +127,7 @@ def update(
                     group_size=len(batch.completions_PG[0]),
                     update_rows=batch.update_rows,
                     update_tokens=batch.update_tokens,
+                    rollout_logprobs_BL=batch.rollout_logprobs_BL,
                 )
             )
             accelerator.backward(loss)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from build_sources import epic_row, kitchen, task_row, write_epic, write_tasks
 
-from sbr.data.build.actions import Action, read_annotations, simultaneous
+from sbr.data.build.action_files import read_annotations
+from sbr.data.build.actions import Action, simultaneous
 from sbr.errors import AnnotationError, ConfigError, DataError
 
 REAL = Path(__file__).resolve().parents[5] / "shared" / "reference" / "annotations"

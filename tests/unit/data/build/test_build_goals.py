@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from build_sources import goal_rows, kitchen, write_epic, write_goal_rows
 
-from sbr.data.build.actions import Annotations, read_annotations
+from sbr.data.build.action_files import read_annotations
+from sbr.data.build.actions import Annotations
 from sbr.data.build.goals import (
     GoalAnswer,
     GoalSegment,

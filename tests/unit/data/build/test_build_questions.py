@@ -13,7 +13,8 @@ from build_sources import task_row, write_tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbr.data.build.actions import Action, Annotations, Task, read_annotations
+from sbr.data.build.action_files import read_annotations
+from sbr.data.build.actions import Action, Annotations, Task
 from sbr.data.build.goals import GoalSegment, add_goals
 from sbr.data.build.meaning import meaning_of
 from sbr.data.build.questions import Built, BuiltQuestion, NotOffered, Reason, build_questions

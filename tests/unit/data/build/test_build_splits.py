@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sbr.data.build.root as build_module
-from sbr.data.rows.annotations import read_training_rows, read_validation_rows
 from sbr.data.audit.root import audit_root
-from sbr.data.sources.seed_bench_r1 import load_level, load_training_samples
-from sbr.data.build.root import BuildOptions, build, read_media
-from sbr.data.build.actions import read_annotations
+from sbr.data.build.action_files import read_annotations
 from sbr.data.build.goals import add_goals, read_goals
+from sbr.data.build.root import BuildOptions, build, read_media
 from sbr.data.build.splits import split_videos
+from sbr.data.rows.annotations import read_training_rows, read_validation_rows
+from sbr.data.sources.seed_bench_r1 import load_level, load_training_samples
 from sbr.errors import ConfigError, DataError
 
 VIDEOS = [f"P{p:02d}_{v:02d}" for p in range(1, 13) for v in range(1, 7)]

@@ -180,10 +180,10 @@ def test_frame_rates_are_asked_for(tmp_path):
         load_validation(root, "L1", None)
     file = root / "EPIC_100_video_info.csv"
     file.write_text("video_id,duration,fps,resolution\nP01_01,1,fast,1920x1080\n")
-    with pytest.raises(DataError, match=r"csv:2: expected the columns video_id and fps"):
+    with pytest.raises(DataError, match=r"csv:2: fps is 'fast', expected frames a second"):
         read_frame_rates(file)
     file.write_text("video_id,duration,fps,resolution\nP01_01,1,50.0,1x1\nP01_02,1,0,1x1\n")
-    with pytest.raises(DataError, match=r"csv:3: fps is 0.0"):
+    with pytest.raises(DataError, match=r"csv:3: fps is '0'"):
         read_frame_rates(file)
 
 

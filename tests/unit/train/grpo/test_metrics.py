@@ -38,8 +38,8 @@ def record(slot, index, reward, tokens, **changes):
     )
 
 
-def batch(rows, tokens, value, kl):
-    metrics = LossMetrics(rows=rows, tokens=tokens, loss=value, kl=kl, ratio_mean=value, clip_fraction=value)
+def batch(rows, tokens, value, kl, **weights):
+    metrics = LossMetrics(rows, tokens, loss=value, kl=kl, ratio_mean=value, clip_fraction=value, **weights)
     return BatchFigures(metrics, entropy=value, mismatch=value)
 
 
@@ -99,3 +99,16 @@ def test_without_a_reference_there_is_no_kl():
     assert "kl" not in numbers(metrics)
     assert numbers(metrics)["reward_mean"] == 0.5
     assert "step" not in numbers(metrics)
+
+
+def test_importance_weights_and_own_rewards_are_averaged():
+    rows = [record(0, 0, 1.0, 10, custom=(("m:f", 2.0),)), record(0, 1, 0.0, 10, custom=(("m:f", -1.0),))]
+    batches = tuple(
+        batch(1, tokens, 1.0, None, importance_mean=mean, importance_capped=share)
+        for tokens, mean, share in ((30, 1.0, 0.0), (10, 2.0, 0.5))
+    )
+    metrics = combine(1, 0.1, 1e-6, [ProcessStep(tuple(rows), batches, (1.0,), FIRST.seconds)])
+    assert (metrics.importance_mean, metrics.importance_capped, metrics.custom) == (1.25, 0.125, (("m:f", 0.5),))
+    assert numbers(metrics)["custom/m:f"] == 0.5
+    plain = combine(1, 0.1, 1e-6, [FIRST])
+    assert (plain.importance_mean, plain.importance_capped, plain.custom) == (None, None, ())

@@ -1,4 +1,4 @@
-"""The only place where media are opened: videos through PyAV, images through Pillow.
+"""The only place where videos are opened, through PyAV.
 
 Videos are decoded forward from the first frame to the last: on some containers seeking returns wrong frames without a
 word, decoding forward never does.  The number of frames in a container's header may be absent (Matroska), count
@@ -24,7 +24,6 @@ import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
-from PIL import Image, ImageOps
 
 from sbr.errors import MediaError
 from sbr.frames.content import describe, remedy, require_file
@@ -35,13 +34,8 @@ logger = logging.getLogger(__name__)
 CONTAINERS = "mov,matroska,webm,avi,mpeg,mpegts,mpegvideo,flv,asf,ogg,h264,hevc"
 """FFmpeg demuxers that may be used.  Play lists are not among them: they would open other files."""
 
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-"""Pillow readers that may be used: pictures only, none that runs a program."""
-
 LATE = 0.5
 """Seconds by which the last frame of a Matroska video may end before the duration declared for its track."""
-
-Image.init()  # registers the readers: Image.open(formats=...) knows only those registered before
 
 Choose = Callable[[int, float], tuple[int, ...]]
 """(frames in the clip, frame rate) -> ascending indices of the frames to keep."""
@@ -166,34 +160,6 @@ def probe_video(file: Path) -> VideoFacts:
     # A file without key frames (periodic intra refresh), or of a frame or two: only decoding tells.
     frames = facts.frames if pictures and facts.frames > 1 else _decode(file, (), facts, 1)[1]
     return VideoFacts(frames, facts.fps, *size)
-
-
-def decode_image(file: Path) -> Image.Image:
-    """Read a picture as RGB: turned upright by its EXIF orientation, transparent parts on white.
-
-    Raises MediaError, naming the file, what was found and what to do.
-    """
-    require_file(file, "image")
-    try:
-        with Image.open(file, formats=IMAGE_FORMATS) as picture:
-            picture.load()
-            return _to_rgb(ImageOps.exif_transpose(picture), file)
-    except Image.UnidentifiedImageError:
-        raise MediaError(f"image {file} is not a picture: it holds {describe(file)}. {remedy(file)}.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        # Pillow's readers raise all of these for damaged data: SyntaxError for a broken PNG chunk, for instance.
-        raise MediaError(f"image {file} is damaged or cut short ({error}); {describe(file)}. {remedy(file)}.") from None
-
-
-def _to_rgb(picture: Image.Image, file: Path) -> Image.Image:
-    if picture.mode.startswith("I") or picture.mode == "F":
-        # Pillow clips these to white instead of scaling them.
-        raise MediaError(f"image {file} has pixels of mode {picture.mode}; convert it to 8 bits a channel.")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, picture).convert("RGB")
-    return picture.convert("RGB")
 
 
 def _open(file: Path) -> InputContainer:

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config.algo import AlgoConfig
+from sbr.config.algo import ALGORITHMS, DapoAlgo, DrGrpoAlgo, GrpoAlgo, GspoAlgo, OwnAlgo
 from sbr.config.inputs import LoraConfig
-from sbr.config.load import known_keys, load_recipe, read_resolved, verb, with_defaults, write_resolved
+from sbr.config.load import known_keys, load_recipe, read_resolved, verb, write_resolved
 from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
 from sbr.config.section import Section
 from sbr.config.training import SftTrainConfig
 from sbr.errors import ConfigError
 from sbr.mini.pretrain import PretrainRecipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[3] / "recipes"
 KINDS = (SftRecipe, GrpoRecipe)
 
 
@@ -33,7 +33,7 @@ def test_defaults_are_the_official_setting(tmp_path: Path) -> None:
     assert (recipe.frames.fps, recipe.frames.min_frames, recipe.frames.max_frames) == (2.0, 4, 16)
     assert (recipe.frames.height, recipe.frames.width) == (256, 256)
     assert (recipe.rollout.group_size, recipe.rollout.temperature, recipe.rollout.max_new_tokens) == (8, 1.0, 256)
-    assert (recipe.algo.beta, recipe.algo.advantage_eps) == (0.1, 1e-4)
+    assert recipe.algo == GrpoAlgo(beta=0.1, clip_low=0.2, clip_high=0.2, advantage_eps=1e-4)
     assert (recipe.train.learning_rate, recipe.train.schedule, recipe.train.prompts_per_step) == (1e-6, "linear", 8)
     assert (recipe.reward.rule, recipe.reward.accuracy_weight, recipe.reward.format_weight) == ("official", 1.0, 0.0)
 
@@ -43,6 +43,14 @@ def test_the_papers_recipe_is_the_default_setting() -> None:
     minimal = GrpoRecipe.model_validate({"model": {"path": "x"}, "data": {"root": "y"}, "output_dir": "z"})
     for section in ("frames", "rollout", "reward", "algo"):
         assert getattr(recipe, section) == getattr(minimal, section), section
+
+
+def test_the_recipe_with_top_k_differs_from_the_papers_in_that_alone() -> None:
+    whole = load_recipe(GrpoRecipe, RECIPES / "qwen2vl_7b" / "grpo.toml")
+    narrow = load_recipe(GrpoRecipe, RECIPES / "qwen2vl_7b" / "grpo_topk50.toml")
+    assert narrow.output_dir != whole.output_dir
+    changed = {"output_dir": narrow.output_dir, "rollout": whole.rollout.model_copy(update={"top_k": 50})}
+    assert narrow == whole.model_copy(update=changed)
 
 
 def test_the_lora_recipe_differs_from_the_papers_where_it_says_so() -> None:
@@ -133,34 +141,81 @@ def test_overrides_win(tmp_path: Path) -> None:
 
 def test_algorithms_fill_in_their_own_defaults(tmp_path: Path) -> None:
     file = written(tmp_path, MINIMAL)
-    assert load_recipe(GrpoRecipe, file).algo == AlgoConfig(beta=0.1, clip_low=0.2, clip_high=0.2, advantage_eps=1e-4)
-    dapo = load_recipe(GrpoRecipe, file, ["--algo.name", "dapo"]).algo
-    assert (dapo.beta, dapo.clip_low, dapo.clip_high) == (None, 0.2, 0.28)
+    assert load_recipe(GrpoRecipe, file).algo == GrpoAlgo(beta=0.1, clip_low=0.2, clip_high=0.2, advantage_eps=1e-4)
+    assert load_recipe(GrpoRecipe, file, ["--algo.name", "dapo"]).algo == DapoAlgo(clip_low=0.2, clip_high=0.28)
     tight = load_recipe(GrpoRecipe, file, ["--algo.name", "gspo", "--algo.clip_high", "0.001"]).algo
-    assert (tight.clip_low, tight.clip_high) == (3e-4, 1e-3)
+    assert tight == GspoAlgo(clip_low=3e-4, clip_high=1e-3)
     # What a recipe sets was chosen for its own algorithm.
     own = written(tmp_path, MINIMAL + "[algo]\nbeta = 0.02\nclip_high = 0.3\nupdates_per_rollout = 2\n")
-    assert load_recipe(GrpoRecipe, own, ["--algo.name", "grpo"]).algo.beta == 0.02
-    assert load_recipe(GrpoRecipe, own, ["--algo.name=gspo"]).algo == AlgoConfig(name="gspo", updates_per_rollout=2)
-    assert load_recipe(GrpoRecipe, own, ["--algo.beta", "0", "--algo.name", "dr_grpo"]).algo.clip_high == 0.2
+    assert load_recipe(GrpoRecipe, own, ["--algo.name", "grpo"]).algo == load_recipe(GrpoRecipe, own).algo
+    assert load_recipe(GrpoRecipe, own, ["--algo.name=gspo"]).algo == GspoAlgo(updates_per_rollout=2)
+    dr_grpo = load_recipe(GrpoRecipe, own, ["--algo.beta", "0", "--algo.name", "dr_grpo"]).algo
+    assert dr_grpo == DrGrpoAlgo(beta=0.0, clip_high=0.2, updates_per_rollout=2)
     for recipe in RECIPES.glob("*/grpo*.toml"):
-        assert load_recipe(GrpoRecipe, recipe, ["--algo.name", "dapo"]).algo == AlgoConfig(name="dapo")
+        assert load_recipe(GrpoRecipe, recipe, ["--algo.name", "dapo"]).algo == DapoAlgo()
 
 
-def test_a_key_that_the_algorithm_does_not_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_that_the_algorithm_does_not_use_is_refused(tmp_path: Path) -> None:
     file = written(tmp_path, MINIMAL + '[algo]\nname = "dapo"\nbeta = 0.1\n')
     with pytest.raises(ConfigError, match=r"algo\.beta is not used by dapo but by grpo, dr_grpo, gspo, reg_grpo"):
         load_recipe(GrpoRecipe, file)
+    for words in (["--algo.name", "dapo", "--algo.beta", "0.1"], ["--algo.advantage-eps=1", "--algo.name=dr_grpo"]):
+        with pytest.raises(ConfigError, match=r"is not used by d\w+ but by grpo"):
+            load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), words)
+
+
+def test_the_name_of_an_algorithm_decides_which_keys_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, MINIMAL)
     with pytest.raises(SystemExit):
-        load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), ["--algo.name", "dapo", "--algo.beta", "0.1"])
-    assert "beta is not used by dapo" in capsys.readouterr().err
+        load_recipe(GrpoRecipe, file, ["--algo.name", "dapo", "--help"])
+    shown = capsys.readouterr().out
+    assert "--algo.extra-rounds" in shown.replace("_", "-")
+    assert "--algo.beta" not in shown
+    for text, words in (('[algo]\nname = "dappo"\n', []), ("", ["--algo.name", "dappo"])):
+        with pytest.raises(ConfigError, match=r"algo\.name is 'dappo', expected grpo, .*did you mean 'dapo'\?"):
+            load_recipe(GrpoRecipe, written(tmp_path, MINIMAL + text), words)
+    with pytest.raises(ConfigError, match=r"algo is 3, expected a section with a name"):
+        load_recipe(GrpoRecipe, written(tmp_path, "algo = 3\n" + MINIMAL))
+    with pytest.raises(ConfigError, match=r"algo\.beta is -1.0"):
+        load_recipe(GrpoRecipe, written(tmp_path, MINIMAL + "[algo]\nbeta = -1.0\n"))
+    with pytest.raises(ConfigError, match=r"unknown key 'algo.bata'; did you mean 'algo.beta'\?"):
+        load_recipe(GrpoRecipe, written(tmp_path, MINIMAL + "[algo]\nbata = 1.0\n"))
 
 
-def test_recipes_of_runs_before_the_family_still_load() -> None:
-    """A resolved recipe as version 0.1 wrote it: the keys of GRPO only."""
-    old = {"name": "grpo", "beta": 0.0, "clip_low": 0.2, "clip_high": 0.2, "advantage_eps": 1e-4}
-    saved = {"model": {"path": "m"}, "data": {"root": "d"}, "output_dir": "o", "algo": old}
-    assert with_defaults(GrpoRecipe, saved)["algo"].items() >= old.items()
+@pytest.mark.parametrize("name", [*ALGORITHMS, "mine:best"])
+def test_every_algorithm_survives_the_disk(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(GrpoRecipe, written(tmp_path, f'{MINIMAL}[algo]\nname = "{name}"\n'), ["--train.seed", "1"])
+    assert recipe.algo.name == name
+    write_resolved(recipe, tmp_path / "recipe.json")
+    assert read_resolved(GrpoRecipe, tmp_path / "recipe.json") == recipe
+
+
+def test_an_algorithm_of_ones_own_has_free_options(tmp_path: Path) -> None:
+    text = MINIMAL + '[algo]\nname = "mine:best"\nupdates_per_rollout = 2\n[algo.options]\ncut = 0.5\nmore.deep = [1]\n'
+    recipe = load_recipe(GrpoRecipe, written(tmp_path, text), ["--train.seed", "1"])
+    options = {"cut": 0.5, "more": {"deep": [1]}}
+    assert recipe.algo == OwnAlgo(name="mine:best", updates_per_rollout=2, options=options)
+    other = load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), ["--algo.name", "mine:best"]).algo
+    assert other == OwnAlgo(name="mine:best")
+    with pytest.raises(ConfigError, match=r"algo\.beta is not used by an algorithm of your own .*\[algo\.options\]"):
+        load_recipe(GrpoRecipe, written(tmp_path, text.replace("updates_per_rollout = 2", "beta = 1.0")))
+    with pytest.raises(ConfigError, match=r"algo\.name is 'mine:': expected a function as \"module:function\""):
+        load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), ["--algo.name", "mine:"])
+
+
+def test_functions_of_ones_own_are_named_as_module_and_function(tmp_path: Path) -> None:
+    text = MINIMAL + '[rollout]\nsampler = "mine:draw"\n[reward.custom]\n"mine:short" = 0.5\n'
+    recipe = load_recipe(GrpoRecipe, written(tmp_path, text), ["--reward.custom.mine:short", "2"])
+    assert (recipe.rollout.sampler, recipe.reward.custom) == ("mine:draw", {"mine:short": 2.0})
+    assert load_recipe(GrpoRecipe, written(tmp_path, text)).reward.custom == {"mine:short": 0.5}
+    words = ["--reward.custom", "mine:short", "1", "mine:long", "-0.5"]
+    two = load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), words)
+    assert two.reward.custom == {"mine:short": 1.0, "mine:long": -0.5}
+    for wrong in ('[rollout]\nsampler = "vllm"\n', '[reward.custom]\n"short" = 0.5\n'):
+        with pytest.raises(ConfigError, match=r'expected a function as "module:function"'):
+            load_recipe(GrpoRecipe, written(tmp_path, MINIMAL + wrong))
 
 
 def test_fields_for_an_endpoint_survive_overrides_and_the_disk(tmp_path: Path) -> None:
