@@ -78,7 +78,7 @@ class LineFormat(Generic[KeyT, RecordT]):
             problem = error.errors()[0]
             key = ".".join(str(part) for part in problem["loc"])
             raise DataError(f"{where}: {key} is {problem['input']!r}: {problem['msg']}; {advice}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not JSON: {error}; {advice}") from None
 
 
