@@ -8,8 +8,6 @@ beside the run.
 from __future__ import annotations
 
 import json
-import os
-import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,8 +18,8 @@ from pydantic import ValidationError
 from sbr.config.explain import explain, verb
 from sbr.config.section import Section
 from sbr.config.words import with_words
-from sbr.errors import ConfigError
-from sbr.files import replace_file
+from sbr.errors import ConfigError, DataError
+from sbr.files import read_file, replace_file
 
 RecipeT = TypeVar("RecipeT", bound=Section)
 
@@ -36,7 +34,7 @@ def load_recipe(kind: type[RecipeT], file: Path, overrides: Sequence[str] = ()) 
     that cannot be read end the program through tyro's own message (exit status 2); "--help" lists every key with its
     default.
     """
-    text = _read(file)
+    text = _read(file, "TOML")
     try:
         values = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, ValueError) as error:  # ValueError: dates and numbers that there are none of
@@ -72,7 +70,7 @@ def write_resolved(recipe: Section, file: Path) -> None:
 def read_resolved(kind: type[RecipeT], file: Path) -> RecipeT:
     """Read what `write_resolved` wrote; raises ConfigError when it is something else."""
     try:
-        values = json.loads(_read(file))
+        values = json.loads(_read(file, "JSON"))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not a recipe as a run writes it: {error}; restore it, or start a new run") from None
     return validate(kind, values, source=str(file))
@@ -89,22 +87,11 @@ def with_defaults(kind: type[Section], saved: Mapping[str, Any]) -> Mapping[str,
         return saved
 
 
-def _read(file: Path) -> str:
+def _read(file: Path, language: str) -> str:
     """The text of an ordinary file of at most `LARGEST` bytes; raises ConfigError."""
     try:
-        with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise ConfigError(f"recipe {file} is no ordinary file; give the .toml file itself")
-            data = stream.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise ConfigError(f"recipe {file} is larger than {LARGEST:,} bytes, so it is something else than a recipe")
-        return data.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(f"recipe {file} does not exist; recipes that ship with the project lie in recipes/") from None
-    except IsADirectoryError:
-        raise ConfigError(f"recipe {file} is a folder; give the .toml file itself") from None
-    except OSError as error:
-        raise ConfigError(f"recipe {file} cannot be read: {error.strerror}") from None
+        return read_file(file, LARGEST, "give a recipe; those of the project lie in recipes/").decode("utf-8-sig")
+    except DataError as error:
+        raise ConfigError(f"recipe {error}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not valid TOML: it is no UTF-8 text (byte {error.start})") from None
+        raise ConfigError(f"{file}: not valid {language}: it is no UTF-8 text (byte {error.start})") from None
