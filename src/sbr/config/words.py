@@ -19,7 +19,7 @@ from sbr.errors import ConfigError
 RecipeT = TypeVar("RecipeT", bound=Section)
 
 
-def with_words(recipe: RecipeT, words: Sequence[str], prog: str) -> dict[str, Any]:
+def with_words(recipe: Section, words: Sequence[str], prog: str) -> dict[str, Any]:
     """The values of `recipe` with those of `words`, not yet checked.
 
     A word of an optional section (--lora.rank 8) switches it on.  Several values of a key are written with blanks,
