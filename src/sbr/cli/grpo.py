@@ -43,8 +43,8 @@ class Args:
 def run(arguments: list[str]) -> None:
     """Parse the words after `sbr grpo` and train."""
     recipe, resume = parse(arguments)
-    refuse_early(recipe)
     run_folder.check_start(recipe, resume)  # before anything slow is imported or loaded
+    refuse_early(recipe)
 
     from sbr.train.grpo.loop import train_grpo
 

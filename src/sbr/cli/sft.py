@@ -41,8 +41,8 @@ class Args:
 def run(arguments: list[str]) -> None:
     """Parse the words after `sbr sft` and train."""
     recipe, resume = parse(arguments)
-    refuse_early(recipe)
     run_folder.check_start(recipe, resume)  # before anything slow is imported or loaded
+    refuse_early(recipe)
 
     from sbr.train.sft.loop import train_sft
 
