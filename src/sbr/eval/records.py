@@ -9,8 +9,9 @@ from typing import NamedTuple, cast, get_args
 from sbr.config.asking import EvalConfig
 from sbr.config.section import Rule
 from sbr.errors import DataError
+from sbr.files import read_file
 from sbr.resume.folder import RECIPE
-from sbr.resume.journal import LineFormat, Wrong
+from sbr.resume.journal import MOST_BYTES, LineFormat, Wrong
 from sbr.resume.rank_files import rank_files
 from sbr.reward.answer import extract_answer
 from sbr.rollout.engine import Answered, Reply
@@ -119,13 +120,14 @@ def records_file(path: Path) -> Path:
 def read_records(file: Path) -> list[EvalRecord]:
     """All records of a finished or interrupted run, in the order of the file.
 
-    Raises DataError with file:line on a missing file, a line that is no record (the torn last line of a run that was
-    killed, too: run it again first, it cuts the line off) and on a question that is answered twice.
+    Raises DataError on a missing file or one that is none, and with file:line on a line that is no record (the torn
+    last line of a run that was killed, too: run it again first, it cuts the line off) and on a question that is
+    answered twice.
     """
-    if not file.exists() or file.is_dir():
-        raise DataError(f"{file} does not exist; `sbr eval` writes it into its output folder")
-    content = LINES.read(file)
-    if content and not content.endswith(b"\n"):
+    content = read_file(file, MOST_BYTES, "`sbr eval` writes records into its output folder")
+    if not content:
+        raise DataError(f"{file} holds no records: nothing was asked")
+    if not content.endswith(b"\n"):
         line = content.count(b"\n") + 1
         raise DataError(f"{file}:{line}: the last line is torn; run the same `sbr eval` again, it continues there")
     return LINES.parse(content, file)

@@ -19,14 +19,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from sbr.data.rows.jsonl import shown
 from sbr.errors import BusyError, DataError, RowProblem
-from sbr.files import replace_file, writing
+from sbr.files import read_file, replace_file, writing
 from sbr.resume.lock import hold
 
 KeyT = TypeVar("KeyT")
 RecordT = TypeVar("RecordT")
 
-MOST_BYTES = 1 << 30
-"""Of a file that is read whole, into several times that memory: some 500,000 answers."""
+MOST_BYTES = 1 << 31
+"""Of a file that is read whole: about a million answers."""
 _ADVICE = "the file was changed by hand or is damaged; start in a new folder"
 
 
@@ -69,14 +69,6 @@ class LineFormat(Generic[KeyT, RecordT]):
         values: dict[str, Any] = asdict(record)  # pyright: ignore[reportArgumentType]
         values = {key: value for key, value in values.items() if key in self._required or value != self._defaults[key]}
         return json.dumps(values, ensure_ascii=False) + "\n"
-
-    def read(self, file: Path) -> bytes:
-        """What is in `file`, for `parse`.  Raises DataError when it is no regular file, or one of more than 1 GiB."""
-        if not file.is_file():
-            raise DataError(f"{file} is no regular file")
-        if (size := file.stat().st_size) > MOST_BYTES:
-            raise DataError(f"{file} has {size:,} bytes, and at most {MOST_BYTES:,} are read; cut it into several")
-        return file.read_bytes()
 
     def parse(self, content: bytes, file: Path) -> list[RecordT]:
         """All whole lines.  Raises DataError with file:line on one that is no record or repeats a key."""
@@ -134,7 +126,7 @@ class Journal(Generic[KeyT, RecordT]):
             return self
         stream = self._open("r+b")
         try:
-            content = self.lines.read(self.file)
+            content = read_file(self.file, MOST_BYTES, "start in a new folder")
             whole = content.rfind(b"\n") + 1
             records = self.lines.parse(content[:whole], self.file)
             if whole < len(content):  # cut to the last line feed; one system call, so it happens or does not

@@ -215,13 +215,14 @@ def test_bytes_that_are_no_text_are_an_error_with_its_place(file):
 def test_what_is_no_file_or_too_large_is_not_read(file, monkeypatch):
     file.parent.mkdir()
     file.symlink_to("/dev/zero")
-    with pytest.raises(DataError, match=r"records\.jsonl is no regular file"):
+    with pytest.raises(DataError, match=r"records\.jsonl is no ordinary file"):
         read_records(file)
     file.unlink()
     write(file, RECORD)
-    monkeypatch.setattr("sbr.resume.journal.MOST_BYTES", 100)
+    for module in ("resume.journal", "eval.records"):
+        monkeypatch.setattr(f"sbr.{module}.MOST_BYTES", 100)
     for read in (lambda: read_records(file), lambda: Journal(file, LINES).__enter__()):
-        with pytest.raises(DataError, match=r"records\.jsonl has 3\d\d bytes, and at most 100 are read"):
+        with pytest.raises(DataError, match=r"records\.jsonl holds more than 100 bytes"):
             read()
 
 
