@@ -38,7 +38,7 @@ class Args:
                --out runs/served --concurrency 32       a server with an OpenAI-compatible API
       sbr eval --run runs/mini/grpo --blind --out runs/mini/blind     the same questions without video and image
       sbr eval --run runs/mini/grpo --shuffle-options --out runs/mini/rotated     every rotation of the options
-      torchrun --nproc_per_node 8 -m sbr eval --run runs/grpo     one process a GPU
+      torchrun --nproc_per_node 8 -m -- sbr eval --run runs/grpo     one process a GPU
       sbr eval recipes/mini/eval.toml --frames.max_frames 8     as `sbr grpo`: a recipe, and any of its keys
     """
 
