@@ -150,18 +150,20 @@ def pretrain(arguments: list[str]) -> None:
 
 def reasoning(arguments: list[str]) -> None:
     args = tyro.cli(Reasoning, args=arguments, prog="sbr mini reasoning", description=inspect.getdoc(Reasoning))
+    if not args.folders:
+        raise ConfigError("sbr mini reasoning needs at least one evaluation; see `sbr mini reasoning --help`")
 
     from rich.table import Table
 
     from sbr.cli.console import Terminal
-    from sbr.eval.records import RECORDS, read_records
+    from sbr.eval.records import read_records, records_file
     from sbr.mini.reasoning import reasoning_shares
 
     table = Table(title="Shares of answers in %", title_justify="left")
     for name in ("run", "level", "answers", "look", "right when looking", "name an offered action", "consistent"):
         table.add_column(name, justify="left" if name in ("run", "level") else "right")
     for folder in args.folders:
-        for part in reasoning_shares(read_records(folder / RECORDS)):
+        for part in reasoning_shares(read_records(records_file(folder))):
             shares = (part.looks, part.right_when_looking, part.offered, part.consistent)
             cells = ("-" if share is None else f"{100 * share:.1f}" for share in shares)
             table.add_row(folder.name, part.level, str(part.answers), *cells)

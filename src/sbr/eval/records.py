@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast, get_args
 
 from sbr.config.asking import EvalConfig
+from sbr.config.section import Rule
 from sbr.errors import DataError
+from sbr.files import read_file
 from sbr.resume.folder import RECIPE
-from sbr.resume.journal import LineFormat
+from sbr.resume.journal import MOST_BYTES, LineFormat, Wrong
 from sbr.resume.rank_files import rank_files
 from sbr.reward.answer import extract_answer
 from sbr.rollout.engine import Answered, Reply
-from sbr.types import EvalRecord, Sample
+from sbr.types import LETTERS, EvalRecord, Sample
 
 RECORDS = "records.jsonl"
 SUMMARY = "summary.json"
@@ -70,7 +72,23 @@ def _name(key: RecordKey) -> str:
     return f"question {key.sample_id} of {key.level} (sample {key.sample_index}{rotated})"
 
 
-LINES = LineFormat(EvalRecord, record_key, _name)
+def _wrong(record: EvalRecord) -> Wrong | None:
+    """What does not follow from the response, the options, the rule and the right letter."""
+    letters, rules = LETTERS[: len(record.options)], get_args(Rule)
+    if record.gold not in tuple(letters):
+        return Wrong("gold", f"one of {', '.join(letters)}", repr(record.gold))
+    if record.rule not in rules:
+        return Wrong("rule", f"one of {', '.join(rules)}", repr(record.rule))
+    letter = extract_answer(record.response, record.options, cast(Rule, record.rule)).letter
+    if record.extracted != letter:
+        return Wrong("extracted", f"{letter!r}, which the rule {record.rule} reads", repr(record.extracted))
+    right = letter == record.gold
+    if record.correct != right:
+        return Wrong("correct", f"{right}, for {letter!r} was read and {record.gold!r} is right", repr(record.correct))
+    return None
+
+
+LINES = LineFormat(EvalRecord, record_key, _name, _wrong)
 
 
 def record_line(record: EvalRecord) -> str:
@@ -102,14 +120,14 @@ def records_file(path: Path) -> Path:
 def read_records(file: Path) -> list[EvalRecord]:
     """All records of a finished or interrupted run, in the order of the file.
 
-    Raises DataError with file:line on a missing file, a line that is no record (the torn last line of a run that was
-    killed, too: run it again first, it cuts the line off) and on a question that is answered twice.
+    Raises DataError on a missing file or one that is none, and with file:line on a line that is no record (the torn
+    last line of a run that was killed, too: run it again first, it cuts the line off) and on a question that is
+    answered twice.
     """
-    try:
-        content = file.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise DataError(f"{file} does not exist; `sbr eval` writes it into its output folder") from None
-    if content and not content.endswith(b"\n"):
+    content = read_file(file, MOST_BYTES, "`sbr eval` writes records into its output folder")
+    if not content:
+        raise DataError(f"{file} holds no records: nothing was asked")
+    if not content.endswith(b"\n"):
         line = content.count(b"\n") + 1
         raise DataError(f"{file}:{line}: the last line is torn; run the same `sbr eval` again, it continues there")
     return LINES.parse(content, file)
