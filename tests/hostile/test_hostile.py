@@ -13,6 +13,7 @@ from cases import Case
 from cases_data import CASES as DATA
 from cases_evaluated import CASES as EVALUATED
 from cases_folders import CASES as FOLDERS
+from cases_models import CASES as MODELS
 from cases_recipes import CASES as RECIPES
 from cases_words import CASES as WORDS
 from house import Place, tree
@@ -20,18 +21,25 @@ from house import Place, tree
 from sbr.cli.console import has_control
 from sbr.cli.main import run
 
-CASES: tuple[Case, ...] = (*WORDS, *EVALUATED, *RECIPES, *DATA, *FOLDERS)
+GROUPS = {
+    "words": WORDS,
+    "evaluated": EVALUATED,
+    "recipes": RECIPES,
+    "data": DATA,
+    "folders": FOLDERS,
+    "models": MODELS,
+}
+CASES = {f"{group}, {case.name}": case for group, cases in GROUPS.items() for case in cases}
 
 
 LONGEST = int(os.environ.get("SBR_HOSTILE_SECONDS", "60"))
 
 
 def test_names_are_unique_and_many() -> None:
-    names = [case.name for case in CASES]
-    assert len(set(names)) == len(names)
+    assert len(CASES) == sum(map(len, GROUPS.values())) >= 150
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_one_message_and_nothing_changed(case: Case, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     argv = case.make(place)
     before = tree(place.path)
