@@ -70,7 +70,7 @@ CASES: tuple[Case, ...] = (
     model("a model that is nowhere", lambda _: None, "no/such/folder", verb="distill", path="no/such/folder"),
     model("a model that is a file", lambda _: None, "model/config.json is a file", path="model/config.json"),
     model("an unknown built-in model", lambda _: None, "sbr:maxi", path="sbr:maxi"),
-    model("a model with an escape", lambda _: None, "model folder", path="a\x1b[31mb/c/d"),
+    model("a model with an escape", lambda _: None, r"model.path is 'a\x1b[31mb/c/d'", path="a\x1b[31mb/c/d"),
     model("no weights", gone("model.safetensors"), "model"),
     model("cut weights", lambda p: p.write(WEIGHTS, (p.path / WEIGHTS).read_bytes()[:1000]), "weights"),
     model("weights that are none", written("model.safetensors", b"\xff" * 100), "weights"),
