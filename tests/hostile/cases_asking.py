@@ -139,7 +139,7 @@ CASES: tuple[Case, ...] = (
     *finished("an answer to nobody's question", changed(sample_id="nine"), "nine", "was not asked", verbs=("eval",)),
     *finished("other options", changed(options=["a", "b", "c", "d"]), "was asked with the options"),
     *finished("another process's answer", of_rank_1, "-1.jsonl", "differently"),
-    *finished("a full disk", no_damage, "File too large", around=lambda: full_disk(300)),
+    *finished("a full disk when it goes on", no_damage, "File too large", around=lambda: full_disk(300)),
     *finished(
         "a full disk while selecting again",
         no_damage,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config.asking import EvalConfig
 from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
 from sbr.config.recipes import EvalRecipe
 from sbr.errors import ConfigError
@@ -38,10 +37,10 @@ FRAMES = FramesConfig()
         ),
         (
             1,
-            8,
+            120,
             1,
             9,
-            FramesConfig(height=20_000, width=20_000),
+            FramesConfig(height=2048, width=2048),
             r"bytes of pictures .*frames\.height",
         ),
     ],
@@ -62,7 +61,6 @@ def test_nothing_is_written_before(sbr_sample, tmp_path: Path) -> None:
         model=ModelConfig(path="sbr:mini"),
         data=DataConfig(root=tmp_path),
         output_dir=tmp_path / "out",
-        eval=EvalConfig(samples=10**9),
     )
     asking = Asking(
         Work("an evaluation", "--out"),
