@@ -63,7 +63,7 @@ usage: sbr VERB [arguments]      (sbr VERB --help explains a verb)
 {verbs}
 
 examples:
-  sbr demo                                               the whole path on the miniature, in minutes on a CPU
+  sbr demo                                               the whole path on the miniature, on a CPU
   sbr data check data/SEED-Bench-R1                      is everything there?
   sbr data cache data/SEED-Bench-R1                      decode every clip once; later runs read the frames
   sbr grpo recipes/qwen2vl_7b/grpo.toml --train.seed 1   the paper's run
