@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 
 from sbr.config.inputs import FramesConfig
-from sbr.errors import MediaError
+from sbr.errors import ConfigError, MediaError
+from sbr.frames.limits import FASTEST, MOST_PIXELS
 
 FRAME_FACTOR = 2
 """Frames of one temporal patch in every model family: the number of frames is a multiple."""
@@ -31,6 +32,8 @@ def frame_count(total: int, fps: float, config: FramesConfig) -> int:
         )
     if not (math.isfinite(fps) and fps > 0):
         raise MediaError(f"the frame rate of the clip is {fps}, not a positive number; re-encode the clip")
+    if fps > FASTEST:
+        raise MediaError(f"the clip declares {fps:,.0f} frames a second, more than {FASTEST:,}; re-encode the clip")
     wanted = total / fps * config.fps  # in the order of the official code: 100 / 30 * 2 is not 100 * 2 / 30 in floats
     least = math.ceil(config.min_frames / FRAME_FACTOR) * FRAME_FACTOR
     most = math.floor(config.max_frames / FRAME_FACTOR) * FRAME_FACTOR
@@ -54,12 +57,18 @@ def frame_indices(total: int, fps: float, config: FramesConfig) -> tuple[int, ..
 def resized_size(config: FramesConfig, factor: int = SIZE_FACTOR) -> tuple[int, int]:
     """(height, width) of every frame and of the image: the nearest multiples of `factor`, at least `factor`.
 
-    `factor` is that of the checkpoint, `PromptEncoder.size_factor`.
+    `factor` is that of the checkpoint, `PromptEncoder.size_factor`.  Raises ConfigError for more than MOST_PIXELS.
 
     >>> resized_size(FramesConfig(height=256, width=256))
     (252, 252)
     """
-    return _to_factor(config.height, factor), _to_factor(config.width, factor)
+    height, width = _to_factor(config.height, factor), _to_factor(config.width, factor)
+    if height * width > MOST_PIXELS:
+        raise ConfigError(
+            f"frames.height {config.height} and frames.width {config.width} make {height * width:,} pixels a frame, "
+            f"and {MOST_PIXELS:,} are the most; the paper has 256 x 256"
+        )
+    return height, width
 
 
 def _to_factor(pixels: int, factor: int) -> int:

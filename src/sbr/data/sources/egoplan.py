@@ -16,6 +16,7 @@ video means its first frame.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -107,7 +108,7 @@ class _Reader:
 
     def __init__(self, root: Path, split: str, options: Callable[[RowFields], _Options], wanted: str = "") -> None:
         """`wanted`: only rows of this video source will be used; frame rates are not looked up for the others."""
-        self.root = root.resolve()
+        self.root = Path(os.path.realpath(root))
         self.split = split
         self.options = options
         self.wanted = wanted
