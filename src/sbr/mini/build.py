@@ -23,6 +23,7 @@ from PIL import Image
 from sbr import __version__
 from sbr.data.rows.annotations import write_rows
 from sbr.data.rows.layout import ANNOTATIONS, IMAGES, VIDEOS
+from sbr.data.rows.lines import file_bytes
 from sbr.data.sources.seed_bench_r1 import LEVELS
 from sbr.errors import ConfigError, DataError
 from sbr.files import replace_file
@@ -211,8 +212,8 @@ def _claim(directory: Path, parameters: Parameters) -> None:
 
 def _read_manifest(file: Path) -> dict[str, object]:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        values = json.loads(file_bytes(file))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is damaged ({error}); delete its folder and build again") from None
     if not isinstance(values, dict):
         raise DataError(f"{file} is damaged (no JSON object); delete its folder and build again")

@@ -15,60 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor, get_scheduler, set_seed
 
-from sbr.config.inputs import FramesConfig, PromptConfig
 from sbr.config.load import write_resolved
-from sbr.config.section import Section
-from sbr.errors import ConfigError
 from sbr.mini.base_model import build_model, build_processor, build_tokenizer
 from sbr.mini.corpus import Lesson, LessonMaker, vocabulary
+from sbr.mini.pretrain_recipe import PretrainRecipe, refuse_used_folder
 from sbr.model.logprobs import completion_logprobs
 from sbr.model.shared_prefix import ATTENTION
 from sbr.prompt.encode import PromptEncoder, encode_chat
 from sbr.report.figures import training_curves
 from sbr.types import Prompt
-
-
-class Phase(Section):
-    """A stretch of training with a fixed mixture: how many lessons of each kind an optimizer step holds."""
-
-    steps: int = Field(ge=1)
-    captions: int = Field(default=0, ge=0)
-    most_actions: int = Field(default=1, ge=1, le=7)
-    """Longest clip of a caption, in actions."""
-    drills: int = Field(default=0, ge=0)
-    lookups: int = Field(default=0, ge=0)
-    questions: int = Field(default=0, ge=0)
-    responses: int = Field(default=4, ge=1)
-    """Answers to one lookup or question."""
-    looks: float | None = Field(default=None, ge=0, le=1)
-    """Share of grounded answers to questions of most tasks; None: the habits of the base model (`corpus.habit`)."""
-
-
-class PretrainRecipe(Section):
-    """`sbr mini pretrain RECIPE`"""
-
-    output_dir: Path
-    seed: int = 0
-    phases: tuple[Phase, ...] = Field(min_length=1)
-    frames: FramesConfig = FramesConfig(height=84, width=84)
-    prompt: PromptConfig = PromptConfig()
-    muon_learning_rate: float = Field(default=1e-2, gt=0)
-    adamw_learning_rate: float = Field(default=1.5e-3, gt=0)
-    warmup_steps: int = Field(default=50, ge=0)
-    letter_weight: float = Field(default=1.0, gt=0)
-    """Weight of the letter among the answer's tokens."""
-    pictures: int = Field(default=3000, ge=1)
-    """Clips in the pool of each kind."""
-    workers: int = Field(default=1, ge=0)
-    """Processes that draw lessons; 0 draws them in the training process."""
-
-    @property
-    def steps(self) -> int:
-        return sum(phase.steps for phase in self.phases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +101,7 @@ class LessonSteps(Dataset[list[LessonBatch]]):
 def pretrain(recipe: PretrainRecipe, on_step: Callable[[PretrainMetrics], None]) -> Path:
     """Train and save; returns the folder of the finished model.  `on_step` is called after every optimizer step."""
     run = recipe.output_dir
-    if (run / "metrics.jsonl").exists():
-        raise ConfigError(f"{run} already holds a pretraining run; remove it or choose another output_dir")
+    refuse_used_folder(recipe)
     run.mkdir(parents=True, exist_ok=True)
     write_resolved(recipe, run / "recipe.json")
     set_seed(recipe.seed)
