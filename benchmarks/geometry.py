@@ -74,11 +74,10 @@ def make_processor() -> Qwen2VLProcessor:
 def make_model(
     size: Size,
     processor: Qwen2VLProcessor,
-    attention: str | dict[str, str],
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Qwen2VLForConditionalGeneration:
-    """The same random weights at every call, drawn on `device` in `dtype`."""
+    """The same random weights at every call, drawn on `device` in `dtype`; attention is SDPA."""
     token = processor.tokenizer.get_vocab()
     half = size.hidden // size.heads // 2
     text = {
@@ -111,7 +110,7 @@ def make_model(
     with torch.device(device):
         model = Qwen2VLForConditionalGeneration._from_config(config, dtype=dtype)
     model.generation_config = GenerationConfig(eos_token_id=token["<|im_end|>"], pad_token_id=token["<|endoftext|>"])
-    model.set_attn_implementation(attention)
+    model.set_attn_implementation("sdpa")
     return model
 
 

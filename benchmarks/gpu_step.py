@@ -39,14 +39,13 @@ from sbr.config.algo import GrpoAlgo
 from sbr.config.inputs import LoraConfig
 from sbr.config.training import TrainConfig
 from sbr.model import lora
-from sbr.model.shared_prefix import ATTENTION
+from sbr.model.equip import equip
 from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
 from sbr.train.grpo.update import make_microbatches, update
 from sbr.train.setup import Policy, Trainer, make_optimizer
 from sbr.types import Prompt, RolloutGroup
 
-IMPLEMENTATION = {"text_config": ATTENTION, "vision_config": "sdpa"}
 STAGES = ("rollout", "reference", "train")
 PAPER_PROMPTS = 6000
 
@@ -131,7 +130,8 @@ def main(args: Args) -> int:
 def make_trainer(args: Args, mode: str, processor: Any, device: torch.device) -> Trainer:
     """The loop's own parts around a model with random weights."""
     accelerator = Accelerator(mixed_precision="bf16", cpu=device.type == "cpu")
-    model = make_model(SIZES[args.size], processor, IMPLEMENTATION, device, torch.bfloat16)
+    model = make_model(SIZES[args.size], processor, device, torch.bfloat16)
+    equip(model)
     forbid_special_tokens(model, processor)
     if args.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -30,9 +30,8 @@ from sbr.algo.grpo import grpo_loss
 from sbr.algo.loss import LossInputs
 from sbr.config.algo import GrpoAlgo
 from sbr.config.training import TrainConfig
-from sbr.model.load import PatchProjection
+from sbr.model.equip import equip
 from sbr.model.logprobs import completion_logprobs
-from sbr.model.shared_prefix import ATTENTION
 from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
 from sbr.train.setup import make_optimizer
@@ -41,7 +40,6 @@ from sbr.types import Prompt
 
 @dataclass(frozen=True)
 class Schedule:
-    attention: str | dict[str, str]
     rollout: Callable[[Any, Any, Prompt, int, int], Tensor]
     """(model, tokenizer, prompt, G, L) -> token ids (G, L)"""
     logprobs: Callable[[Any, Prompt, Tensor], Tensor]
@@ -67,11 +65,11 @@ def make_learner(
     dtype: torch.dtype = torch.float32,
 ) -> Learner:
     schedule = SCHEDULES[name]
-    policy, reference = (make_model(size, processor, schedule.attention, device, dtype) for _ in range(2))
+    policy, reference = (make_model(size, processor, device, dtype) for _ in range(2))
     for model in (policy, reference):
         forbid_special_tokens(model, processor)
         if name == "ours":
-            model.model.visual.patch_embed.proj.__class__ = PatchProjection  # as `load_model` does
+            equip(model)
     optimizer = make_optimizer(policy.train(), TrainConfig())
     return Learner(schedule, policy, reference.requires_grad_(False).eval(), optimizer, processor.tokenizer)
 
@@ -212,7 +210,7 @@ def _repeated_logprobs(model: Any, prompt: Prompt, completions_GL: Tensor) -> Te
 
 
 SCHEDULES = {
-    "ours": Schedule({"text_config": ATTENTION, "vision_config": "sdpa"}, _our_rollout, _our_logprobs),
-    "official": Schedule("sdpa", _official_rollout, _official_logprobs),
-    "repeated": Schedule("sdpa", _batched_rollout, _repeated_logprobs),
+    "ours": Schedule(_our_rollout, _our_logprobs),
+    "official": Schedule(_official_rollout, _official_logprobs),
+    "repeated": Schedule(_batched_rollout, _repeated_logprobs),
 }

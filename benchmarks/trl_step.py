@@ -64,7 +64,7 @@ def trl_steps(
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "start"
-        make_model(size, processor, "sdpa").save_pretrained(start)  # TRL loads its reference from here
+        make_model(size, processor).save_pretrained(start)  # TRL loads its reference from here
         processor.save_pretrained(start)
         policy = Qwen2VLForConditionalGeneration.from_pretrained(start, dtype="float32", attn_implementation="sdpa")
         forbid_special_tokens(policy, processor)

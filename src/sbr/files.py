@@ -1,4 +1,4 @@
-"""Writing files so that a kill leaves the old one or the new one, and a full disk is said to be full."""
+"""Files: reading what may be anything, and writing so that a kill leaves the old one or the new one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,37 @@ import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sbr.errors import ConfigError
+from sbr.errors import ConfigError, DataError
 
 _ROOM = 1 << 20
 """A disk with less free bytes than this is full."""
+
+
+def read_file(file: Path, most: int, advice: str) -> bytes:
+    """All of an ordinary file of at most `most` bytes.
+
+    Raises DataError, which ends with `advice`, when it is missing, is a device, a pipe, a folder or a link to itself,
+    is larger, or cannot be read.
+    """
+    try:
+        mode = file.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise DataError(f"{file} is {'a folder' if stat.S_ISDIR(mode) else 'no ordinary file'}; {advice}")
+        with file.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            data = b"" if size > most else stream.read(most + 1)  # files of /proc say that they are empty
+            if max(size, len(data)) > most:
+                raise DataError(f"{file} holds more than {most:,} bytes; {advice}")
+    except FileNotFoundError:
+        raise DataError(f"{file} does not exist; {advice}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DataError(f"{file} cannot be read: {getattr(error, 'strerror', error)}; {advice}") from None
+    return data
 
 
 def replace_file(file: Path, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -36,13 +37,13 @@ K = 4
 
 
 class Quiet:
-    """Remembers the last figures."""
+    """Remembers how it began."""
 
-    def began(self, answers: int, total: int) -> None:
-        self.start, self.total = answers, total
+    def began(self, done: Sequence[TeacherSample], total: int) -> None:
+        self.start, self.total = len(done), total
 
-    def answered(self, answers: int, judged: int, kept: int) -> None:
-        self.last = (answers, judged, kept)
+    def answered(self, new: Sequence[TeacherSample], others: int) -> None: ...
+    def waits(self, others: int) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def rows_of(folder: Path) -> bytes:
 def finished(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run; the base model of the package is its own teacher."""
     out = tmp_path_factory.mktemp("finished")
-    distill(recipe(data_root, out), Quiet())
+    distill(recipe(data_root, out))
     return out
 
 
@@ -144,11 +145,8 @@ import torch
 from sbr.config.load import read_resolved
 from sbr.config.recipes import DistillRecipe
 from sbr.distill.runner import distill
-class Watcher:
-    def began(self, *_): pass
-    def answered(self, *_): pass
 torch.set_num_threads(1)
-distill(read_resolved(DistillRecipe, pathlib.Path(sys.argv[1])), Watcher())
+distill(read_resolved(DistillRecipe, pathlib.Path(sys.argv[1])))
 """
 
 
@@ -170,9 +168,46 @@ def kill_after(asked: DistillRecipe, lines: int, folder: Path) -> int:
 def test_a_killed_run_continues_to_the_same_files(data_root, finished, tmp_path) -> None:
     asked = recipe(data_root, tmp_path / "out")
     left = kill_after(asked, 1, tmp_path)
-    distill(asked, Quiet())
+    distill(asked)
     assert samples_of(tmp_path / "out") == samples_of(finished), f"killed with {left} answers on disk"
     assert rows_of(tmp_path / "out") == rows_of(finished)
+
+
+def test_processes_share_the_questions_and_one_that_is_killed_is_made_up_for(data_root, finished, tmp_path) -> None:
+    """Two processes, one of them killed; another two finish, and write the files of one."""
+    out = tmp_path / "out"
+    file = tmp_path / "distill.toml"
+    file.write_text(
+        f"output_dir='{out}'\n[model]\npath='sbr:mini'\ndtype='float32'\n[data]\nroot='{data_root}'\n"
+        f"[frames]\nheight=84\nwidth=84\n[distill]\nsamples={K}\nmax_new_tokens=32\nbatch_size=5\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "--"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def launch() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*command, "sbr", "distill", str(file), "--distill.keep", "2"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    with launch() as run:
+        while run.poll() is None and not (out / "samples-1.jsonl").exists():
+            time.sleep(0.005)
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        os.kill(int(children[1]), signal.SIGKILL)
+        output = run.communicate()[0]
+    assert run.returncode != 0, output
+    with launch() as run:
+        output = run.communicate()[0]
+    assert run.returncode == 0, output
+    assert output.count("answers kept") == 1, "one process speaks"
+    assert {path.name for path in out.glob("samples*")} == {"samples.jsonl"}
+    distill(recipe(data_root, out))
+    assert samples_of(out) == samples_of(finished)
+    assert rows_of(out) == rows_of(finished)
 
 
 @pytest.fixture
@@ -180,37 +215,37 @@ def no_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("nothing may be asked")
 
-    monkeypatch.setattr("sbr.distill.runner.open_engine", refuse)
+    monkeypatch.setattr("sbr.rollout.ask.open_engine", refuse)
 
 
 def test_other_filters_select_again_without_asking(data_root, finished, tmp_path, no_asking) -> None:
     out = continued(finished, tmp_path / "out", QUESTIONS * K)
-    before = distill(recipe(data_root, out), Quiet())
-    fewer = distill(recipe(data_root, out, keep=1), Quiet())
+    before = distill(recipe(data_root, out))
+    fewer = distill(recipe(data_root, out, keep=1))
     assert fewer.kept == fewer.questions_kept == before.questions_kept
     assert fewer.verdicts["surplus"] == before.kept - fewer.kept
     assert len(read_cot_rows(out / "training_with_cot.jsonl")) == fewer.kept
     assert read_resolved(DistillRecipe, out / "recipe.json").distill.keep == 1
-    assert distill(recipe(data_root, out, min_words=1000), Quiet()).kept == 0
+    assert distill(recipe(data_root, out, min_words=1000)).kept == 0
     assert not (out / "training_with_cot.jsonl").exists()
-    distill(recipe(data_root, out), Quiet())
+    distill(recipe(data_root, out))
     assert rows_of(out) == rows_of(finished)
     assert samples_of(out) == samples_of(finished)
 
 
 def test_a_limit_can_grow_and_shrink(data_root, finished, tmp_path, monkeypatch) -> None:
     out = tmp_path / "out"
-    distill(recipe(data_root, out, limit=5), Quiet())  # a whole batch
+    distill(recipe(data_root, out, limit=5))  # a whole batch
     assert samples_of(out) == samples_of(finished)[: 5 * K]
     watcher = Quiet()
     distill(recipe(data_root, out), watcher)
     assert (watcher.start, watcher.total) == (5 * K, QUESTIONS * K)
     assert rows_of(out) == rows_of(finished)
-    monkeypatch.setattr("sbr.distill.runner.open_engine", None)
-    assert distill(recipe(data_root, out, limit=2), Quiet()).answers == 2 * K
+    monkeypatch.setattr("sbr.rollout.ask.open_engine", None)
+    assert distill(recipe(data_root, out, limit=2)).answers == 2 * K
     assert rows_of(finished).startswith(rows_of(out))
     assert [sample.verdict is None for sample in samples_of(out)] == [False] * 2 * K + [True] * (QUESTIONS - 2) * K
-    distill(recipe(data_root, out), Quiet())
+    distill(recipe(data_root, out))
     assert rows_of(out) == rows_of(finished)
 
 
@@ -218,14 +253,14 @@ def test_other_settings_and_other_questions_are_refused(data_root, finished, tmp
     out = continued(finished, tmp_path / "out", 9)
     before = (out / "samples.jsonl").read_bytes()
     with pytest.raises(ConfigError, match=r"a distillation with other settings[\s\S]*distill\.top_p: 1\.0 then, 0\.5"):
-        distill(recipe(data_root, out, top_p=0.5), Quiet())
+        distill(recipe(data_root, out, top_p=0.5))
     with pytest.raises(ConfigError, match="all answers to a question would be the same"):
-        distill(recipe(data_root, tmp_path / "new", temperature=0.0), Quiet())
+        distill(recipe(data_root, tmp_path / "new", temperature=0.0))
     assert (out / "samples.jsonl").read_bytes() == before
     strange = replace(samples_of(finished)[0], options=("a", "b", "c", "d"))
     (out / "samples.jsonl").write_text(LINES.line(strange), "utf-8")
     with pytest.raises(DataError, match="was asked with the options"):
-        distill(recipe(data_root, out), Quiet())
+        distill(recipe(data_root, out))
 
 
 class Teacher(ThreadingHTTPServer):
@@ -302,7 +337,7 @@ def from_server(root: Path, out: Path, teacher: Teacher, **settings) -> DistillR
 
 
 def test_a_server_is_asked_every_answer_once(data_root, teacher, tmp_path) -> None:
-    report: Report = distill(from_server(data_root, tmp_path / "out", teacher), Quiet())
+    report: Report = distill(from_server(data_root, tmp_path / "out", teacher))
     questions = load_training_samples(data_root, "training_6k.jsonl", 0, None)
     assert len(teacher.asked) == QUESTIONS * 8
     assert set(teacher.asked.values()) == {1}
@@ -323,12 +358,12 @@ def test_a_server_is_asked_every_answer_once(data_root, teacher, tmp_path) -> No
 def test_a_killed_run_asks_a_server_again_for_what_was_under_way_only(data_root, teacher, tmp_path) -> None:
     asked = from_server(data_root, tmp_path / "out", teacher)
     left = kill_after(asked, 40, tmp_path)
-    distill(asked, Quiet())
+    distill(asked)
     assert len(teacher.asked) == QUESTIONS * 8
     again = teacher.asked.total() - QUESTIONS * 8
     assert again <= CONCURRENCY, f"killed with {left} answers on disk"
     uninterrupted = from_server(data_root, tmp_path / "whole", teacher)
-    distill(uninterrupted, Quiet())
+    distill(uninterrupted)
     assert samples_of(tmp_path / "out") == samples_of(tmp_path / "whole")
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
 

@@ -21,10 +21,10 @@ from sbr.config.asking import EngineConfig, EvalConfig
 from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
 from sbr.config.recipes import EvalRecipe
 from sbr.errors import ConfigError, DataError
-from sbr.eval.processes import Processes
 from sbr.eval.records import read_records, record_line
 from sbr.eval.runner import evaluate
 from sbr.eval.summary import read_summary
+from sbr.resume.processes import Processes
 
 QUESTIONS = 24
 OPTIONS = ("open tap", "close tap", "take cup", "put cup on table")
@@ -178,12 +178,6 @@ def test_processes_without_work_and_shares(asked, finished, tmp_path):
     assert (finished / "records.jsonl").read_bytes() == before
 
 
-def test_vllm_starts_its_own_processes(asked, tmp_path):
-    recipe = to(tmp_path, asked).model_copy(update={"engine": EngineConfig(kind="vllm")})
-    with pytest.raises(ConfigError, match="vLLM starts processes of its own"):
-        evaluate(recipe, Processes(0, 2))
-
-
 class OneOfTwo(Processes):
     """One process whose partner works elsewhere: it hears that nothing is answered yet, and nobody is waited for."""
 
@@ -201,16 +195,24 @@ class Idle(OneOfTwo):
         return []
 
 
+def test_vllm_starts_its_own_processes(asked, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    recipe = to(tmp_path / "out", asked).model_copy(update={"engine": EngineConfig(kind="vllm")})
+    with pytest.raises(ConfigError, match="the vllm engine starts its processes itself"):
+        evaluate(recipe, processes=OneOfTwo(0, 2))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_that_the_machines_do_not_share_is_named(asked, finished, tmp_path):
     with pytest.raises(ConfigError, match=r"process 1 does not see the recipe\.json .* all machines share"):
-        evaluate(to(tmp_path / "mine", asked), OneOfTwo(1, 2))
+        evaluate(to(tmp_path / "mine", asked), processes=OneOfTwo(1, 2))
     assert not (tmp_path / "mine").exists()
     for name in ("recipe.json", "inputs.json"):
         (tmp_path / name).write_bytes((finished / name).read_bytes())
     records = read_records(finished / "records.jsonl")  # the batches but the last, which is the partner's
     (tmp_path / "records.jsonl").write_text("".join(map(record_line, records[:-4])), "utf-8")
     with pytest.raises(DataError, match=r"4 of 192 answers .* are not in .* all machines share"):
-        evaluate(to(tmp_path, asked), Idle(0, 2))
+        evaluate(to(tmp_path, asked), processes=Idle(0, 2))
     assert len(read_records(tmp_path / "records.jsonl")) == 188
 
 

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,13 +23,14 @@ from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
 from sbr.config.load import read_resolved, write_resolved
 from sbr.config.recipes import EvalRecipe
 from sbr.data.sources.seed_bench_r1 import load_level
-from sbr.errors import ConfigError, DataError, MediaError
+from sbr.errors import BusyError, CheckpointError, ConfigError, DataError, MediaError
 from sbr.eval.compare import compare_records
-from sbr.eval.records import RecordFile, RecordKey, read_records, record_key, record_line
+from sbr.eval.records import RecordKey, read_records, record_key, record_line
 from sbr.eval.runner import evaluate
 from sbr.eval.summary import read_summary
 from sbr.frames.load import load_frames
 from sbr.prompt.template import question_text
+from sbr.resume.lock import locked
 from sbr.reward.answer import extract_answer
 from sbr.rollout.engine import question_seed
 from sbr.types import EvalRecord
@@ -245,18 +248,36 @@ def test_other_settings_are_refused_before_anything_is_touched(tiny_model_dir, d
 
 
 def test_two_first_launches_with_different_settings(tiny_model_dir, data_root, tmp_path, monkeypatch):
-    """The other one writes its recipe after we looked at the folder and before we hold the lock."""
-    enter = RecordFile.__enter__
+    """The other one has begun and ended after we looked at the folder and before we hold it."""
+    out = tmp_path / "out"
 
-    def after_the_other(self: RecordFile) -> RecordFile:
-        other = recipe(tiny_model_dir, data_root, tmp_path, seed=1, levels=("L1", "L3"))
-        write_resolved(other, tmp_path / "recipe.json")
-        return enter(self)
+    @contextmanager
+    def after_the_other(folder: Path) -> Iterator[None]:
+        write_resolved(recipe(tiny_model_dir, data_root, out, seed=1, levels=("L1", "L3")), folder / "recipe.json")
+        (folder / "inputs.json").write_text("{}")
+        with locked(folder):
+            yield
 
-    monkeypatch.setattr(RecordFile, "__enter__", after_the_other)
+    monkeypatch.setattr("sbr.rollout.ask.locked", after_the_other)
     with pytest.raises(ConfigError, match=r"eval\.seed: 1 then, 0 now"):
-        evaluate(recipe(tiny_model_dir, data_root, tmp_path))
-    assert (tmp_path / "records.jsonl").read_bytes() == b""
+        evaluate(recipe(tiny_model_dir, data_root, out))
+    assert {file.name for file in out.iterdir()} == {"recipe.json", "inputs.json"}
+
+
+def test_a_folder_that_another_run_writes_is_left_to_it(tiny_model_dir, data_root, finished, tmp_path):
+    with locked(finished), pytest.raises(BusyError, match=rf"{finished} is being written by process \d+"):
+        evaluate(recipe(tiny_model_dir, data_root, finished, protocol="paper", samples=2))
+
+
+def test_what_the_model_refuses_leaves_no_folder(tiny_model_dir, data_root, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    for file in tiny_model_dir.iterdir():
+        if file.suffix != ".safetensors":
+            (model / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(CheckpointError, match="weights cannot be loaded"):
+        evaluate(recipe(model, data_root, tmp_path / "deep" / "out"))
+    assert not (tmp_path / "deep").exists()
 
 
 def test_records_of_other_questions_are_refused(tiny_model_dir, data_root, finished, tmp_path):

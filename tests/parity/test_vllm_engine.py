@@ -30,7 +30,8 @@ from sbr.rollout.sampling import Sampling
 
 pytest.importorskip("vllm", reason="vLLM is not installed")
 
-from sbr.rollout.vllm_engine import VllmEngine, _input
+from sbr.rollout.vllm_engine import VllmEngine, open_vllm
+from sbr.rollout.vllm_llm import llm_input
 
 GREEDY = Sampling(temperature=0.0, max_new_tokens=32)
 ENGINE = EngineConfig(kind="vllm", eager=True)
@@ -71,7 +72,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> list[Question]:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[VllmEngine]:
-    with VllmEngine(MINI, PROMPT, ENGINE) as opened:
+    with open_vllm(MINI, PROMPT, ENGINE, False) as opened:
         yield opened
 
 
@@ -96,7 +97,7 @@ def compare_greedy(engine: VllmEngine, config: ModelConfig, questions: list[Ques
             )
             continue
         differing += 1
-        inputs = _input(found.question, prompt)
+        inputs = llm_input(found.question, prompt)
         [output] = engine._llm.generate([inputs], engine._params(found.question, 1, GREEDY), use_tqdm=False)
         tokens = tuple(output.outputs[0].token_ids)
         at = first_difference(tokens, expected.token_ids)
@@ -125,10 +126,8 @@ def test_samples_have_the_distribution_of_the_policy(engine: VllmEngine, questio
     kept = (scores_BL[:, 0] / sampling.temperature).topk(sampling.top_k)
     expected = dict(zip([allowed[i] for i in kept.indices.tolist()], kept.values.softmax(0).tolist(), strict=True))
 
-    [output] = engine._llm.generate(
-        [_input(question, prompt)], engine._params(question, 2000, sampling), use_tqdm=False
-    )
-    counts = Counter(one.token_ids[0] for one in output.outputs)
+    [outputs] = engine._model.generate([question], [prompt], 2000, sampling)
+    counts = Counter(one.token_ids[0] for one in outputs)
     assert counts.keys() <= expected.keys()
     distance = sum(abs(counts[token] / 2000 - p) for token, p in expected.items()) / 2
     drawn = np.random.default_rng(0).multinomial(2000, np.array([*expected.values()]) / sum(expected.values()), 200)

@@ -1,8 +1,9 @@
-"""The tree is the diagram: imports point only upstream."""
+"""The tree is the diagram: imports point only upstream, and nowhere in a circle."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ ROOMS = {
     # Room -> its parts, upstream first; parts in one tuple do not import one another.  "." are the files of the room.
     "data": (("rows",), ("sources",), ("build", "audit"), (".",)),
 }
+LONGEST = 300
+"""Lines of a file of the core; drawings of the miniature world may be longer."""
 ROOT = Path(sbr.__file__).parent
 MODULES = {
     ".".join(("sbr", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
@@ -66,6 +69,13 @@ def test_imports_point_upstream(name: str) -> None:
             assert ORDER.index(room(other)) < ORDER.index(room(name)), f"{name} imports {other}, which is downstream"
 
 
+def test_no_circle_of_files() -> None:
+    try:
+        TopologicalSorter(IMPORTS).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
 @pytest.mark.parametrize("name", ROOMS)
 def test_parts_of_a_room_import_upstream(name: str) -> None:
     rank = {part_name: number for number, parts in enumerate(ROOMS[name]) for part_name in parts}
@@ -75,6 +85,12 @@ def test_parts_of_a_room_import_upstream(name: str) -> None:
         for other in IMPORTS[module] & inside:
             upstream = part(other) == part(module) or rank[part(other)] < rank[part(module)]
             assert upstream, f"{module} imports {other}, which is downstream in {name}/"
+
+
+def test_files_of_the_core_are_short() -> None:
+    lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
+    long = {name: count for name, count in lines.items() if count > LONGEST and ".mini.draw." not in name}
+    assert not long, f"cut these into files of up to {LONGEST} lines: {long}"
 
 
 @pytest.mark.parametrize("pure", NO_TRANSFORMERS)

@@ -12,8 +12,8 @@ import torch
 from full_disk import full_disk
 from safetensors.numpy import save_file
 
-from sbr.errors import ConfigError
-from sbr.files import replace_file, replace_output, writing
+from sbr.errors import ConfigError, DataError
+from sbr.files import read_file, replace_file, replace_output, writing
 
 
 def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> None:
@@ -81,3 +81,35 @@ def test_what_is_no_file_is_not_replaced(kind: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a folder" if kind == "folder" else "no ordinary file"):
         replace_output(place, b"### one", b"### ")
     assert os.path.lexists(place) and not place.is_file()
+
+
+def test_an_ordinary_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 100)
+    (tmp_path / "link").symlink_to("a")
+    assert read_file(tmp_path / "link", 100, "advice") == b"x" * 100
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nowhere", "nowhere does not exist; take another"),
+        ("folder", "folder is a folder; take another"),
+        ("pipe", "pipe is no ordinary file; take another"),
+        ("loop", "loop cannot be read: Too many levels of symbolic links; take another"),
+        ("large", "large holds more than 10 bytes; take another"),
+        ("large/below", "below cannot be read: Not a directory; take another"),
+        ("a\0b", "cannot be read: embedded null byte; take another"),
+        ("x" * 300, "cannot be read: File name too long; take another"),
+        ("/dev/zero", "/dev/zero is no ordinary file; take another"),
+        ("/proc/self/mem", "/proc/self/mem cannot be read: Input/output error; take another"),
+        ("/proc/self/environ", "/proc/self/environ holds more than 10 bytes; take another"),
+    ],
+)
+def test_what_cannot_be_read_is_named(name: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "large").write_bytes(b"x" * 11)
+    with pytest.raises(DataError) as caught:
+        read_file(tmp_path / name, 10, "take another")
+    assert str(caught.value).endswith(words)

@@ -47,14 +47,14 @@ def run(arguments: list[str]) -> None:
     from rich.text import Text
 
     from sbr.cli import compare, mini
+    from sbr.cli.asking import AskingBar, KeptSoFar
     from sbr.cli.console import Terminal, quiet_transformers
-    from sbr.cli.distill import AskingBar
+    from sbr.cli.eval import evaluate_and_tabulate
     from sbr.cli.training import TrainingBar
     from sbr.config.load import load_recipe
     from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe
     from sbr.distill.rows import COT_FILE
     from sbr.distill.runner import distill
-    from sbr.eval.runner import evaluate
     from sbr.train import run_folder
     from sbr.train.grpo.loop import train_grpo
 
@@ -73,7 +73,7 @@ def run(arguments: list[str]) -> None:
 
     def ask(folder: Path, model: Path | None = None) -> Path:
         words = [*shared, "--output_dir", str(folder)] + ([] if model is None else ["--model.path", str(model)])
-        evaluate(load_recipe(EvalRecipe, recipes / "eval.toml", words))
+        evaluate_and_tabulate(load_recipe(EvalRecipe, recipes / "eval.toml", words))
         return folder
 
     def train(name: str, folder: Path, more: list[str]) -> Path:
@@ -92,9 +92,9 @@ def run(arguments: list[str]) -> None:
     asked = {"base": ask(args.out / "eval_base")}
 
     stage("Distilling: the base model answers the training questions, and its right answers are kept")
-    words = [*shared, "--output_dir", str(distilled)]
-    with AskingBar() as bar:
-        report = distill(load_recipe(DistillRecipe, recipes / "distill.toml", words), bar)
+    teacher = load_recipe(DistillRecipe, recipes / "distill.toml", [*shared, "--output_dir", str(distilled)])
+    with AskingBar(KeptSoFar(teacher.distill)) as bar:
+        report = distill(teacher, bar)
     console.print(f"{report.kept} of {report.answers} answers kept")
 
     stage("SFT on them, then GRPO")

@@ -11,14 +11,12 @@ import tyro
 from rich import box
 from rich.table import Table
 
+from sbr.cli.asking import AskingBar, KeptSoFar
 from sbr.cli.console import Terminal, quiet_transformers
-from sbr.cli.progress import steps_progress
 from sbr.config.load import load_recipe
 from sbr.config.recipes import DistillRecipe
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from sbr.distill.report import Report
 
 HARDEST = 10
@@ -57,12 +55,16 @@ def run(arguments: list[str]) -> None:
     recipe = parse(arguments)
 
     from sbr.distill.runner import distill
+    from sbr.resume.processes import launched
 
     quiet_transformers()
     console = Terminal()
-    console.print(f"Distilling from {recipe.model.path} -> {recipe.output_dir}")
-    with AskingBar() as bar:
-        report = distill(recipe, bar)
+    with launched() as processes, AskingBar(KeptSoFar(recipe.distill)) as bar:
+        if processes.rank == 0:
+            console.print(f"Distilling from {recipe.model.path} -> {recipe.output_dir}")
+        report = distill(recipe, bar, processes)
+    if processes.rank > 0:
+        return
     console.print(headline(report), soft_wrap=True)
     for table in report_tables(report):
         console.print(table)
@@ -82,29 +84,6 @@ def parse(arguments: list[str]) -> DistillRecipe:
 
 def _is_limit(word: str) -> bool:
     return word == "--limit" or word.startswith("--limit=")
-
-
-class AskingBar:
-    """A progress bar over the answers with the running yield; a `sbr.distill.runner.Watcher`."""
-
-    def __init__(self) -> None:
-        self._progress = steps_progress()
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> AskingBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def began(self, answers: int, total: int) -> None:
-        self._progress.start()
-        self._task = self._progress.add_task("answers", total=total, completed=answers, figures="")
-
-    def answered(self, answers: int, judged: int, kept: int) -> None:
-        if self._task is not None:
-            figures = f"kept {100 * kept / judged:.1f} %" if judged else ""
-            self._progress.update(self._task, completed=answers, figures=figures)
 
 
 def headline(report: Report) -> str:

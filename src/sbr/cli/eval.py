@@ -6,7 +6,7 @@ import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -14,6 +14,11 @@ from sbr.config.load import load_recipe, read_resolved, validate
 from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
 from sbr.config.section import Source
 from sbr.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sbr.report.tables import TextTable
+
+TABLE = "table.md"
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,9 @@ class Args:
     """Weights; without a recipe the default is bfloat16 on a GPU and float32 on a CPU."""
     max_new_tokens: int | None = None
     """Longest answer in tokens."""
-    engine: Literal["native", "vllm", "endpoint"] | None = None
-    """Where answers come from: the model in this process (default), vLLM, or an OpenAI-compatible server."""
+    engine: str | None = None
+    """Where answers come from: native, the model in this process (default), vllm, or endpoint, an OpenAI-compatible
+    server."""
     url: str | None = None
     """Address of the server; its key, if it wants one, is read from the environment variable OPENAI_API_KEY."""
     concurrency: int | None = None
@@ -87,24 +93,34 @@ def run(arguments: list[str]) -> None:
     recipe = parse(arguments)
 
     from sbr.cli.console import Terminal, quiet_transformers
-    from sbr.eval.folder import RECORDS, SUMMARY, TABLE
-    from sbr.eval.processes import launched
-    from sbr.eval.runner import evaluate
-    from sbr.report.control_tables import letter_tables, rotation_tables
-    from sbr.report.tables import rich_table, run_tables, write_markdown
+    from sbr.eval.records import RECORDS, SUMMARY
+    from sbr.report.tables import rich_table
 
     quiet_transformers()
-    with launched() as processes:
-        summary = evaluate(recipe, processes)
+    console = Terminal()
+    tables = evaluate_and_tabulate(recipe)
+    for table in tables:
+        console.print(rich_table(table))
+    if tables:
+        console.print(f"In {recipe.output_dir}: {RECORDS} (every answer), {SUMMARY}, {TABLE}, recipe.json")
+
+
+def evaluate_and_tabulate(recipe: EvalRecipe) -> list[TextTable]:
+    """Evaluate with a progress bar and write table.md; its tables, on rank 0 of several processes, else none."""
+    from sbr.cli.asking import AskingBar, RightSoFar
+    from sbr.eval.runner import evaluate
+    from sbr.report.control_tables import letter_tables, rotation_tables
+    from sbr.report.tables import run_tables, write_markdown
+    from sbr.resume.processes import launched
+
+    with launched() as processes, AskingBar(RightSoFar()) as bar:
+        summary = evaluate(recipe, bar, processes)
     if processes.rank > 0:
-        return
+        return []
     levels = {recipe.model.path: summary.levels}
     tables = [*run_tables(recipe.model.path, summary), *rotation_tables(levels), *letter_tables(levels)]
     write_markdown(tables, recipe.output_dir / TABLE)
-    console = Terminal()
-    for table in tables:
-        console.print(rich_table(table))
-    console.print(f"In {recipe.output_dir}: {RECORDS} (every answer), {SUMMARY}, {TABLE}, recipe.json")
+    return tables
 
 
 def parse(arguments: list[str]) -> EvalRecipe:

@@ -154,15 +154,13 @@ def pretrain(arguments: list[str]) -> None:
 
 def reasoning(arguments: list[str]) -> None:
     args = tyro.cli(Reasoning, args=arguments, prog="sbr mini reasoning", description=inspect.getdoc(Reasoning))
-
     if not args.folders:
         raise ConfigError("name one evaluation folder or more, such as `sbr mini reasoning runs/demo/eval_base`")
 
     from rich.table import Table
 
     from sbr.cli.console import Terminal
-    from sbr.eval.folder import RECORDS
-    from sbr.eval.records import read_records
+    from sbr.eval.records import read_records, records_file
     from sbr.mini.reasoning import reasoning_shares
 
     names = ("run", "level", "answers", "look %", "right when looking %", "name an offered action %", "consistent %")
@@ -170,9 +168,9 @@ def reasoning(arguments: list[str]) -> None:
     for name in names:
         table.add_column(name, justify="left" if name in ("run", "level") else "right")
     for folder in args.folders:
-        parts = reasoning_shares(read_records(folder / RECORDS))
+        parts = reasoning_shares(read_records(records_file(folder)))
         if not parts:
-            raise DataError(f"{folder / RECORDS} holds no answer; run the evaluation first")
+            raise DataError(f"{records_file(folder)} holds no answer; run the evaluation first")
         for part in parts:
             shares = (part.looks, part.right_when_looking, part.offered, part.consistent)
             cells = ("-" if share is None else f"{100 * share:.1f}" for share in shares)

@@ -33,8 +33,9 @@ class EvalConfig(Section):
 class EngineConfig(Section):
     """Where answers come from; `model.path` is then the model's name at the server."""
 
-    kind: Literal["native", "vllm", "endpoint"] = "native"
-    """native: the model in this process.  vllm: vLLM in this process.  endpoint: an OpenAI-compatible server."""
+    kind: str = "native"
+    """native: the model in this process.  vllm: vLLM in this process.  endpoint: an OpenAI-compatible server.  The
+    table: sbr.rollout.open."""
     url: str | None = None
     """Of the endpoint, such as http://localhost:8000/v1, without a password: it is saved with the answers."""
     api_key_env: str = "OPENAI_API_KEY"

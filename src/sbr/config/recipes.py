@@ -51,8 +51,8 @@ class SftRecipe(TrainRecipe):
     validation: ValidationConfig = ValidationConfig()
 
 
-class EvalRecipe(Section):
-    """`sbr eval RECIPE`"""
+class AskingRecipe(Section):
+    """What every run is made of that asks a model questions."""
 
     model: ModelConfig
     data: DataConfig
@@ -60,17 +60,17 @@ class EvalRecipe(Section):
     frames: FramesConfig = FramesConfig()
     prompt: PromptConfig = PromptConfig()
     engine: EngineConfig = EngineConfig()
+
+
+class EvalRecipe(AskingRecipe):
+    """`sbr eval RECIPE`"""
+
     eval: EvalConfig = EvalConfig()
 
 
-class DistillRecipe(Section):
+class DistillRecipe(AskingRecipe):
     """`sbr distill RECIPE`"""
 
     model: ModelConfig
     """The teacher."""
-    data: DataConfig
-    output_dir: Path
-    frames: FramesConfig = FramesConfig()
-    prompt: PromptConfig = PromptConfig()
-    engine: EngineConfig = EngineConfig()
     distill: DistillConfig = DistillConfig()

@@ -16,7 +16,7 @@ from sbr.data.build.actions import Annotations
 from sbr.data.build.goals import GoalAnswer, GoalSegment, Messages, Stretch, goals_of, stretches, write_goals
 from sbr.files import replace_file
 from sbr.resume.journal import Journal, LineFormat
-from sbr.rollout.endpoint_engine import ChatClient
+from sbr.rollout.chat_client import ChatClient
 from sbr.rollout.sampling import Sampling
 
 ANSWERS = "goal_answers.jsonl"

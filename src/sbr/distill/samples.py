@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from sbr.resume.journal import LineFormat
+from sbr.rollout.engine import Answered, Reply
+from sbr.types import Sample
 
 SAMPLES = "samples.jsonl"
 
@@ -46,6 +48,27 @@ class TeacherSample:
     extracted: str | None = None
     verdict: Verdict | None = None
     """None (left out on disk) while the run goes on: it depends on all answers to the question."""
+
+
+def key_of_answer(sample: Sample, index: int) -> SampleKey:
+    """Of the answer with this index to `sample`."""
+    return SampleKey(sample.sample_id, index)
+
+
+def sample_of(answered: Answered, index: int, reply: Reply) -> TeacherSample:
+    """The answer with this index as it is written down, not judged yet."""
+    asked = answered.question.sample
+    return TeacherSample(
+        sample_id=asked.sample_id,
+        sample_index=index,
+        prompt=answered.prompt,
+        options=asked.options,
+        gold=asked.gold,
+        response=reply.text,
+        completion_tokens=reply.tokens,
+        truncated=reply.truncated,
+        seconds=answered.seconds,
+    )
 
 
 def _key(sample: TeacherSample) -> SampleKey:

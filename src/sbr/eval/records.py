@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sbr.config.asking import EvalConfig
 from sbr.errors import DataError
+from sbr.files import read_file
 from sbr.resume.folder import RECIPE
-from sbr.resume.journal import Journal, LineFormat
-from sbr.types import EvalRecord
+from sbr.resume.journal import LineFormat
+from sbr.resume.rank_files import rank_files
+from sbr.reward.answer import extract_answer
+from sbr.rollout.engine import Answered, Reply
+from sbr.types import EvalRecord, Sample
 
 RECORDS = "records.jsonl"
 SUMMARY = "summary.json"
-"""Written when all questions are answered (eval.folder)."""
-_PART = re.compile(r"records-[1-9][0-9]*\.jsonl")
+"""Written when all questions are answered (eval.summary)."""
+
+
+MOST_BYTES = 1 << 31
+"""Of a file of records that is read: about a million answers."""
 
 
 class RecordKey(NamedTuple):
@@ -31,17 +38,49 @@ def record_key(record: EvalRecord) -> RecordKey:
     return RecordKey(record.level, record.sample_id, record.sample_index, record.rotation)
 
 
+def key_of_answer(sample: Sample, index: int) -> RecordKey:
+    """Of the answer with this index to `sample`."""
+    return RecordKey(sample.split, sample.sample_id, index, sample.rotation)
+
+
+def record_of(config: EvalConfig, answered: Answered, index: int, reply: Reply) -> EvalRecord:
+    """The answer with this index as it is written down, read by `config.rule`."""
+    sample = answered.question.sample
+    answer = extract_answer(reply.text, sample.options, config.rule)
+    return EvalRecord(
+        sample_id=sample.sample_id,
+        level=sample.split,
+        domain=sample.domain,
+        sample_index=index,
+        prompt=answered.prompt,
+        options=sample.options,
+        response=reply.text,
+        extracted=answer.letter,
+        gold=sample.gold,
+        correct=answer.letter == sample.gold,
+        rule=answer.rule,
+        completion_tokens=reply.tokens,
+        truncated=reply.truncated,
+        seconds=answered.seconds,
+        video_id=sample.video_id,
+        scenario=sample.scenario,
+        groups=sample.groups,
+        control=config.control,
+        rotation=sample.rotation,
+    )
+
+
 def _name(key: RecordKey) -> str:
     rotated = f", options rotated by {key.rotation}" if key.rotation else ""
     return f"question {key.sample_id} of {key.level} (sample {key.sample_index}{rotated})"
 
 
-_LINES = LineFormat(EvalRecord, record_key, _name)
+LINES = LineFormat(EvalRecord, record_key, _name)
 
 
 def record_line(record: EvalRecord) -> str:
     """The record as one line of JSON, line feed included (`LineFormat.line`)."""
-    return _LINES.line(record)
+    return LINES.line(record)
 
 
 def records_file(path: Path) -> Path:
@@ -52,7 +91,7 @@ def records_file(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    if parts := part_files(path):
+    if parts := rank_files(path / RECORDS):
         raise DataError(
             f"{parts[0]} holds answers that are not yet in {RECORDS}; the evaluation is running or was interrupted: "
             "run the same `sbr eval` again (the number of processes may differ)"
@@ -65,26 +104,20 @@ def records_file(path: Path) -> Path:
     return path / RECORDS
 
 
-def part_files(folder: Path) -> list[Path]:
-    """Files of the processes of an unfinished evaluation (eval.parts), in the order of their ranks."""
-    files = [file for file in folder.glob("records-*.jsonl") if _PART.fullmatch(file.name)]
-    return sorted(files, key=lambda file: (len(file.name), file.name))
-
-
 def read_records(file: Path) -> list[EvalRecord]:
     """All records of a finished or interrupted run, in the order of the file.
 
-    Raises DataError with file:line on a missing file, a line that is no record (the torn last line of a run that was
-    killed, too: run it again first, `RecordFile` repairs it) and on a question that is answered twice.
+    Raises DataError on a missing file or one that is none, and with file:line on a line that is no record (the torn
+    last line of a run that was killed, too: run it again first, it cuts the line off) and on a question that is
+    answered twice.
     """
-    try:
-        content = file.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise DataError(f"{file} does not exist; `sbr eval` writes it into its output folder") from None
-    if content and not content.endswith(b"\n"):
+    content = read_file(file, MOST_BYTES, "`sbr eval` writes records into its output folder")
+    if not content:
+        raise DataError(f"{file} holds no records: nothing was asked")
+    if not content.endswith(b"\n"):
         line = content.count(b"\n") + 1
         raise DataError(f"{file}:{line}: the last line is torn; run the same `sbr eval` again, it continues there")
-    return _LINES.parse(content, file)
+    return LINES.parse(content, file)
 
 
 def correct_by_question(records: Sequence[EvalRecord]) -> list[list[list[bool]]]:
@@ -115,10 +148,3 @@ def correct_by_question(records: Sequence[EvalRecord]) -> list[list[list[bool]]]
         [[row[rotation, index] for index in range(samples)] for rotation in range(len(row) // samples)]
         for row in rows.values()
     ]
-
-
-class RecordFile(Journal[RecordKey, EvalRecord]):
-    """The records file of a running evaluation."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__(file, _LINES)

@@ -22,8 +22,8 @@ from sbr.config.load import write_resolved
 from sbr.mini.base_model import build_model, build_processor, build_tokenizer
 from sbr.mini.corpus import Lesson, LessonMaker, vocabulary
 from sbr.mini.pretrain_recipe import PretrainRecipe, refuse_used_folder
+from sbr.model.equip import equip
 from sbr.model.logprobs import completion_logprobs
-from sbr.model.shared_prefix import ATTENTION
 from sbr.prompt.encode import PromptEncoder, encode_chat
 from sbr.report.figures import training_curves
 from sbr.types import Prompt
@@ -108,7 +108,7 @@ def pretrain(recipe: PretrainRecipe, on_step: Callable[[PretrainMetrics], None])
     tokenizer = build_tokenizer(vocabulary())
     processor = build_processor(tokenizer)
     model = build_model(tokenizer, recipe.seed)
-    model.set_attn_implementation({"text_config": ATTENTION, "vision_config": "sdpa"})
+    equip(model)
     model.train()
     muon, adamw = _optimizers(model, recipe)
     schedules = [

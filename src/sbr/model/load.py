@@ -12,15 +12,13 @@ from typing import Any
 import torch
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
-from torch import nn
 from transformers import AutoConfig, AutoProcessor, GenerationConfig
 
 from sbr.config.inputs import ModelConfig
 from sbr.errors import CheckpointError
 from sbr.model import lora
+from sbr.model.equip import equip
 from sbr.model.families import MODEL_CLASSES, VisionLanguageModel, VisionLanguageProcessor
-from sbr.model.head import WideHead
-from sbr.model.shared_prefix import ATTENTION
 from sbr.resume.folder import weight_files
 
 BUILT_IN = {"sbr:mini": ("sbr.mini", "base")}
@@ -29,18 +27,6 @@ BUILT_IN = {"sbr:mini": ("sbr.mini", "base")}
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 _log = logging.getLogger(__name__)
-
-
-class PatchProjection(nn.Conv3d):
-    """The vision tower's first layer as the matrix product it is: its windows do not overlap.
-
-    The same weights and result as the convolution, whose general kernels are several times slower at this.
-    """
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """(patches, channels, frames, height, width) -> (patches, width of the tower, 1, 1, 1)"""
-        flat = nn.functional.linear(input.flatten(1), self.weight.flatten(1), self.bias)
-        return flat[..., None, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +109,6 @@ def load_model(config: ModelConfig, device: torch.device) -> VisionLanguageModel
         loaded: Any = model_class.from_pretrained(
             resolved,
             dtype=getattr(torch, config.dtype),
-            attn_implementation={"text_config": ATTENTION, "vision_config": "sdpa"},
             output_loading_info=True,
         )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
@@ -135,8 +120,7 @@ def load_model(config: ModelConfig, device: torch.device) -> VisionLanguageModel
             f"{config.path}: {len(absent)} weights are missing, the first is {absent[0]}; "
             "the checkpoint is incomplete: copy or download it again"
         )
-    model.model.visual.patch_embed.proj.__class__ = PatchProjection
-    model.lm_head.__class__ = WideHead
+    equip(model)
     model.model.visual.requires_grad_(config.train_vision)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})

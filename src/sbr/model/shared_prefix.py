@@ -21,14 +21,14 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from sbr.errors import CheckpointError
 from sbr.model.families import VisionLanguageModel
+from sbr.model.vision import encode_media
 from sbr.types import Prompt
 
 ATTENTION = "sbr_shared_prefix"
-"""Name of the attention implementation; `sbr.model.load.load_model` selects it for the text model."""
+"""Name of the attention implementation; `sbr.model.equip` selects it."""
 
 NO_MASK = torch.empty(0, 0, 0, 0)
 """Given as attention_mask it keeps transformers from building a mask: the layout is the mask.
@@ -62,7 +62,7 @@ def shared_prefix_attention(
     layout: Layout | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The function transformers calls in every text layer."""
+    """The function transformers calls in every layer, of text and of the vision tower."""
     if layout is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
     return layout.attend(module.layer_idx, query, key, value, scaling, dropout), None
@@ -91,13 +91,13 @@ class GroupLayout:
         present_GL = torch.arange(longest) < torch.tensor(lengths_G, dtype=torch.long)[:, None]
         gather_GL = torch.zeros(present_GL.shape, dtype=torch.long)
         gather_GL[present_GL] = torch.arange(sum(lengths_G))
-        mask = torch.ones(longest, prompt_length + longest, dtype=torch.bool).tril(prompt_length)
+        mask = torch.ones(longest, prompt_length + longest, dtype=torch.bool, device=device).tril(prompt_length)
         return cls(
             prompt_length,
             (len(lengths_G), longest),
             gather_GL.flatten().to(device),
             present_GL.flatten().nonzero().squeeze(1).to(device),
-            mask.repeat(query_groups, 1).to(device),
+            mask.repeat(query_groups, 1),
         )
 
     def attend(self, prompt: Heads, own: Heads, scaling: float, dropout: float) -> list[torch.Tensor]:
@@ -220,34 +220,6 @@ def prompt_positions(model: VisionLanguageModel, prompt: Prompt) -> tuple[torch.
     return positions[:, 0], int(positions[0, 0, -1]) + 1
 
 
-def encode_media(model: VisionLanguageModel, prompts: Sequence[Prompt]) -> dict[str, BaseModelOutputWithPooling]:
-    """Features of all pictures of all prompts from ONE call of the vision tower.
-
-    One call whatever the batch holds: under sharded training every process must make the same calls, and a row
-    without video must not change their number.  Images and videos go through the same layers in every family.
-    """
-    images = [(p.pixel_values, p.image_grid_thw) for p in prompts if p.pixel_values is not None]
-    videos = [(p.pixel_values_videos, p.video_grid_thw) for p in prompts if p.pixel_values_videos is not None]
-    media: list[Any] = images + videos
-    if not media:
-        return {}
-    pixels = torch.cat([patches for patches, _ in media]).to(model.device)
-    grids = torch.cat([grid for _, grid in media]).to(model.device)
-    core: Any = model.model
-    found = core.get_image_features(pixels, grids, return_dict=True)
-    image_count = sum(len(grid) for _, grid in images if grid is not None)
-    split = {"image": slice(image_count), "video": slice(image_count, None)}
-    return {kind: _part(found, pictures) for kind, pictures in split.items() if found.pooler_output[pictures]}
-
-
-def _part(found: Any, pictures: slice) -> BaseModelOutputWithPooling:
-    """The features of some pictures; Qwen3-VL has more of them, one set for each of its first text layers."""
-    part = type(found)(pooler_output=found.pooler_output[pictures])
-    if "deepstack_features" in found:
-        part.deepstack_features = [level[pictures] for level in found.deepstack_features]
-    return part
-
-
 def packed_hidden_states(
     model: VisionLanguageModel, prompts: Sequence[Prompt], row: PackedRow, cache: Cache | None = None
 ) -> torch.Tensor:
@@ -255,17 +227,19 @@ def packed_hidden_states(
 
     Only the rows `row.read` have a meaning.
     """
+    media = encode_media(model, prompts)
     with _last_mlp_on(model, row):
         output = model.model(
             input_ids=row.input_ids_1S,
             position_ids=row.position_ids_31S,
             attention_mask=NO_MASK,
-            mm_encoder_outputs=encode_media(model, prompts),
+            mm_encoder_outputs=media.by_kind,
             past_key_values=cache,
             use_cache=cache is not None,
             layout=row,
         )
-    return output.last_hidden_state[0]
+    hidden = output.last_hidden_state[0]
+    return hidden if media.unused is None else hidden + media.unused.to(hidden.dtype)
 
 
 @contextmanager

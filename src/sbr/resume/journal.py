@@ -6,19 +6,20 @@ that piece of work is done again; everything else that is wrong with the file is
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, asdict, fields
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from sbr.errors import DataError
+from sbr.errors import BusyError, DataError
 from sbr.files import replace_file, writing
+from sbr.resume.lock import hold
 
 KeyT = TypeVar("KeyT")
 RecordT = TypeVar("RecordT")
@@ -77,7 +78,7 @@ class LineFormat(Generic[KeyT, RecordT]):
             problem = error.errors()[0]
             key = ".".join(str(part) for part in problem["loc"])
             raise DataError(f"{where}: {key} is {problem['input']!r}: {problem['msg']}; {advice}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not JSON: {error}; {advice}") from None
 
 
@@ -88,70 +89,77 @@ class Journal(Generic[KeyT, RecordT]):
         journal.done        # {key: record} read on entering, a torn last line cut off
         journal.append([...])
 
-    The file is locked while it is open, so that two runs cannot write into one folder.
-    Raises DataError as `LineFormat.parse` does, and when another process holds the file.
+    The file is locked while it is open, so that two runs cannot write into it; it is made by the first record.
+    Raises DataError as `LineFormat.parse` does, BusyError when another process holds the file or has just replaced it.
     """
 
     def __init__(self, file: Path, lines: LineFormat[KeyT, RecordT]) -> None:
         self.file = file
+        self.lines = lines
         self.done: dict[KeyT, RecordT] = {}
-        self._lines = lines
+        self._stream: FileIO | None = None
 
     def __enter__(self) -> Self:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self.file.open("a+b", buffering=0)  # nothing is left to be flushed when the disk is full
+        if not self.file.exists():
+            return self
+        stream = self._open("r+b")
         try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._stream.close()
-            raise DataError(f"another process is writing {self.file}; wait for it or choose another folder") from None
-        try:
-            self._refuse_replaced_file()
-            self._cut_torn_line()
-            self._stream.seek(0)
-            records = self._lines.parse(self._stream.read(), self.file)
-            self.done = {self._lines.key(record): record for record in records}
+            content = stream.read()
+            whole = content.rfind(b"\n") + 1
+            records = self.lines.parse(content[:whole], self.file)
+            if whole < len(content):  # cut to the last line feed; one system call, so it happens or does not
+                os.ftruncate(stream.fileno(), whole)
+                os.fsync(stream.fileno())
+            stream.seek(whole)
         except BaseException:
-            self._stream.close()
+            self.__exit__()
             raise
+        self.done = {self.lines.key(record): record for record in records}
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
     def append(self, records: Sequence[RecordT]) -> None:
         """Write `records` and wait until they are on the disk."""
         for record in records:
-            key = self._lines.key(record)
+            key = self.lines.key(record)
             if key in self.done:
-                raise DataError(f"{self.file}: {self._lines.name(key)} would be answered twice")
+                raise DataError(f"{self.file}: {self.lines.name(key)} would be answered twice")
             self.done[key] = record
-        left = memoryview("".join(self._lines.line(record) for record in records).encode("utf-8"))
+        if not records:
+            return
+        if self._stream is None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        stream = self._stream or self._open("xb")
+        left = memoryview("".join(self.lines.line(record) for record in records).encode("utf-8"))
         with writing(self.file):
             while left:
-                left = left[self._stream.write(left) :]
-            os.fsync(self._stream.fileno())
+                left = left[stream.write(left) :]
+            os.fsync(stream.fileno())
 
     def rewrite(self, records: Sequence[RecordT]) -> None:
         """Replace the whole file by `records`, at once: it is the old one or the new one, also after kill -9.
 
         Nothing can be appended afterwards.
         """
-        replace_file(self.file, "".join(self._lines.line(record) for record in records).encode("utf-8"))
-        self._stream.close()
-        self.done = {self._lines.key(record): record for record in records}
+        replace_file(self.file, "".join(self.lines.line(record) for record in records).encode("utf-8"))
+        self.__exit__()
+        self.done = {self.lines.key(record): record for record in records}
 
-    def _refuse_replaced_file(self) -> None:
-        """Who held the lock when we opened the file may have replaced or deleted it."""
-        held = os.fstat(self._stream.fileno())
-        if not self.file.exists() or not os.path.samestat(held, self.file.stat()):
-            raise DataError(f"another process has just finished with {self.file}; run the same command again")
-
-    def _cut_torn_line(self) -> None:
-        """Shorten the file to its last line feed; one system call, so it happens or does not."""
-        self._stream.seek(0)
-        content = self._stream.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.ftruncate(self._stream.fileno(), whole)
-            os.fsync(self._stream.fileno())
+    def _open(self, mode: Literal["r+b", "xb"]) -> FileIO:
+        """The locked stream.  Made anew ("xb"): what another process wrote since we looked has not been read."""
+        try:
+            stream = self.file.open(mode, buffering=0)  # nothing is left to be flushed when the disk is full
+        except FileExistsError:
+            raise BusyError(f"another process has just made {self.file}; run the same command again") from None
+        if not hold(stream, self.file):
+            stream.close()
+            raise BusyError(
+                f"another process is writing {self.file}, or has just finished with it; wait for it and run the same "
+                "command again, or choose another folder"
+            )
+        self._stream = stream
+        return stream

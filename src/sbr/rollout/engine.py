@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from sbr.config.asking import EngineConfig
-from sbr.config.inputs import ModelConfig, PromptConfig
-from sbr.rollout.sampling import Sampling
 from sbr.types import Frames, Sample
+
+if TYPE_CHECKING:
+    from sbr.rollout.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,8 +23,7 @@ class Question:
     seed: int
     """Of this question, at least 0: a sampled answer depends on the question, this seed and its index only."""
     known: frozenset[int] = frozenset()
-    """Indices of answers that exist already.  An engine that asks for answers one by one leaves them out; one whose
-    batches must stay the same gives them again."""
+    """Indices of answers that exist already (`Engine.one_by_one`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,11 @@ class Engine(Protocol):
         """Heights and widths of frames must be multiples of it (28, or 32 for Qwen3-VL)."""
         ...
 
+    @property
+    def one_by_one(self) -> bool:
+        """True: answers are asked for one by one and known ones are left out.  False: whole batches, known or not."""
+        ...
+
     def answer(
         self, batches: Iterable[Sequence[Question]], samples: int, sampling: Sampling
     ) -> Iterator[list[Answered]]:
@@ -83,21 +87,3 @@ def question_seed(seed: int, level: str, sample_id: str, rotation: int = 0) -> i
     rotated = f"\0{rotation}" if rotation else ""
     digest = hashlib.sha256(f"{seed}\0{level}\0{sample_id}{rotated}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def open_engine(model: ModelConfig, prompt: PromptConfig, config: EngineConfig, compiled: bool = False) -> Engine:
-    """The engine that `config.kind` names; `compiled` is `eval.compile` and concerns the native one.
-
-    Raises CheckpointError when a model cannot be loaded, EndpointError when a server cannot be asked.
-    """
-    if config.kind == "endpoint":
-        from sbr.rollout.endpoint_engine import EndpointEngine
-
-        return EndpointEngine(config, model.path)
-    if config.kind == "vllm":
-        from sbr.rollout.vllm_engine import VllmEngine
-
-        return VllmEngine(model, prompt, config)
-    from sbr.rollout.native_engine import NativeEngine
-
-    return NativeEngine(model, prompt, compiled)

@@ -8,7 +8,9 @@ from typing import Self
 
 import torch
 
+from sbr.config.asking import EngineConfig
 from sbr.config.inputs import ModelConfig, PromptConfig
+from sbr.model.families import VisionLanguageModel
 from sbr.model.load import load_model, load_processor
 from sbr.prompt.encode import PromptEncoder
 from sbr.rollout.engine import Answered, Question, Reply
@@ -16,13 +18,21 @@ from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
 
 
-class NativeEngine:
-    """`sbr.rollout.generate.generate` behind the interface; on the GPU if there is one.  See `sbr.rollout.engine`."""
+def open_native(model: ModelConfig, prompt: PromptConfig, _: EngineConfig, compiled: bool) -> NativeEngine:
+    """With the checkpoint that `model` names, on the GPU if there is one.  Raises CheckpointError."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = PromptEncoder(load_processor(model.path), prompt)
+    return NativeEngine(load_model(model, device).eval(), encoder, compiled)
 
-    def __init__(self, model: ModelConfig, prompt: PromptConfig, compiled: bool = False) -> None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._encoder = PromptEncoder(load_processor(model.path), prompt)
-        self._model = load_model(model, device).eval()
+
+class NativeEngine:
+    """`sbr.rollout.generate.generate` behind the interface (`sbr.rollout.engine`), with any loaded model."""
+
+    one_by_one = False
+
+    def __init__(self, model: VisionLanguageModel, encoder: PromptEncoder, compiled: bool = False) -> None:
+        self._model = model
+        self._encoder = encoder
         self._compiled = compiled
 
     def __enter__(self) -> Self:

@@ -1,42 +1,24 @@
 """vLLM in this process as an engine: the same prompts and the same choice of tokens, its own arithmetic.
 
-vLLM gets the chat text and the uint8 pictures, and runs the checkpoint's processor itself.  So that no picture is
-resized or sampled a second time unseen, the tokens it read are compared with those of `PromptEncoder`: they must be
-equal.  Text is decoded here, from the tokens, as the native engine does.
-
-Banned tokens (`sbr.model.tokens`) get a logit bias of minus infinity.  Of vLLM's ways to ban this one fits: a list of
-allowed tokens may hold 1024 at most in its newer model runner, and bad words are strings, compared row by row.
+Text is decoded here, from the tokens, as the native engine does.
 """
 
 from __future__ import annotations
 
-import importlib
-import logging
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from types import ModuleType
 from typing import Any, Self
-
-from PIL import Image
 
 from sbr.config.asking import EngineConfig
 from sbr.config.inputs import ModelConfig, PromptConfig
-from sbr.errors import CheckpointError, ConfigError, DataError
-from sbr.model.load import load_configs, load_processor, resolve_model_path
-from sbr.model.lora import is_adapter
-from sbr.model.tokens import banned_tokens, end_tokens
-from sbr.prompt.encode import PromptEncoder, chat_of
 from sbr.rollout.engine import Answered, Question, Reply
 from sbr.rollout.sampling import Sampling
-from sbr.types import Prompt
+from sbr.rollout.vllm_llm import VllmModel
 
-MOST_PICTURES = 1024
-"""Single pictures of one prompt (frames between subtitles); what a prompt really holds, prompt.max_tokens bounds."""
 
-_log = logging.getLogger(__name__)
-
-AS_THEY_ARE = {"images_kwargs": {"do_resize": False}, "videos_kwargs": {"do_resize": False, "do_sample_frames": False}}
+def open_vllm(model: ModelConfig, prompt: PromptConfig, config: EngineConfig, _: bool) -> VllmEngine:
+    """Raises ConfigError when vLLM is not installed or cannot take this model, CheckpointError."""
+    return VllmEngine(VllmModel(model, prompt, config))
 
 
 class VllmEngine:
@@ -46,169 +28,42 @@ class VllmEngine:
     others than those of the native engine: vLLM draws its own random numbers.  Greedy answers agree up to rounding.
     """
 
-    def __init__(self, model: ModelConfig, prompt: PromptConfig, config: EngineConfig) -> None:
-        self._vllm = _import()
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise ConfigError(
-                "the vllm engine starts its processes itself: run without torchrun or accelerate launch, and set "
-                "engine.tensor_parallel to the number of GPUs"
-            )
-        self._model, self._prompt, self._config = model, prompt, config
-        self._folder = resolve_model_path(model.path)
-        if is_adapter(self._folder):
-            raise ConfigError(
-                f"{model.path} holds an adapter; the vllm engine takes whole models: merge it into its base with peft "
-                "(merge_and_unload) and give the merged folder, or use the native engine"
-            )
-        self._encoder = PromptEncoder(load_processor(model.path), prompt)
-        configs = load_configs(model.path)
-        self._checkpoint: Any = configs.config
-        self._positions: int = configs.config.text_config.max_position_embeddings
-        self._ends = end_tokens(configs)
-        self._bias = dict.fromkeys(banned_tokens(configs, self._encoder.tokenizer), float("-inf"))
-        self._llm: Any = None
-        self._length = 0
-        self._warned = False
+    one_by_one = False
+
+    def __init__(self, model: VllmModel) -> None:
+        self._model = model
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._llm is not None:
-            self._llm.llm_engine.engine_core.shutdown()
-            self._llm = None
+        self._model.close()
 
     @property
     def size_factor(self) -> int:
-        return self._encoder.size_factor
+        return self._model.encoder.size_factor
 
     def answer(
         self, batches: Iterable[Sequence[Question]], samples: int, sampling: Sampling
     ) -> Iterator[list[Answered]]:
         """Raises DataError when vLLM reads another prompt than the native engine would, or one that is too long."""
         for batch in batches:
-            llm = self._llm or self._start(sampling)  # only now it is known how long a sequence may get
             started = time.perf_counter()
-            prompts = [self._encoder.encode(question.sample, question.frames) for question in batch]
-            for question, prompt in zip(batch, prompts, strict=True):
-                self._check_length(question, prompt, sampling)
-                self._warn_of_positions(question, prompt)
-            outputs = llm.generate(
-                [_input(question, prompt) for question, prompt in zip(batch, prompts, strict=True)],
-                [self._params(question, samples, sampling) for question in batch],
-                use_tqdm=False,
-            )
-            for question, prompt, output in zip(batch, prompts, outputs, strict=True):
-                _check_tokens(question, prompt, output.prompt_token_ids)
+            prompts = [self._model.encoder.encode(question.sample, question.frames) for question in batch]
+            outputs = self._model.generate(batch, prompts, samples, sampling)
             seconds = (time.perf_counter() - started) / (len(batch) * samples)
             yield [
                 Answered(question, prompt.text, dict(enumerate(self._replies(output, samples))), seconds)
                 for question, prompt, output in zip(batch, prompts, outputs, strict=True)
             ]
 
-    def _start(self, sampling: Sampling) -> Any:
-        self._length = min(self._positions, self._prompt.max_tokens + sampling.max_new_tokens)
-        try:
-            self._llm = self._vllm.LLM(
-                model=self._folder,
-                dtype=self._model.dtype,
-                max_model_len=self._length,
-                limit_mm_per_prompt={"video": 1, "image": MOST_PICTURES},
-                tensor_parallel_size=self._config.tensor_parallel,
-                gpu_memory_utilization=self._config.gpu_memory,
-                enforce_eager=self._config.eager,
-                generation_config="vllm",  # all that it could say is said in the parameters of every question
-            )
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise CheckpointError(
-                f"{self._model.path}: vLLM does not start: {reason}\nIts own messages, above, say more; when the GPU's "
-                "memory is the reason, lower engine.gpu_memory or prompt.max_tokens"
-            ) from error
-        return self._llm
-
-    def _params(self, question: Question, samples: int, sampling: Sampling) -> Any:
-        """Answer i of a question is drawn with seed + i (vLLM's own rule for n > 1)."""
-        return self._vllm.SamplingParams(
-            n=1 if sampling.temperature == 0 else samples,  # vLLM refuses to repeat a greedy answer
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            max_tokens=sampling.max_new_tokens,
-            seed=question.seed,
-            stop_token_ids=self._ends,
-            logit_bias=self._bias,
-            detokenize=False,
-        )
-
-    def _replies(self, output: Any, samples: int) -> list[Reply]:
+    def _replies(self, output: Sequence[Any], samples: int) -> list[Reply]:
         replies = [
             Reply(
-                text=self._encoder.tokenizer.decode(one.token_ids, skip_special_tokens=True),
+                text=self._model.encoder.tokenizer.decode(one.token_ids, skip_special_tokens=True),
                 tokens=len(one.token_ids),
                 truncated=one.finish_reason == "length",
             )
-            for one in sorted(output.outputs, key=lambda one: one.index)
+            for one in output
         ]
         return replies * samples if len(replies) == 1 else replies
-
-    def _check_length(self, question: Question, prompt: Prompt, sampling: Sampling) -> None:
-        if len(prompt) + sampling.max_new_tokens > self._length:
-            raise DataError(
-                f"sample {question.sample.sample_id}: {len(prompt)} prompt tokens and up to {sampling.max_new_tokens} "
-                f"of the answer are more than the {self._length} that vLLM was started for (prompt.max_tokens and "
-                f"max_new_tokens, at most the model's {self._positions} positions); ask for fewer"
-            )
-
-    def _warn_of_positions(self, question: Question, prompt: Prompt) -> None:
-        """Says once when text after a video gets other positions than in transformers (docs/faithfulness.md)."""
-        config = self._checkpoint.vision_config
-        if self._warned or prompt.video_grid_thw is None or self._checkpoint.model_type == "qwen3_vl":
-            return
-        t, h, w = prompt.video_grid_thw[0].tolist()
-        seconds = prompt.second_per_grid_ts
-        step = 1.0 if seconds is None else float(seconds) * config.tokens_per_second
-        if int((t - 1) * step) >= max(h, w) // config.spatial_merge_size:
-            self._warned = True
-            _log.warning(
-                "sample %s: the video has more steps in time than in height and width; vLLM puts the text behind the "
-                "last frame, transformers and the native engine behind height and width, so answers of the two differ "
-                "for such videos",
-                question.sample.sample_id,
-            )
-
-
-def _import() -> ModuleType:
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # its remarks would break the progress bar
-    # Its default is to fork.  A fork of this process has locks that decoding threads hold, no working CUDA when it was
-    # touched before, and the open, locked journal, which would stay locked while a process of vLLM outlives us.
-    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-    try:
-        return importlib.import_module("vllm")
-    except ImportError as error:
-        raise ConfigError(
-            f'engine.kind is "vllm", but vLLM cannot be imported ({error}): '
-            'pip install "seed-bench-r1[vllm]", or set engine.kind to "native"'
-        ) from error
-
-
-def _input(question: Question, prompt: Prompt) -> dict[str, Any]:
-    """One prompt as `LLM.generate` takes it."""
-    _, clip, pictures = chat_of(question.sample, question.frames)
-    media: dict[str, Any] = {}
-    if clip is not None:
-        known = {"total_num_frames": clip.total, "fps": clip.fps, "frames_indices": list(clip.indices)}
-        media["video"] = [(clip.video_THWC, known | {"do_sample_frames": False})]
-    if pictures:
-        media["image"] = [Image.fromarray(picture_HWC) for picture_HWC in pictures]
-    return {"prompt": prompt.text} | ({"multi_modal_data": media, "mm_processor_kwargs": AS_THEY_ARE} if media else {})
-
-
-def _check_tokens(question: Question, prompt: Prompt, found: Sequence[int]) -> None:
-    expected = prompt.input_ids_S.tolist()
-    if list(found) != expected:
-        raise DataError(
-            f"sample {question.sample.sample_id}: vLLM reads a prompt of {len(found)} tokens, the checkpoint's own "
-            f"processor makes {len(expected)}, or others: its version may prepare this family's media differently; "
-            "use the native engine"
-        )

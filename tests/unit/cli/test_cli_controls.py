@@ -8,7 +8,8 @@ import pytest
 from sbr.cli.eval import parse
 from sbr.cli.main import run
 from sbr.errors import ConfigError
-from sbr.eval.records import RecordFile
+from sbr.eval.records import LINES
+from sbr.resume.journal import Journal
 from sbr.types import EvalRecord
 
 RECORD = EvalRecord(
@@ -30,7 +31,7 @@ RECORD = EvalRecord(
 
 
 def write(folder: Path, right: str, control: str) -> str:
-    with RecordFile(folder / "records.jsonl") as file:
+    with Journal(folder / "records.jsonl", LINES) as file:
         file.append(
             [
                 replace(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sbr.cli.main import run
-from sbr.eval.records import RecordFile, read_records
+from sbr.eval.records import LINES, read_records
+from sbr.resume.journal import Journal
 from sbr.types import EvalRecord
 
 TAGGED = "<think>the tap</think><answer>{}</answer>"
@@ -42,7 +43,7 @@ def records(letters: str, level: str = "L1") -> list[EvalRecord]:
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     for name, letters in (("base", "AABA"), ("grpo", "BBBA")):
-        with RecordFile(tmp_path / name / "records.jsonl") as file:
+        with Journal(tmp_path / name / "records.jsonl", LINES) as file:
             file.append([*records(letters), *(replace(r, level="L2") for r in records(letters[::-1]))])
     return tmp_path / "base", tmp_path / "grpo"
 

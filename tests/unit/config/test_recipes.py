@@ -45,6 +45,14 @@ def test_the_papers_recipe_is_the_default_setting() -> None:
         assert getattr(recipe, section) == getattr(minimal, section), section
 
 
+def test_the_recipe_with_top_k_differs_from_the_papers_in_that_alone() -> None:
+    whole = load_recipe(GrpoRecipe, RECIPES / "qwen2vl_7b" / "grpo.toml")
+    narrow = load_recipe(GrpoRecipe, RECIPES / "qwen2vl_7b" / "grpo_topk50.toml")
+    assert narrow.output_dir != whole.output_dir
+    changed = {"output_dir": narrow.output_dir, "rollout": whole.rollout.model_copy(update={"top_k": 50})}
+    assert narrow == whole.model_copy(update=changed)
+
+
 def test_the_lora_recipe_differs_from_the_papers_where_it_says_so() -> None:
     whole = load_recipe(GrpoRecipe, RECIPES / "qwen2vl_7b" / "grpo.toml")
     adapters = load_recipe(GrpoRecipe, RECIPES / "qwen2vl_7b" / "grpo_lora.toml")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbr.errors import DataError
-from sbr.eval.records import RecordFile, RecordKey, read_records, record_key, record_line, records_file
+from sbr.errors import BusyError, DataError
+from sbr.eval.records import LINES, RecordKey, read_records, record_key, record_line, records_file
+from sbr.resume.journal import Journal
 from sbr.types import EvalRecord
 
 RECORD = EvalRecord(
@@ -40,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def write(file: Path, *records: EvalRecord) -> None:
-    with RecordFile(file) as records_file:
+    with Journal(file, LINES) as records_file:
         records_file.append(records)
 
 
@@ -116,7 +117,7 @@ def test_torn_last_line_is_cut_off_and_its_question_open_again(file, cut):
     file.write_bytes(whole[:-cut])
     with pytest.raises(DataError, match=r"records\.jsonl:2: the last line is torn"):
         read_records(file)
-    with RecordFile(file) as records:
+    with Journal(file, LINES) as records:
         assert records.done == {record_key(RECORD): RECORD}
         records.append([NONE])
     assert file.read_bytes() == whole
@@ -125,7 +126,7 @@ def test_torn_last_line_is_cut_off_and_its_question_open_again(file, cut):
 def test_file_that_is_one_torn_line_becomes_empty(file):
     file.parent.mkdir()
     file.write_text('{"sample_id": "1')
-    with RecordFile(file) as records:
+    with Journal(file, LINES) as records:
         assert records.done == {}
     assert file.read_bytes() == b""
 
@@ -133,7 +134,7 @@ def test_file_that_is_one_torn_line_becomes_empty(file):
 def test_an_answered_question_cannot_be_written_twice(file):
     write(file, RECORD)
     with (
-        RecordFile(file) as records,
+        Journal(file, LINES) as records,
         pytest.raises(DataError, match=r"question 115 of L1 \(sample 0\) would be answered twice"),
     ):
         records.append([replace(RECORD, response="other")])
@@ -152,7 +153,7 @@ def test_duplicates_on_disk_are_an_error_with_both_lines(file):
     message = r"records\.jsonl:3: question 115 of L1 \(sample 0\) is already answered in line 1"
     with pytest.raises(DataError, match=message):
         read_records(file)
-    with pytest.raises(DataError, match=message), RecordFile(file):
+    with pytest.raises(DataError, match=message), Journal(file, LINES):
         pass
 
 
@@ -182,7 +183,7 @@ def without(key: str) -> str:
 def test_bad_line_in_the_middle_is_an_error_with_its_place(file, line, message):
     file.parent.mkdir()
     file.write_text(record_line(RECORD) + line + "\n" + record_line(NONE), "utf-8")
-    for read in (lambda: read_records(file), lambda: RecordFile(file).__enter__()):
+    for read in (lambda: read_records(file), lambda: Journal(file, LINES).__enter__()):
         with pytest.raises(DataError) as caught:
             read()
         assert f"records.jsonl:2: {message}" in str(caught.value)
@@ -202,16 +203,17 @@ def test_missing_file_is_an_error(file):
 
 
 def test_two_processes_cannot_write_one_file(file):
+    write(file, NONE)
     code = (
-        "import sys, pathlib; from sbr.eval.records import RecordFile\n"
-        "with RecordFile(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys, pathlib; from sbr.eval.records import LINES; from sbr.resume.journal import Journal\n"
+        "with Journal(pathlib.Path(sys.argv[1]), LINES): print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(DataError, match="another process is writing"), RecordFile(file):
+        with pytest.raises(BusyError, match="another process is writing"), Journal(file, LINES):
             pass
         other.communicate()
     write(file, RECORD)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sbr.errors import ConfigError, DataError
-from sbr.eval.records import RecordFile, read_records, record_line
+from sbr.eval.records import LINES, read_records, record_line
 from sbr.eval.rescore import LevelScores, rescore, rescore_file, scores_of_levels
+from sbr.resume.journal import Journal
 from sbr.types import EvalRecord
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "answers.jsonl"
@@ -44,7 +45,7 @@ def golden_records(rule: str) -> list[EvalRecord]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    with RecordFile(tmp_path / "run" / "records.jsonl") as file:
+    with Journal(tmp_path / "run" / "records.jsonl", LINES) as file:
         file.append(golden_records("official"))
     return tmp_path / "run" / "records.jsonl"
 

@@ -14,7 +14,8 @@ from sbr.config.asking import EngineConfig
 from sbr.config.load import load_recipe
 from sbr.config.recipes import EvalRecipe
 from sbr.errors import ConfigError, EndpointError, MediaError
-from sbr.rollout.endpoint_engine import ChatClient, EndpointEngine, request_seed
+from sbr.rollout.chat_client import ChatClient
+from sbr.rollout.endpoint_engine import EndpointEngine, request_seed
 from sbr.rollout.engine import Question
 from sbr.rollout.sampling import Sampling
 

@@ -15,9 +15,10 @@ import pytest
 from sbr.config.asking import EngineConfig
 from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.errors import CheckpointError, ConfigError, DataError
-from sbr.rollout.engine import Question, open_engine
+from sbr.rollout.engine import Question
+from sbr.rollout.open import open_engine
 from sbr.rollout.sampling import Sampling
-from sbr.rollout.vllm_engine import VllmEngine
+from sbr.rollout.vllm_engine import open_vllm
 
 ENGINE = EngineConfig(kind="vllm", tensor_parallel=2, gpu_memory=0.5)
 PROMPT = PromptConfig(max_tokens=600)
@@ -69,7 +70,7 @@ def test_processes_of_vllm_are_not_forks_of_this_one_unless_the_user_says_so(
     monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", chosen or "")  # is put back afterwards
     if not chosen:
         monkeypatch.delenv("VLLM_WORKER_MULTIPROC_METHOD")
-    VllmEngine(ModelConfig(path=str(tiny_model_dir)), PROMPT, ENGINE)
+    open_vllm(ModelConfig(path=str(tiny_model_dir)), PROMPT, ENGINE, False)
     assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == used
 
 
@@ -78,18 +79,18 @@ def test_what_it_refuses_to_start_with(
 ) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(ConfigError, match="holds an adapter; the vllm engine takes whole models"):
-        VllmEngine(ModelConfig(path=str(tmp_path)), PROMPT, ENGINE)
+        open_vllm(ModelConfig(path=str(tmp_path)), PROMPT, ENGINE, False)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match=r"engine\.tensor_parallel"):
-        VllmEngine(ModelConfig(path=str(tiny_model_dir)), PROMPT, ENGINE)
+        open_vllm(ModelConfig(path=str(tiny_model_dir)), PROMPT, ENGINE, False)
 
 
 def test_what_vllm_gets(vllm: StandIn, tiny_model_dir: Path, sbr_sample, sbr_frames) -> None:
     question = Question(sbr_sample("7"), sbr_frames(3, 4, 28, 56, total=100, fps=30.0), seed=11)
     sampling = Sampling(temperature=0.7, top_p=0.9, top_k=5, max_new_tokens=64)
-    with VllmEngine(ModelConfig(path=str(tiny_model_dir), dtype="float32"), PROMPT, ENGINE) as engine:
-        tokenizer = engine._encoder.tokenizer
-        prompt = engine._encoder.encode(question.sample, question.frames)
+    with open_vllm(ModelConfig(path=str(tiny_model_dir), dtype="float32"), PROMPT, ENGINE, False) as engine:
+        tokenizer = engine._model.encoder.tokenizer
+        prompt = engine._model.encoder.encode(question.sample, question.frames)
         end = tokenizer.convert_tokens_to_ids("<|im_end|>")
         vllm.reads = prompt.input_ids_S.tolist()
         whole, cut = [*tokenizer.encode("wash the"), end], tokenizer.encode("tea")
@@ -123,8 +124,8 @@ def test_what_vllm_gets(vllm: StandIn, tiny_model_dir: Path, sbr_sample, sbr_fra
 
 def test_a_prompt_that_vllm_reads_differently(vllm: StandIn, tiny_model_dir: Path, sbr_sample, sbr_frames) -> None:
     question = Question(sbr_sample("7"), sbr_frames(), seed=0)
-    with VllmEngine(ModelConfig(path=str(tiny_model_dir)), PROMPT, ENGINE) as engine:
-        right = engine._encoder.encode(question.sample, question.frames).input_ids_S.tolist()
+    with open_vllm(ModelConfig(path=str(tiny_model_dir)), PROMPT, ENGINE, False) as engine:
+        right = engine._model.encoder.encode(question.sample, question.frames).input_ids_S.tolist()
         vllm.answer = [reply(0, [5], "stop")]
         for wrong in (right[:-1], [*right[:-1], right[-1] + 1]):
             vllm.reads = wrong
@@ -138,7 +139,7 @@ def test_a_start_that_fails(vllm: StandIn, tiny_model_dir: Path, sbr_sample, sbr
 
     vllm.LLM = out_of_memory  # type: ignore[method-assign]
     with (
-        VllmEngine(ModelConfig(path=str(tiny_model_dir)), PROMPT, ENGINE) as engine,
+        open_vllm(ModelConfig(path=str(tiny_model_dir)), PROMPT, ENGINE, False) as engine,
         pytest.raises(CheckpointError, match=r"vLLM does not start: No available memory for the cache blocks\.\n"),
     ):
         next(engine.answer([[Question(sbr_sample(), sbr_frames(), 0)]], 1, Sampling()))
@@ -155,8 +156,8 @@ def test_it_says_where_positions_differ(
 
     config = ModelConfig(path=str(tiny_model_dir), dtype="float32")
     question = Question(sbr_sample(), sbr_frames(count=frames), 0)
-    with VllmEngine(config, PROMPT, ENGINE) as engine:
-        prompt = engine._encoder.encode(question.sample, question.frames)
+    with open_vllm(config, PROMPT, ENGINE, False) as engine:
+        prompt = engine._model.encoder.encode(question.sample, question.frames)
         vllm.reads, vllm.answer = prompt.input_ids_S.tolist(), [reply(0, [5], "stop")]
         next(engine.answer([[question, question]], 1, Sampling(max_new_tokens=8)))
     core: Any = load_model(config, torch.device("cpu")).model

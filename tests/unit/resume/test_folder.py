@@ -1,4 +1,4 @@
-"""An output folder belongs to one evaluation."""
+"""An output folder belongs to one piece of work, here an evaluation."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,9 @@ from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
 from sbr.config.load import read_resolved, write_resolved
 from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe, SftRecipe
 from sbr.errors import ConfigError
-from sbr.eval.folder import open_folder
-from sbr.resume.folder import fingerprint, weight_files
+from sbr.resume.folder import Work, check_folder, fingerprint, start_folder, weight_files
 
+WORK = Work("an evaluation", "--out")
 INPUTS = {"base/model.safetensors": "ab", "annotations/validation_L1.jsonl": "cd"}
 
 
@@ -26,6 +26,15 @@ def recipe(folder: Path, seed: int = 0, height: int = 256, path: str = "m") -> E
     )
 
 
+def open_folder(asked: EvalRecipe, inputs: dict[str, str]) -> None:
+    check_folder(asked.output_dir, asked, inputs, WORK)
+    start_folder(asked.output_dir, asked, inputs)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 def test_a_new_folder_holds_the_recipe_as_used(tmp_path):
     open_folder(recipe(tmp_path / "a" / "b", seed=3), INPUTS)
     assert read_resolved(EvalRecipe, tmp_path / "a" / "b" / "recipe.json") == recipe(tmp_path / "a" / "b", seed=3)
@@ -37,16 +46,14 @@ def test_the_same_settings_continue_also_under_another_name_of_the_folder(tmp_pa
     open_folder(recipe(tmp_path / "b"), dict(reversed(INPUTS.items())))
 
 
-def test_an_evaluation_begun_before_a_setting_existed_continues(tmp_path):
+def test_a_folder_of_a_version_without_a_setting_is_refused_and_the_key_named(tmp_path):
     open_folder(recipe(tmp_path), INPUTS)
     file = tmp_path / "recipe.json"
     saved = json.loads(file.read_text())
     del saved["eval"]["compile"]
+    saved["eval"]["gone"] = 1
     file.write_text(json.dumps(saved))
-    open_folder(recipe(tmp_path), INPUTS)
-    saved["eval"]["gone"] = 1  # a key of another version is a difference
-    file.write_text(json.dumps(saved))
-    with pytest.raises(ConfigError, match=r"eval\.gone: 1 then, None now"):
+    with pytest.raises(ConfigError, match=r"(?s)eval\.compile: None then, False now.*eval\.gone: 1 then, None now"):
         open_folder(recipe(tmp_path), INPUTS)
 
 
@@ -77,9 +84,43 @@ def test_other_weights_or_annotations_under_the_same_path_are_refused(tmp_path, 
         open_folder(recipe(tmp_path), inputs)
 
 
-def test_records_without_recipe_are_refused(tmp_path):
-    (tmp_path / "records.jsonl").write_text("")
-    with pytest.raises(ConfigError, match="nobody knows what was measured"):
+@pytest.mark.parametrize(
+    "names", [["records.jsonl"], ["annotations/training_6k.jsonl", "videos/a.mp4"], ["notes.txt"], [".git/HEAD"]]
+)
+def test_a_folder_that_holds_something_else_is_left_as_it_is(tmp_path, names):
+    """Answers whose recipe is gone, a data root, anything."""
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    before = content(tmp_path)
+    with pytest.raises(ConfigError, match=rf"{tmp_path} holds .* but no recipe\.json.*another --out"):
+        open_folder(recipe(tmp_path), INPUTS)
+    assert content(tmp_path) == before
+
+
+def test_what_a_killed_start_leaves_is_no_hindrance(tmp_path):
+    for name in (".lock", ".recipe.json.77.tmp", "inputs.json"):
+        (tmp_path / name).write_text("{}")
+    open_folder(recipe(tmp_path), INPUTS)
+    open_folder(recipe(tmp_path), INPUTS)
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "inputs.json"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"a"', "[" * 200_000, '{"a":' * 200_000, "\0", "\udc80"])
+def test_damaged_files_are_named(tmp_path, name, text):
+    open_folder(recipe(tmp_path), INPUTS)
+    (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    before = content(tmp_path)
+    with pytest.raises(ConfigError, match=rf"{name} is damaged \(.*\); choose another --out"):
+        open_folder(recipe(tmp_path), INPUTS)
+    assert content(tmp_path) == before
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    open_folder(recipe(tmp_path), INPUTS)
+    (tmp_path / "inputs.json").unlink()
+    (tmp_path / "inputs.json").symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match=r"inputs\.json is no file of at most 16 MiB; choose another --out"):
         open_folder(recipe(tmp_path), INPUTS)
 
 
@@ -104,11 +145,7 @@ def test_a_folder_whose_start_was_killed_is_started_again(tmp_path):
     assert read_resolved(EvalRecipe, tmp_path / "recipe.json").eval.seed == 1
 
 
-def test_a_damaged_recipe_and_a_file_as_folder_are_refused(tmp_path):
-    open_folder(recipe(tmp_path / "a"), INPUTS)
-    (tmp_path / "a" / "recipe.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"recipe\.json is damaged"):
-        open_folder(recipe(tmp_path / "a"), INPUTS)
+def test_a_file_as_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="is a file"):
         open_folder(recipe(tmp_path / "file"), INPUTS)

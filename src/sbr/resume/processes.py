@@ -1,9 +1,9 @@
-"""Several processes on one evaluation: `torchrun --nproc_per_node 4 -m sbr eval ...`, or `accelerate launch`.
+"""Several processes on one piece of work: `torchrun --nproc_per_node 4 -m sbr eval ...`, or `accelerate launch`.
 
-Rank 0 says what is already answered, every rank answers its share and appends to a file of its own, rank 0 waits for
-all and puts the files together (eval.runner).  Between the processes travel only these few messages, over gloo on the
-CPU.  There is no time limit: a rank may have hours more to do than another.  When a rank dies, the launcher ends the
-others; repeating the command continues, with any number of processes.
+Rank 0 says what is already done, every rank does its share and appends to a file of its own (`sbr.resume.rank_files`),
+rank 0 waits for all and puts the files together.  Between the processes travel only these few messages, over gloo on
+the CPU.  There is no time limit: a rank may have hours more to do than another.  When a rank dies, the launcher ends
+the others; repeating the command continues, with any number of processes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-import torch.distributed as dist
+from sbr.errors import SbrError
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
 
 T = TypeVar("T")
 
@@ -27,7 +29,7 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """This process among those that share one evaluation.  Example: Processes(rank=1, count=4)."""
+    """This process among those that share one piece of work.  Example: Processes(rank=1, count=4)."""
 
     rank: int = 0
     count: int = 1
@@ -42,22 +44,37 @@ class Processes:
         """The value that rank 0 passes, on every rank; all ranks call it."""
         box = [value]
         if self.count > 1:
-            dist.broadcast_object_list(box, src=0, group=self.group)
+            import torch.distributed as dist
+
+            with _partners():
+                dist.broadcast_object_list(box, src=0, group=self.group)
         return box[0]  # pyright: ignore[reportReturnType]
 
     def wait(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Until all ranks are here; `meanwhile` is called a few times a second.  Raises when another rank is gone."""
         if self.count == 1:
             return
-        arrived = dist.barrier(group=self.group, async_op=True)
-        assert arrived is not None
-        while not arrived.is_completed():
-            meanwhile()
-            time.sleep(_POLL_SECONDS)
-        arrived.wait()
+        import torch.distributed as dist
+
+        with _partners():
+            arrived = dist.barrier(group=self.group, async_op=True)
+            assert arrived is not None
+            while not arrived.is_completed():
+                meanwhile()
+                time.sleep(_POLL_SECONDS)
+            arrived.wait()
 
 
 ALONE = Processes()
+
+
+@contextmanager
+def _partners() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # gloo: the connection was closed
+        reason = str(error).splitlines()[0]
+        raise SbrError(f"another process of this launch has ended; its own message says why ({reason})") from error
 
 
 @contextmanager
@@ -66,6 +83,9 @@ def launched() -> Iterator[Processes]:
     if (count := int(os.environ.get("WORLD_SIZE", "1"))) == 1:
         yield ALONE
         return
+    import torch
+    import torch.distributed as dist
+
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     dist.init_process_group("gloo")  # with its time limit: processes that do not find each other end

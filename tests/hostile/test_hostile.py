@@ -1,0 +1,50 @@
+"""Whatever is wrong with the input, every verb answers with one message that names the culprit, and changes nothing."""
+
+from __future__ import annotations
+
+import re
+from contextlib import nullcontext
+
+import pytest
+from cases import Case
+from cases_evaluated import CASES as EVALUATED
+from cases_words import CASES as WORDS
+from house import Place, tree
+
+from sbr.cli.console import has_control
+from sbr.cli.main import run
+
+CASES: tuple[Case, ...] = (*WORDS, *EVALUATED)
+
+
+def test_names_are_unique_and_many() -> None:
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_one_message_and_nothing_changed(case: Case, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = case.make(place)
+    before = tree(place.path)
+    with case.around() if case.around else nullcontext():
+        try:
+            status = run(argv)
+        except SystemExit as stop:  # tyro's way to refuse, and status 1 of `sbr data check`
+            status = stop.code
+    after = tree(place.path)
+    printed = capsys.readouterr()
+    assert not has_control(printed.out + printed.err)
+    message = " ".join(re.sub("[╭╮╰╯│─]+", " ", printed.err).split())
+    assert status == case.status, message
+    assert "Traceback" not in message
+    for words in case.words:
+        assert words in (message if case.status == 2 else " ".join(printed.out.split())), printed.out + printed.err
+    if case.status == 2:
+        assert messages(message) == 1, message
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert changed <= set(case.may_change), changed
+
+
+def messages(text: str) -> int:
+    """How many errors `text` tells of: ours, and those of the parser of the command line, which end with advice."""
+    return len(re.findall(r"(?:^| )error: |For full helptext", text))
