@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 from cases import Case
+from cases_data import CASES as DATA
 from cases_evaluated import CASES as EVALUATED
 from cases_words import CASES as WORDS
 from house import Place, tree
@@ -14,7 +15,7 @@ from house import Place, tree
 from sbr.cli.console import has_control
 from sbr.cli.main import run
 
-CASES: tuple[Case, ...] = (*WORDS, *EVALUATED)
+CASES: tuple[Case, ...] = (*WORDS, *EVALUATED, *DATA)
 
 
 def test_names_are_unique_and_many() -> None:

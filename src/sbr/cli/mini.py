@@ -155,7 +155,9 @@ def pretrain(arguments: list[str]) -> None:
 def reasoning(arguments: list[str]) -> None:
     args = tyro.cli(Reasoning, args=arguments, prog="sbr mini reasoning", description=inspect.getdoc(Reasoning))
     if not args.folders:
-        raise ConfigError("name one evaluation folder or more, such as `sbr mini reasoning runs/demo/eval_base`")
+        raise ConfigError(
+            "sbr mini reasoning needs at least one evaluation, such as `sbr mini reasoning runs/demo/eval_base`"
+        )
 
     from rich.table import Table
 

@@ -23,7 +23,7 @@ from av.error import FFmpegError
 
 from sbr.data.build.splits import Medium
 from sbr.errors import ConfigError, DataError, MediaError
-from sbr.files import replace_file
+from sbr.files import read_file, replace_file
 from sbr.frames.content import require_file
 from sbr.frames.cut_file import CutFile
 from sbr.frames.decode_video import open_video, video_stream
@@ -207,10 +207,10 @@ def _keep_height(file: Path, height: int) -> None:
         if not file.exists():
             replace_file(file, json.dumps({"height": height}).encode() + b"\n")
             return
-        first = json.loads(file.read_bytes())["height"]
+        first = json.loads(read_file(file, 1 << 20, "correct it"))["height"]
     except OSError as error:
         raise DataError(f"{file} cannot be written or read: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise DataError(f'{file} is damaged, expected {{"height": PIXELS}}; correct it') from None
     if first != height:
         raise ConfigError(
