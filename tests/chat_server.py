@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 import time
@@ -20,6 +21,8 @@ class Said:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     content_type: str = "application/json"
+    drip: float = 0.0
+    """Seconds before each single byte of the body."""
 
 
 def completion(text: Any, finish: str = "stop", tokens: Any = 5, delay: float = 0.0, **message: Any) -> Said:
@@ -36,6 +39,10 @@ def completion(text: Any, finish: str = "stop", tokens: Any = 5, delay: float = 
     if tokens is not None:
         body["usage"] = {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": 12}
     return Said(body, delay=delay)
+
+
+def compressed(said: Said) -> Said:
+    return Said(gzip.compress(json.dumps(said.body).encode()), headers={"content-encoding": "gzip"})
 
 
 Respond = Callable[[int, dict[str, Any]], Said]
@@ -82,14 +89,19 @@ class ChatServer:
                 self._say(said)
 
             def _say(self, said: Said) -> None:
-                content = (said.body if isinstance(said.body, str) else json.dumps(said.body)).encode()
+                text = said.body if isinstance(said.body, str | bytes) else json.dumps(said.body)
+                content = text.encode() if isinstance(text, str) else text
                 try:
                     self.send_response(said.status)
                     for name, value in {"content-type": said.content_type, **said.headers}.items():
                         self.send_header(name, value)
                     self.send_header("content-length", str(len(content)))
                     self.end_headers()
-                    self.wfile.write(content)
+                    for byte in content if said.drip else ():
+                        outer._closing.wait(said.drip)
+                        self.wfile.write(bytes([byte]))
+                    if not said.drip:
+                        self.wfile.write(content)
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
 

@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sbr.config.asking import EngineConfig, EvalConfig
+from sbr.cli.eval import parse
+from sbr.config.asking import EngineConfig
 from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
-from sbr.config.recipes import EvalRecipe
+from sbr.config.load import write_resolved
+from sbr.config.recipes import EvalRecipe, GrpoRecipe
 from sbr.errors import ConfigError, DataError
 from sbr.eval.records import read_records, record_line
 from sbr.eval.runner import evaluate
@@ -27,6 +29,10 @@ from sbr.eval.summary import read_summary
 from sbr.resume.processes import Processes
 
 QUESTIONS = 24
+WORDS = (
+    *("--levels", "L1", "--protocol", "paper", "--samples", "2", "--shuffle-options", "--batch-size", "2"),
+    *("--max-new-tokens", "8"),
+)
 OPTIONS = ("open tap", "close tap", "take cup", "put cup on table")
 
 
@@ -60,17 +66,18 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asked(tiny_model_dir: Path, data_root: Path) -> EvalRecipe:
-    """Two samples of every rotation: 192 answers in 48 batches."""
-    return EvalRecipe(
+def asked(tiny_model_dir: Path, data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> EvalRecipe:
+    """Two samples of every rotation of a trained model's answers: 192 in 48 batches."""
+    run = tmp_path_factory.mktemp("run")
+    (run / "final").symlink_to(tiny_model_dir)
+    trained = GrpoRecipe(
         model=ModelConfig(path=str(tiny_model_dir), dtype="float32"),
         data=DataConfig(root=data_root),
-        output_dir=Path("-"),
+        output_dir=run,
         frames=FramesConfig(height=56, width=56),
-        eval=EvalConfig(
-            levels=("L1",), protocol="paper", samples=2, shuffle_options=True, batch_size=2, max_new_tokens=8
-        ),
     )
+    write_resolved(trained, run / "recipe.json")
+    return parse(["--run", str(run), *WORDS])
 
 
 def to(out: Path, recipe: EvalRecipe) -> EvalRecipe:
@@ -92,21 +99,20 @@ def answers_on_disk(folder: Path) -> set[bytes]:
     return found
 
 
-def launch(recipe: EvalRecipe, folder: Path, processes: int) -> subprocess.Popen[str]:
-    file = folder / "recipe.toml"
-    file.write_text(
-        f"output_dir={str(recipe.output_dir)!r}\n[model]\npath={recipe.model.path!r}\ndtype='float32'\n"
-        f"[data]\nroot={str(recipe.data.root)!r}\n[frames]\nheight=56\nwidth=56\n[eval]\nlevels=['L1']\n"
-        "protocol='paper'\nsamples=2\nshuffle_options=true\nbatch_size=2\nmax_new_tokens=8\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+def launch(recipe: EvalRecipe, *launcher: str) -> subprocess.Popen[str]:
+    """As README has it: torchrun ... -m -- sbr eval --run RUN."""
+    run = str(Path(recipe.model.path).parent)
     return subprocess.Popen(
-        [*command, "-m", "sbr", "eval", str(file)],
+        [sys.executable, "-m", *launcher, "sbr", "eval", "--run", run, *WORDS, "--out", str(recipe.output_dir)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def torchrun(processes: int) -> tuple[str, ...]:
+    return "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m", "--"
 
 
 def workers(launcher: int) -> list[int]:
@@ -127,7 +133,7 @@ def test_killed_processes_lose_no_answer_and_another_number_of_processes_finishe
     for victim in (0, 1):
         before = len(kept)
         kill_at = before + random.randrange(1, 40)
-        with launch(to(out, asked), tmp_path, processes=2) as run:
+        with launch(to(out, asked), *torchrun(2)) as run:
             while run.poll() is None and len(answers_on_disk(out)) < kill_at:
                 time.sleep(0.005)
             os.kill(workers(run.pid)[victim], signal.SIGKILL)
@@ -158,7 +164,7 @@ def test_an_uninterrupted_run_of_two_processes_writes_the_rows_of_one(asked, fin
         (out / name).write_bytes((finished / name).read_bytes())
     lines = (finished / "records.jsonl").read_text("utf-8").splitlines(keepends=True)
     (out / "records.jsonl").write_text("".join(lines[60:]), "utf-8")  # out of order: the first are missing
-    with launch(to(out, asked), tmp_path, processes=2) as run:
+    with launch(to(out, asked), *torchrun(2)) as run:
         output = run.communicate()[0]
     assert run.returncode == 0, output
     assert rows(out) == rows(finished)
@@ -168,13 +174,22 @@ def test_an_uninterrupted_run_of_two_processes_writes_the_rows_of_one(asked, fin
     assert not list(out.glob("records-*"))
 
 
-def test_processes_without_work_and_shares(asked, finished, tmp_path):
+def test_shares_differ_by_one_item_at_most():
     assert [Processes(rank, 3).share(range(7)) for rank in range(3)] == [[0, 3, 6], [1, 4], [2, 5]]
     assert [Processes(rank, 3).share([5]) for rank in range(3)] == [[5], [], []]
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [torchrun(3), ("accelerate.commands.launch", "--num_processes", "2", "-m")],
+    ids=["torchrun", "accelerate"],
+)
+def test_processes_without_work(asked, finished, launcher):
     before = (finished / "records.jsonl").read_bytes()
-    with launch(to(finished, asked), tmp_path, processes=3) as run:
+    with launch(to(finished, asked), *launcher) as run:
         output = run.communicate(timeout=300)[0]
     assert run.returncode == 0, output
+    assert "L1 Daily life" in output
     assert (finished / "records.jsonl").read_bytes() == before
 
 

@@ -151,6 +151,10 @@ def tasks(place: Place) -> None:
     place.write_lines("t.jsonl", [{"video_uid": f"v{k}", **row} for k in range(9)])
 
 
+def damaged_list(place: Place) -> None:
+    place.write("out/mini.json", DEEP)
+
+
 def endless_list(place: Place) -> None:
     place.link("out/mini.json", "/dev/zero")
 
@@ -210,7 +214,10 @@ CASES: tuple[Case, ...] = (
     ),
     with_data("mini build: full disk", "mini build out --train 1 --val 1 --workers 1", "out", full=("out",)),
     with_data(
-        "mini build: damaged list", "mini build out", "delete its folder", prepare=lambda p: p.write("out/mini.json", DEEP)
+        "mini build: damaged list",
+        "mini build out",
+        "delete its folder",
+        prepare=lambda p: p.write("out/mini.json", DEEP),
     ),
     with_data("mini build: list on a device", "mini build out", "mini.json", prepare=endless_list),
 )

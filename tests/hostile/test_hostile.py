@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
-from contextlib import nullcontext
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import pytest
 from cases import Case
 from cases_data import CASES as DATA
 from cases_evaluated import CASES as EVALUATED
+from cases_recipes import CASES as RECIPES
 from cases_words import CASES as WORDS
 from house import Place, tree
 
 from sbr.cli.console import has_control
 from sbr.cli.main import run
 
-CASES: tuple[Case, ...] = (*WORDS, *EVALUATED, *DATA)
+CASES: tuple[Case, ...] = (*WORDS, *EVALUATED, *RECIPES, *DATA)
+
+
+LONGEST = int(os.environ.get("SBR_HOSTILE_SECONDS", "60"))
 
 
 def test_names_are_unique_and_many() -> None:
@@ -27,7 +34,7 @@ def test_names_are_unique_and_many() -> None:
 def test_one_message_and_nothing_changed(case: Case, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     argv = case.make(place)
     before = tree(place.path)
-    with case.around() if case.around else nullcontext():
+    with ends_within(LONGEST), case.around() if case.around else nullcontext():
         try:
             status = run(argv)
         except SystemExit as stop:  # tyro's way to refuse, and status 1 of `sbr data check`
@@ -44,6 +51,22 @@ def test_one_message_and_nothing_changed(case: Case, place: Place, capsys: pytes
         assert messages(message) == 1, message
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     assert changed <= set(case.may_change), changed
+
+
+@contextmanager
+def ends_within(seconds: int) -> Iterator[None]:
+    """Input that is never refused, such as a pipe that is waited for, ends the case instead of the suite."""
+
+    def stop(*_: object) -> None:
+        pytest.fail(f"not refused within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def messages(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -53,12 +54,7 @@ def run(arguments: list[str]) -> None:
     from sbr.cli.training import TrainingBar
     from sbr.config.load import load_recipe
     from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe
-    from sbr.distill.rows import COT_FILE
-    from sbr.distill.runner import distill
-    from sbr.train import run_folder
-    from sbr.train.grpo.loop import train_grpo
 
-    quiet_transformers()
     console = Terminal()
     recipes = Path(str(files("sbr"))) / "recipes" / "mini"
     data, distilled = args.out / "data", args.out / "distill"
@@ -76,17 +72,27 @@ def run(arguments: list[str]) -> None:
         evaluate_and_tabulate(load_recipe(EvalRecipe, recipes / "eval.toml", words))
         return folder
 
-    def train(name: str, folder: Path, more: list[str]) -> Path:
+    def recipe_of(name: str, folder: Path, more: Sequence[str] = ()) -> GrpoRecipe:
         words = [*shared, "--output_dir", str(folder), "--train.seed", str(args.seed), *more]
         if args.steps is not None:
             words += ["--train.max_steps", str(args.steps)]
-        recipe = load_recipe(GrpoRecipe, recipes / name, words)
-        with TrainingBar() as bar:  # a finished run is only compared with the recipe
-            train_grpo(recipe, run_folder.holds_run(folder), bar)
-        return folder / run_folder.FINAL
+        return load_recipe(GrpoRecipe, recipes / name, words)
 
+    recipe_of("grpo.toml", args.out)  # refuses --steps and --seed before anything is drawn
     stage(f"Drawing SBR-Mini: {args.train} training and 3 x {args.val} validation questions -> {data}")
     mini.draw(mini.Build(data, train=args.train, val=args.val))
+
+    from sbr.distill.rows import COT_FILE
+    from sbr.distill.runner import distill
+    from sbr.train import run_folder
+    from sbr.train.grpo.loop import train_grpo
+
+    quiet_transformers()
+
+    def train(recipe: GrpoRecipe) -> Path:
+        with TrainingBar() as bar:  # a finished run is only compared with the recipe
+            train_grpo(recipe, run_folder.holds_run(recipe.output_dir), bar)
+        return recipe.output_dir / run_folder.FINAL
 
     stage("Asking the base model")
     asked = {"base": ask(args.out / "eval_base")}
@@ -104,11 +110,11 @@ def run(arguments: list[str]) -> None:
         *("--data.cot_file", str(distilled / COT_FILE), "--cold_start.train.seed", str(args.seed)),
         *("--cold_start.train.prompts_per_step", str(few)),
     ]
-    trained = {"SFT+GRPO": train("sft_grpo.toml", both, sft)}
+    trained = {"SFT+GRPO": train(recipe_of("sft_grpo.toml", both, sft))}
     trained["SFT"] = both / run_folder.COLD_START / run_folder.FINAL
 
     stage("GRPO from the base model")
-    trained["GRPO"] = train("grpo.toml", args.out / f"grpo_{args.seed}", [])
+    trained["GRPO"] = train(recipe_of("grpo.toml", args.out / f"grpo_{args.seed}"))
 
     stage("Asking the trained models")
     for name in ("SFT", "GRPO", "SFT+GRPO"):

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from sbr.cli.asking import AskingBar, KeptSoFar
 from sbr.cli.console import Terminal, quiet_transformers
+from sbr.cli.early import refuse_early
 from sbr.config.load import load_recipe
 from sbr.config.recipes import DistillRecipe
 
@@ -53,6 +54,7 @@ class Args:
 def run(arguments: list[str]) -> None:
     """Parse the words after `sbr distill`, ask, and print the report."""
     recipe = parse(arguments)
+    refuse_early(recipe)
 
     from sbr.distill.runner import distill
     from sbr.resume.processes import launched

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from sbr.cli.early import refuse_early
 from sbr.config.load import load_recipe, read_resolved, validate
 from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
 from sbr.config.section import Source
@@ -37,7 +38,7 @@ class Args:
                --out runs/served --concurrency 32       a server with an OpenAI-compatible API
       sbr eval --run runs/mini/grpo --blind --out runs/mini/blind     the same questions without video and image
       sbr eval --run runs/mini/grpo --shuffle-options --out runs/mini/rotated     every rotation of the options
-      torchrun --nproc_per_node 8 -m sbr eval --run runs/grpo     one process a GPU
+      torchrun --nproc_per_node 8 -m -- sbr eval --run runs/grpo     one process a GPU
       sbr eval recipes/mini/eval.toml --frames.max_frames 8     as `sbr grpo`: a recipe, and any of its keys
     """
 
@@ -96,6 +97,7 @@ def run(arguments: list[str]) -> None:
     from sbr.eval.records import RECORDS, SUMMARY
     from sbr.report.tables import rich_table
 
+    refuse_early(recipe)
     quiet_transformers()
     console = Terminal()
     tables = evaluate_and_tabulate(recipe)
@@ -145,11 +147,15 @@ def resolve_recipe(args: Args) -> EvalRecipe:
             raise ConfigError(
                 f"sbr eval needs {', '.join(missing)} (or --run FOLDER, or --recipe FILE); see `sbr eval --help`"
             )
-        values = {"model": {"dtype": args.dtype or default_dtype()}, "data": {}, "eval": {}}
+        values = {"model": {}, "data": {}, "eval": {}}
     for key, value in _flags(args).items():
         section, _, name = key.rpartition(".")
         (values.setdefault(section, {}) if section else values)[name] = value
-    return validate(EvalRecipe, values, source="sbr eval")
+    recipe = validate(EvalRecipe, values, source="sbr eval")
+    if args.run is None and args.recipe is None and args.dtype is None:
+        refuse_early(recipe)  # what follows imports torch
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"dtype": default_dtype()})})
+    return recipe
 
 
 def values_of_run(run: Path) -> dict[str, Any]:

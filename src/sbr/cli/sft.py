@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from sbr.cli.console import Terminal, quiet_transformers
+from sbr.cli.early import refuse_early
 from sbr.cli.training import TrainingBar, parse_training
 from sbr.config.recipes import SftRecipe
 from sbr.train import run_folder
@@ -41,6 +42,7 @@ def run(arguments: list[str]) -> None:
     """Parse the words after `sbr sft` and train."""
     recipe, resume = parse(arguments)
     run_folder.check_start(recipe, resume)  # before anything slow is imported or loaded
+    refuse_early(recipe)
 
     from sbr.train.sft.loop import train_sft
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import tyro
 
 from sbr.cli.progress import steps_progress
-from sbr.config.load import load_recipe, verb
+from sbr.config.explain import verb
+from sbr.config.load import load_recipe
 from sbr.config.recipes import TrainRecipe
 
 if TYPE_CHECKING:

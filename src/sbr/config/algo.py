@@ -11,7 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Discriminator, Field, Tag
 
 from sbr.config.named import Named
-from sbr.config.section import Section
+from sbr.config.section import Count, Plain, Rate, Section, Share, SharePart
+
+Positive = Annotated[float, Field(ge=0, le=1000)]
+Epsilon = Annotated[float, Field(ge=1e-10, le=1000)]
+"""Not lost in float32, where a group of equal rewards would become 0 / 0."""
 
 ImportanceKind = Literal["none", "token", "completion", "token_mask", "completion_mask"]
 
@@ -22,7 +26,7 @@ class AlgoSection(Section):
     made_by: ClassVar[str]
     """"module:function"; the function takes this section and the most tokens of a completion and returns an
     `sbr.algo.algorithm.Algorithm`."""
-    updates_per_rollout: int = Field(default=1, ge=1)
+    updates_per_rollout: Annotated[int, Field(ge=1, le=1000)] = 1
     """Optimizer updates on the same completions; a training step is one rollout with all its updates."""
 
 
@@ -32,14 +36,14 @@ class FamilySection(AlgoSection):
     importance: ImportanceKind = "none"
     """Weight of each token, or of each completion, for a sampler whose probabilities are not those of training: their
     ratio, cut at importance_cap, or (mask) 0 where it is above.  The native sampler needs none."""
-    importance_cap: float = Field(default=3.0, gt=0)
+    importance_cap: Annotated[float, Field(gt=0, le=1e6)] = 3.0
     """Largest importance weight."""
 
 
 class ClippedSection(FamilySection):
-    clip_low: float = Field(default=0.2, ge=0)
+    clip_low: Share = 0.2
     """The ratio of policies counts down to 1 - clip_low."""
-    clip_high: float = Field(default=0.2, ge=0)
+    clip_high: Positive = 0.2
     """... and up to 1 + clip_high."""
 
 
@@ -48,9 +52,10 @@ class GrpoAlgo(ClippedSection):
 
     made_by = "sbr.algo.grpo:grpo"
     name: Literal["grpo"] = "grpo"
-    beta: float = Field(default=0.1, ge=0)
+    """The algorithm; another one has keys of its own."""
+    beta: Positive = 0.1
     """Weight of the KL term; 0 loads no reference model."""
-    advantage_eps: float = Field(default=1e-4, gt=0)
+    advantage_eps: Epsilon = 1e-4
     """Added to the standard deviation that rewards are divided by."""
 
 
@@ -59,7 +64,8 @@ class DrGrpoAlgo(ClippedSection):
 
     made_by = "sbr.algo.dr_grpo:dr_grpo"
     name: Literal["dr_grpo"] = "dr_grpo"
-    beta: float = Field(default=0.0, ge=0)
+    """The algorithm; another one has keys of its own."""
+    beta: Positive = 0.0
     """Weight of the KL term; 0 loads no reference model."""
 
 
@@ -68,13 +74,14 @@ class DapoAlgo(ClippedSection):
 
     made_by = "sbr.algo.dapo:dapo"
     name: Literal["dapo"] = "dapo"
-    clip_high: float = Field(default=0.28, ge=0)
+    """The algorithm; another one has keys of its own."""
+    clip_high: Positive = 0.28
     """... and up to 1 + clip_high."""
-    advantage_eps: float = Field(default=1e-4, gt=0)
+    advantage_eps: Epsilon = 1e-4
     """Added to the standard deviation that rewards are divided by."""
-    extra_rounds: int = Field(default=9, ge=0)
+    extra_rounds: Annotated[int, Field(ge=0, le=1000)] = 9
     """Rollout rounds in which other prompts take the place of groups without signal, at most."""
-    overlong_weight: float = Field(default=0.5, ge=0)
+    overlong_weight: Positive = 0.5
     """Weight of the soft overlong punishment, beside that of reward.length_weight (DAPO's right and wrong answers are
     worth +1 and -1, here 1 and 0, so half its weight gives the same advantages)."""
 
@@ -84,13 +91,14 @@ class GspoAlgo(ClippedSection):
 
     made_by = "sbr.algo.gspo:gspo"
     name: Literal["gspo"] = "gspo"
-    clip_low: float = Field(default=3e-4, ge=0)
+    """The algorithm; another one has keys of its own."""
+    clip_low: Share = 3e-4
     """The ratio of a whole completion counts down to 1 - clip_low."""
-    clip_high: float = Field(default=4e-4, ge=0)
+    clip_high: Positive = 4e-4
     """... and up to 1 + clip_high."""
-    beta: float = Field(default=0.0, ge=0)
+    beta: Positive = 0.0
     """Weight of the KL term; 0 loads no reference model."""
-    advantage_eps: float = Field(default=1e-4, gt=0)
+    advantage_eps: Epsilon = 1e-4
     """Added to the standard deviation that rewards are divided by."""
 
 
@@ -99,9 +107,10 @@ class RegGrpoAlgo(FamilySection):
 
     made_by = "sbr.algo.reg_grpo:reg_grpo"
     name: Literal["reg_grpo"] = "reg_grpo"
-    beta: float = Field(default=0.1, ge=0)
+    """The algorithm; another one has keys of its own."""
+    beta: Positive = 0.1
     """Weight of the KL term; 0 loads no reference model."""
-    advantage_eps: float = Field(default=1e-4, gt=0)
+    advantage_eps: Epsilon = 1e-4
     """Added to the standard deviations that rewards and log ratios are divided by."""
 
 
@@ -110,17 +119,18 @@ class GrpoCareAlgo(ClippedSection):
 
     made_by = "sbr.algo.grpo_care:grpo_care"
     name: Literal["grpo_care"] = "grpo_care"
-    advantage_eps: float = Field(default=1e-4, gt=0)
+    """The algorithm; another one has keys of its own."""
+    advantage_eps: Epsilon = 1e-4
     """Added to the standard deviation that rewards are divided by."""
-    bonus: float = Field(default=0.5, ge=0)
+    bonus: Positive = 0.5
     """Reward of a right answer that its reasoning makes likely."""
-    margin: float = Field(default=0.0, ge=0)
+    margin: Share = 0.0
     """How far below the mean of its group's right answers a likelihood may be."""
-    likelihood_cap: float = Field(default=0.95, gt=0, le=1)
+    likelihood_cap: Rate = 0.95
     """Likelihoods above count as this."""
-    ema_decay: float = Field(default=0.995, ge=0, lt=1)
+    ema_decay: SharePart = 0.995
     """Weight of the old average when the reference follows the policy."""
-    ema_every: int = Field(default=10, ge=1)
+    ema_every: Count = 10
     """Training steps between two such updates."""
 
 
@@ -131,8 +141,9 @@ class OwnAlgo(AlgoSection):
     """
 
     name: Named
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Whatever the function wants to know; in a recipe file only."""
+    """Function of a module on the Python path or in the current directory."""
+    options: Plain = Field(default_factory=dict)
+    """Whatever the function wants to know; new ones in a recipe file only."""
 
 
 def algorithm_of(section: Any) -> str | None:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sbr.config.section import Control, Level, Rule, Section
+from sbr.config.section import (
+    Answers,
+    BatchSize,
+    Control,
+    Count,
+    Level,
+    NewTokens,
+    Plain,
+    Rate,
+    Rule,
+    Section,
+    Seed,
+    Text,
+    TopK,
+)
 
 
 class EvalConfig(Section):
@@ -14,45 +28,49 @@ class EvalConfig(Section):
     """Which levels, in which order (none named: all of data.source)."""
     protocol: Literal["greedy", "paper"] = "greedy"
     """greedy: one answer by argmax.  paper: sampled at temperature 1 (official infer.py), `samples` times."""
-    samples: int = Field(default=1, ge=1)
-    max_new_tokens: int = Field(default=256, ge=1)
+    samples: Answers = 1
+    """Answers to every question, in protocol paper."""
+    max_new_tokens: NewTokens = 256
+    """Longest answer."""
     rule: Rule = "official"
-    batch_size: int = Field(default=8, ge=1)
+    """How answers are read (sbr.reward.answer)."""
+    batch_size: BatchSize = 8
     """Questions answered at once."""
     compile: bool = False
     """Run the decoding steps through torch.compile with static shapes: for GPUs; the start takes a minute more."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: Count | None = None
     """At most so many questions a level."""
     control: Control = "none"
     """blind: ask without video and image.  no_video: with the image only.  The words of the question stay."""
     shuffle_options: bool = False
     """Ask every question once for each rotation of its options."""
-    seed: int = 0
+    seed: Seed = 0
+    """Of sampled answers."""
 
 
 class EngineConfig(Section):
     """Where answers come from; `model.path` is then the model's name at the server."""
 
-    kind: str = "native"
+    kind: Text = "native"
     """native: the model in this process.  vllm: vLLM in this process.  endpoint: an OpenAI-compatible server.  The
     table: sbr.rollout.open."""
-    url: str | None = None
+    url: Text | None = None
     """Of the endpoint, such as http://localhost:8000/v1, without a password: it is saved with the answers."""
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: Text = "OPENAI_API_KEY"
     """Environment variable that holds the endpoint's key; unset means none."""
-    concurrency: int = Field(default=16, ge=1)
+    concurrency: Annotated[int, Field(ge=1, le=4096)] = 16
     """Requests under way at the same time."""
-    retries: int = Field(default=5, ge=0)
+    retries: Annotated[int, Field(ge=0, le=100)] = 5
     """How often a request is repeated: after timeouts, lost connections and the statuses 408, 409, 429 and 5xx."""
-    timeout: float = Field(default=600.0, gt=0)
+    timeout: Annotated[float, Field(gt=0, le=86400)] = 600.0
     """Seconds without an answer after which a request has failed."""
     media: Literal["frames", "video_jpeg"] = "frames"
     """frames: every frame is a picture (PNG, lossless).  video_jpeg: frames as one video of JPEGs, as vLLM reads it."""
-    extra: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of every request to the endpoint, such as top_k or chat_template_kwargs; in a recipe file only."""
-    tensor_parallel: int = Field(default=1, ge=1)
+    extra: Plain = Field(default_factory=dict)
+    """Further fields of every request to the endpoint, such as top_k; new ones in a recipe file only."""
+    tensor_parallel: Annotated[int, Field(ge=1, le=1024)] = 1
     """Of vllm: GPUs that share the weights."""
-    gpu_memory: float = Field(default=0.9, gt=0, le=1)
+    gpu_memory: Rate = 0.9
     """Of vllm: share of a GPU's memory it may use."""
     eager: bool = False
     """Of vllm: no compilation and no CUDA graphs; starts faster, answers slower."""
@@ -73,25 +91,29 @@ class DistillConfig(Section):
     """Which answers are asked for, and which are kept.  What only filters may be changed for a finished folder: nothing
     is asked again."""
 
-    samples: int = Field(default=8, ge=1)
+    samples: Answers = 8
     """Answers asked for, a question."""
-    temperature: float = Field(default=1.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    top_k: int = Field(default=0, ge=0)
-    """0 keeps the whole vocabulary."""
-    max_new_tokens: int = Field(default=256, ge=1)
-    batch_size: int = Field(default=8, ge=1)
+    temperature: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Logits are divided by it; 0 takes the likeliest token."""
+    top_p: Rate = 1.0
+    """Draw from the smallest set of likeliest tokens that holds this probability."""
+    top_k: TopK = 0
+    """Draw from so many of the likeliest tokens; 0 keeps the whole vocabulary."""
+    max_new_tokens: NewTokens = 256
+    """Longest answer."""
+    batch_size: BatchSize = 8
     """Questions asked at once, by the engines native and vllm."""
-    seed: int = 0
+    seed: Seed = 0
+    """Of the answers."""
     rule: Rule = "official"
     """How answers are read (filter)."""
     consistent: bool = False
     """Keep an answer only when its reasoning ends at the option it chooses (filter; sbr.reward.consistency is 1)."""
-    min_words: int = Field(default=0, ge=0)
+    min_words: Annotated[int, Field(ge=0, le=10**6)] = 0
     """Fewest words of a reasoning (filter)."""
-    max_words: int | None = Field(default=None, ge=1)
+    max_words: Annotated[int, Field(ge=1, le=10**6)] | None = None
     """Most words of a reasoning (filter)."""
     distinct: bool = True
     """Keep one of several answers to a question that read the same (filter)."""
-    keep: int | None = Field(default=None, ge=1)
+    keep: Count | None = None
     """Keep at most so many answers to a question, those asked for first (filter; None: all)."""

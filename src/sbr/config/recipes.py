@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pydantic import model_validator
 
 from sbr.config.algo import AlgoConfig, GrpoAlgo
 from sbr.config.asking import DistillConfig, EngineConfig, EvalConfig
+from sbr.config.budgets import check_pass, check_step
 from sbr.config.inputs import DataConfig, FramesConfig, LoraConfig, ModelConfig, PromptConfig
-from sbr.config.section import Section
+from sbr.config.section import Place, Section
 from sbr.config.training import (
     ColdStartConfig,
     LogConfig,
@@ -25,52 +26,93 @@ class TrainRecipe(Section):
     type checker's objection to narrower fields does not hold."""
 
     model: ModelConfig
+    """The model that is trained."""
     data: DataConfig
-    output_dir: Path
+    """The benchmark on disk."""
+    output_dir: Place
+    """Folder of the run."""
     frames: FramesConfig = FramesConfig()
+    """How a video becomes pictures."""
     prompt: PromptConfig = PromptConfig()
+    """How long a prompt may be."""
     lora: LoraConfig | None = None
+    """Adapters instead of all weights."""
     train: TrainConfig = TrainConfig()
+    """Steps, optimizer, checkpoints."""
     log: TrackConfig = TrackConfig()
+    """What is written down."""
 
 
 class GrpoRecipe(TrainRecipe):
     """`sbr grpo RECIPE`"""
 
     rollout: RolloutConfig = RolloutConfig()
+    """How completions are drawn."""
     reward: RewardConfig = RewardConfig()
+    """What a completion earns."""
     algo: AlgoConfig = GrpoAlgo()
+    """How the model learns from it."""
     log: LogConfig = LogConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+    """What is written down."""
     cold_start: ColdStartConfig | None = None
+    """SFT before GRPO."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> GrpoRecipe:
+        answers, tokens = self.rollout.group_size, self.rollout.max_new_tokens
+        keys = "train.prompts_per_microbatch x rollout.group_size x rollout.max_new_tokens"
+        check_pass(self.train.prompts_per_microbatch, self.frames.sample_bytes, answers, tokens, keys)
+        check_step(self.train.prompts_per_step, answers, tokens)
+        return self
 
 
 class SftRecipe(TrainRecipe):
     """`sbr sft RECIPE`"""
 
     train: SftTrainConfig = SftTrainConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Steps, optimizer, checkpoints."""
     validation: ValidationConfig = ValidationConfig()
+    """Looks at the model while it learns."""
 
 
 class AskingRecipe(Section):
-    """What every run is made of that asks a model questions."""
+    """What every run that asks questions is made of."""
 
     model: ModelConfig
+    """The model that is asked; a name at the server with engine.kind endpoint."""
     data: DataConfig
-    output_dir: Path
+    """The benchmark on disk."""
+    output_dir: Place
+    """Folder of the answers."""
     frames: FramesConfig = FramesConfig()
+    """How a video becomes pictures."""
     prompt: PromptConfig = PromptConfig()
+    """How long a prompt may be."""
     engine: EngineConfig = EngineConfig()
+    """Who answers."""
 
 
 class EvalRecipe(AskingRecipe):
     """`sbr eval RECIPE`"""
 
     eval: EvalConfig = EvalConfig()
+    """What is asked, and how it is scored."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> EvalRecipe:
+        asked, keys = self.eval, "eval.batch_size x eval.samples x eval.max_new_tokens"
+        check_pass(asked.batch_size, self.frames.sample_bytes, asked.samples, asked.max_new_tokens, keys)
+        return self
 
 
 class DistillRecipe(AskingRecipe):
     """`sbr distill RECIPE`"""
 
-    model: ModelConfig
-    """The teacher."""
     distill: DistillConfig = DistillConfig()
+    """What the teacher, model.path, is asked, and which answers are kept."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> DistillRecipe:
+        asked, keys = self.distill, "distill.batch_size x distill.samples x distill.max_new_tokens"
+        check_pass(asked.batch_size, self.frames.sample_bytes, asked.samples, asked.max_new_tokens, keys)
+        return self

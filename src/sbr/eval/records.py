@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast, get_args
 
 from sbr.config.asking import EvalConfig
+from sbr.config.section import Rule
 from sbr.errors import DataError
 from sbr.files import read_file
 from sbr.resume.folder import RECIPE
-from sbr.resume.journal import LineFormat
+from sbr.resume.journal import MOST_BYTES, LineFormat, Wrong
 from sbr.resume.rank_files import rank_files
 from sbr.reward.answer import extract_answer
 from sbr.rollout.engine import Answered, Reply
-from sbr.types import EvalRecord, Sample
+from sbr.types import LETTERS, EvalRecord, Sample
 
 RECORDS = "records.jsonl"
 SUMMARY = "summary.json"
 """Written when all questions are answered (eval.summary)."""
-
-
-MOST_BYTES = 1 << 31
-"""Of a file of records that is read: about a million answers."""
 
 
 class RecordKey(NamedTuple):
@@ -75,7 +72,23 @@ def _name(key: RecordKey) -> str:
     return f"question {key.sample_id} of {key.level} (sample {key.sample_index}{rotated})"
 
 
-LINES = LineFormat(EvalRecord, record_key, _name)
+def _wrong(record: EvalRecord) -> Wrong | None:
+    """What does not follow from the response, the options, the rule and the right letter."""
+    letters, rules = LETTERS[: len(record.options)], get_args(Rule)
+    if record.gold not in tuple(letters):
+        return Wrong("gold", f"one of {', '.join(letters)}", repr(record.gold))
+    if record.rule not in rules:
+        return Wrong("rule", f"one of {', '.join(rules)}", repr(record.rule))
+    letter = extract_answer(record.response, record.options, cast(Rule, record.rule)).letter
+    if record.extracted != letter:
+        return Wrong("extracted", f"{letter!r}, which the rule {record.rule} reads", repr(record.extracted))
+    right = letter == record.gold
+    if record.correct != right:
+        return Wrong("correct", f"{right}, for {letter!r} was read and {record.gold!r} is right", repr(record.correct))
+    return None
+
+
+LINES = LineFormat(EvalRecord, record_key, _name, _wrong)
 
 
 def record_line(record: EvalRecord) -> str:

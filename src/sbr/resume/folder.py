@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sbr.config.section import Section
-from sbr.errors import ConfigError
-from sbr.files import replace_file
+from sbr.errors import ConfigError, DataError
+from sbr.files import read_file, replace_file
 from sbr.resume.lock import LOCK
 
 RECIPE = "recipe.json"
@@ -52,7 +52,8 @@ def check_folder(folder: Path, recipe: Section, inputs: Mapping[str, str], work:
     """Make sure that `folder` is new, empty, or was started with the same settings and inputs.  Changes nothing.
 
     `inputs` maps the name of every input file to its fingerprint.  Raises ConfigError that names every key and file
-    that differs, and for a folder that holds anything else: a data root, or the run of another command.
+    that differs, and for a folder that holds anything else: a data root, or the run of another command; DataError for a
+    damaged recipe.json or inputs.json.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output folder {folder} is a file; choose another {work.flag}")
@@ -139,15 +140,13 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_json(file: Path, advice: str) -> dict[str, Any]:
-    """The object in a small JSON file of ours.  Raises ConfigError, which ends with `advice`, when it is none."""
-    if not file.is_file() or file.stat().st_size > MOST_BYTES:
-        raise ConfigError(f"{file} is no file of at most {MOST_BYTES >> 20} MiB; {advice}")
+    """The object in a small JSON file of ours.  Raises DataError, which ends with `advice`, when it is none."""
     try:
-        values = json.loads(file.read_bytes())
+        values = json.loads(read_file(file, MOST_BYTES, advice))
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} is damaged ({error}); {advice}") from None
+        raise DataError(f"{file} is damaged ({error}); {advice}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{file} is damaged (a JSON {type(values).__name__}, expected an object); {advice}")
+        raise DataError(f"{file} is damaged (a JSON {type(values).__name__}, expected an object); {advice}")
     return values
 
 

@@ -13,27 +13,48 @@ from dataclasses import MISSING, asdict, fields
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from sbr.errors import BusyError, DataError
-from sbr.files import replace_file, writing
+from sbr.data.rows.jsonl import shown
+from sbr.errors import BusyError, DataError, RowProblem
+from sbr.files import read_file, replace_file, writing
 from sbr.resume.lock import hold
 
 KeyT = TypeVar("KeyT")
 RecordT = TypeVar("RecordT")
+
+MOST_BYTES = 1 << 31
+"""Of a file that is read whole: about a million answers."""
+_ADVICE = "the file was changed by hand or is damaged; start in a new folder"
+
+
+class Wrong(NamedTuple):
+    """A field of a record that does not follow from the others."""
+
+    field: str
+    expected: str
+    found: str
 
 
 class LineFormat(Generic[KeyT, RecordT]):
     """How records of one dataclass are written as lines, read back, and told apart.
 
     `key` tells what a record answers, unique in a file; `name` says it in words: "question 115 of L1 (sample 0)".
+    `wrong` finds what a changed file shows: a value that does not follow from the others.
     """
 
-    def __init__(self, kind: type[RecordT], key: Callable[[RecordT], KeyT], name: Callable[[KeyT], str]) -> None:
+    def __init__(
+        self,
+        kind: type[RecordT],
+        key: Callable[[RecordT], KeyT],
+        name: Callable[[KeyT], str],
+        wrong: Callable[[RecordT], Wrong | None] = lambda _: None,
+    ) -> None:
         self.key = key
         self.name = name
+        self._wrong = wrong
         self._adapter: TypeAdapter[RecordT] = TypeAdapter(kind)
         members = fields(kind)  # pyright: ignore[reportArgumentType]  # a dataclass, which `type[RecordT]` cannot say
         self._keys = frozenset(field.name for field in members)
@@ -55,6 +76,8 @@ class LineFormat(Generic[KeyT, RecordT]):
         first_line: dict[KeyT, int] = {}
         for number, line in enumerate(content.split(b"\n")[:-1], start=1):
             record = self._parse_line(line, f"{file}:{number}")
+            if found := self._wrong(record):
+                raise DataError(f"{RowProblem(file, number, *found)}; {_ADVICE}")
             key = self.key(record)
             if key in first_line:
                 raise DataError(
@@ -66,20 +89,19 @@ class LineFormat(Generic[KeyT, RecordT]):
         return records
 
     def _parse_line(self, line: bytes, where: str) -> RecordT:
-        advice = "the file was changed by hand or is damaged; start in a new folder"
         try:
             values = json.loads(line)
             keys: Iterable[str] = values if isinstance(values, dict) else ()
             if wrong := sorted((self._required - set(keys)) | (set(keys) - self._keys)):
                 state = ", ".join(f"{key} {'is missing' if key in self._keys else 'is unknown'}" for key in wrong)
-                raise DataError(f"{where}: not a record: {state}; {advice}")
+                raise DataError(f"{where}: not a record: {state}; {_ADVICE}")
             return self._adapter.validate_json(line, strict=True)
         except ValidationError as error:
             problem = error.errors()[0]
             key = ".".join(str(part) for part in problem["loc"])
-            raise DataError(f"{where}: {key} is {problem['input']!r}: {problem['msg']}; {advice}") from None
+            raise DataError(f"{where}: {key} is {shown(problem['input'])}: {problem['msg']}; {_ADVICE}") from None
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not JSON: {error}; {advice}") from None
+            raise DataError(f"{where}: not JSON: {error}; {_ADVICE}") from None
 
 
 class Journal(Generic[KeyT, RecordT]):
@@ -104,7 +126,7 @@ class Journal(Generic[KeyT, RecordT]):
             return self
         stream = self._open("r+b")
         try:
-            content = stream.read()
+            content = read_file(self.file, MOST_BYTES, "start in a new folder")
             whole = content.rfind(b"\n") + 1
             records = self.lines.parse(content[:whole], self.file)
             if whole < len(content):  # cut to the last line feed; one system call, so it happens or does not

@@ -1,4 +1,4 @@
-"""Several processes on one piece of work: `torchrun --nproc_per_node 4 -m sbr eval ...`, or `accelerate launch`.
+"""Several processes on one piece of work: `torchrun --nproc_per_node 4 -m -- sbr eval ...`, or `accelerate launch`.
 
 Rank 0 says what is already done, every rank does its share and appends to a file of its own (`sbr.resume.rank_files`),
 rank 0 waits for all and puts the files together.  Between the processes travel only these few messages, over gloo on

@@ -28,6 +28,7 @@ from sbr.resume.journal import Journal, LineFormat
 from sbr.resume.lock import locked
 from sbr.resume.processes import ALONE, Processes
 from sbr.resume.rank_files import LineCount, collect, rank_file
+from sbr.rollout.budget import check_budget
 from sbr.rollout.engine import Answered, Engine, Question, Reply, question_seed
 from sbr.rollout.open import engine_kind, open_engine
 from sbr.rollout.sampling import Sampling
@@ -118,6 +119,7 @@ def ask(
         _follow(asking, processes)
         return processes.from_first(None)
     recipe = asking.recipe
+    check_budget(asking.batches, asking.samples, asking.sampling.max_new_tokens, recipe.frames)
     of_model = model_files(recipe.model.path) if engine_kind(recipe.engine).local else {}
     inputs = fingerprints({**of_model, **asking.inputs})
     check_folder(recipe.output_dir, recipe, inputs, asking.work)

@@ -8,8 +8,10 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import Any, Self
 
+import httpx2
 import openai
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
@@ -25,7 +27,41 @@ package would try again."""
 _SHOWN = 500
 """Characters of what a server said that an error message shows."""
 
+_MOST_BYTES = ContextVar("_MOST_BYTES", default=1 << 20)
+"""Of the response to the request of this task: 1 MiB, and 4 KiB for every token that was asked for."""
+_BYTES_OF_A_TOKEN = 4096
+
 _log = logging.getLogger(__name__)
+
+
+class _BoundedClient(openai.DefaultAsyncHttpxClient):
+    """HTTP whose responses are read whole within a time and a size: the package's own timeout starts anew with every
+    byte that arrives."""
+
+    seconds: float
+
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **settings: Any) -> httpx2.Response:
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.seconds):
+                response = await super().send(request, stream=True, **settings)
+                try:
+                    async for part in response.aiter_bytes():
+                        body += part
+                        if len(body) > _MOST_BYTES.get():
+                            raise EndpointError(
+                                f"{request.url} sent more than the {_MOST_BYTES.get():,} bytes that an answer of this "
+                                "length may have; look at the server's log, or ask for longer answers"
+                            )
+                finally:
+                    await response.aclose()
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout(f"no whole answer within {self.seconds:g} s", request=request) from error
+        headers = [(name, value) for name, value in response.headers.items() if name not in _OF_THE_TRANSFER]
+        return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=request)
+
+
+_OF_THE_TRANSFER = ("content-encoding", "content-length", "transfer-encoding")
 
 
 class ChatClient:
@@ -51,7 +87,10 @@ class ChatClient:
         self.url = config.url
         # With the line feed of a file it came from, the error about that header would show it.
         self._key = os.environ.get(config.api_key_env, "").strip()
+        http = _BoundedClient()
+        http.seconds = config.timeout
         self._client = openai.AsyncOpenAI(
+            http_client=http,
             base_url=config.url,
             api_key=self._key or "none",  # the package wants one; servers without keys do not read it
             timeout=openai.Timeout(config.timeout, connect=min(_CONNECT_SECONDS, config.timeout)),
@@ -110,6 +149,7 @@ class ChatClient:
         extra = {**fields, **self.config.extra}
         if sampling.top_k:  # no part of OpenAI's API; vLLM, SGLang and llama.cpp know it
             extra.setdefault("top_k", sampling.top_k)
+        _MOST_BYTES.set((1 << 20) + _BYTES_OF_A_TOKEN * sampling.max_new_tokens)  # of this request: it is a task
         async with self._slots:
             try:
                 completion: Any = await self._client.chat.completions.create(
@@ -121,7 +161,7 @@ class ChatClient:
                     seed=openai.omit if seed is None else seed,
                     extra_body=extra,
                 )
-            except (openai.OpenAIError, ValueError) as error:
+            except (openai.OpenAIError, ValueError, RecursionError) as error:
                 raise self._explain(error) from error
         return self._reply(completion)
 
@@ -161,10 +201,10 @@ class ChatClient:
         """EndpointError now rather than after decoding videos.  Not every server lists its models, or all of them."""
         try:
             listed: Any = await self._client.with_options(max_retries=0).models.list()
-            names = [model.id for model in listed.data]
+            names = [str(model.id) for model in listed.data]
         except (openai.APIConnectionError, openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise self._explain(error) from error
-        except (openai.OpenAIError, ValueError, AttributeError, TypeError):
+        except (openai.OpenAIError, EndpointError, ValueError, AttributeError, TypeError, RecursionError):
             _log.info(
                 "%s does not list its models; asking for %s without knowing that it is there", self.url, self.model
             )

@@ -22,8 +22,9 @@ from PIL import Image
 from sbr.config.asking import EngineConfig
 from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.errors import CheckpointError, ConfigError, DataError
-from sbr.model.load import load_configs, load_processor, resolve_model_path
+from sbr.model.load import load_configs, load_processor
 from sbr.model.lora import is_adapter
+from sbr.model.paths import resolve_model_path
 from sbr.model.tokens import banned_tokens, end_tokens
 from sbr.prompt.encode import PromptEncoder, chat_of
 from sbr.rollout.engine import Question

@@ -25,8 +25,9 @@ from sbr.config.training import TrainConfig
 from sbr.errors import ConfigError
 from sbr.model import lora
 from sbr.model.families import VisionLanguageModel
-from sbr.model.load import load_model, load_processor, resolve_model_path
+from sbr.model.load import load_model, load_processor
 from sbr.model.logprobs import CompletionLogprobs, completion_logprobs
+from sbr.model.paths import resolve_model_path
 from sbr.train.checkpoint import restore
 from sbr.train.ema import AverageWeights
 from sbr.train.run_folder import STATE

@@ -40,6 +40,7 @@ def write(folder: Path, right: str, control: str) -> str:
                     control=control,
                     correct=flag == "1",
                     extracted="A" if flag == "1" else None,
+                    response="<answer>A</answer>" if flag == "1" else "?",
                 )
                 for i, flag in enumerate(right)
             ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +131,54 @@ def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+REFUSALS = (
+    "grop",
+    "grpo nowhere.toml",
+    "grpo {recipes}/grpo.toml --data.root nowhere",
+    "grpo {recipes}/grpo.toml --train.sed 3",
+    "grpo {recipes}/grpo.toml --data.root {data} --model.path no/where/at/all",
+    "sft nowhere.toml",
+    "sft {recipes}/sft.toml --data.root nowhere",
+    "sft {recipes}/sft.toml --data.root {data} --data.cot_file nowhere.jsonl",
+    "distill nowhere.toml",
+    "distill {recipes}/distill.toml --data.root nowhere",
+    "eval",
+    "eval nowhere.toml",
+    "eval --run nowhere",
+    "eval --model nowhere --data nowhere --out out",
+    "eval --model nowhere --data {data} --out out --levels L1",
+    "eval {recipes}/eval.toml --data.root nowhere",
+    "compare nowhere elsewhere",
+    "controls nowhere",
+    "score nowhere --rule strict --out out",
+    "data chek",
+    "data check nowhere",
+    "data build nowhere.jsonl --out out",
+    "data download nope --root out",
+    "mini bild",
+    "mini build /proc/x --train 1 --val 1",
+    "mini reasoning nowhere",
+    "demo --train 0 --out out",
+    "demo --steps 0 --out out",
+)
+
+
+def test_a_simple_refusal_does_not_wait_for_torch(tmp_path: Path) -> None:
+    """Importing it takes seconds.  One process for all verbs: what one of them imports, the next ones have."""
+    recipes = Path(__file__).parents[3] / "recipes" / "mini"
+    annotations = tmp_path / "data" / "annotations"
+    annotations.mkdir(parents=True)
+    for name in ("training_6k.jsonl", "training_with_cot_6k.jsonl", "validation_L1.jsonl"):
+        (annotations / name).touch()
+    code = (
+        "import sys\nfrom sbr.cli.main import run\nfor words in sys.argv[1:]:\n"
+        "    try: status = run(words.split())\n    except SystemExit as stop: status = stop.code\n"
+        "    heavy = [name for name in ('torch', 'transformers', 'accelerate') if name in sys.modules]\n"
+        "    if status != 2 or heavy: sys.exit(f'sbr {words}: status {status}, imported {heavy}')\n"
+    )
+    lines = [line.format(recipes=recipes, data=tmp_path / "data") for line in REFUSALS]
+    done = subprocess.run([sys.executable, "-c", code, *lines], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {path.name for path in tmp_path.iterdir()} == {"data"}

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sbr.config.algo import ALGORITHMS, DapoAlgo, DrGrpoAlgo, GrpoAlgo, GspoAlgo, OwnAlgo
+from sbr.config.explain import known_keys, verb
 from sbr.config.inputs import LoraConfig
-from sbr.config.load import known_keys, load_recipe, read_resolved, verb, write_resolved
+from sbr.config.load import load_recipe, read_resolved, write_resolved
 from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
 from sbr.config.section import Section
 from sbr.config.training import SftTrainConfig

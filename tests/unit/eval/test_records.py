@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sbr.errors import BusyError, DataError
 from sbr.eval.records import LINES, RecordKey, read_records, record_key, record_line, records_file
 from sbr.resume.journal import Journal
+from sbr.reward.answer import extract_answer
 from sbr.types import EvalRecord
 
 RECORD = EvalRecord(
@@ -31,8 +32,10 @@ RECORD = EvalRecord(
     truncated=False,
     seconds=0.25,
 )
-NONE = replace(RECORD, sample_id="116", extracted=None, truncated=True)
-ODD = replace(RECORD, sample_id="117", response='"\u2028\u0085\r\n\x00\U0001f170', options=("", "\u6253\u5f00"))
+NONE = replace(RECORD, sample_id="116", response="<think>x", extracted=None, truncated=True)
+ODD = replace(
+    RECORD, sample_id="117", extracted=None, response='"\u2028\u0085\r\n\x00\U0001f170', options=("", "\u6253\u5f00")
+)
 
 
 @pytest.fixture
@@ -55,7 +58,9 @@ def test_round_trip(file):
 @given(text=st.text(), options=st.lists(st.text(), min_size=2, max_size=5), seconds=st.floats(0, 1e6))
 @settings(max_examples=50, deadline=None)
 def test_any_text_survives_the_round_trip(tmp_path_factory, text, options, seconds):
+    letter = extract_answer(text, options, "official").letter
     record = replace(RECORD, response=text, prompt=text, options=tuple(options), seconds=seconds)
+    record = replace(record, extracted=letter, correct=letter == record.gold)
     file = tmp_path_factory.mktemp("records") / "records.jsonl"
     write(file, record)
     assert read_records(file) == [record]
@@ -178,6 +183,16 @@ def without(key: str) -> str:
         (changed(options="AB"), "options is 'AB'"),
         (changed(seconds=None), "seconds is None"),
         (changed(video_id=13), "video_id is 13"),
+        (changed(response="A" * 5000, correct=[0] * 5000), "correct is [0, 0"),
+        (changed(correct=True), "correct is True, expected False, for 'A' was read and 'B' is right"),
+        (changed(extracted="B"), "extracted is 'B', expected 'A', which the rule official reads"),
+        (changed(extracted=None), "extracted is None, expected 'A', which the rule official reads"),
+        (changed(gold="Z"), "gold is 'Z', expected one of A, B"),
+        (changed(gold="C"), "gold is 'C', expected one of A, B"),
+        (changed(gold=""), "gold is '', expected one of A, B"),
+        (changed(options=[]), "gold is 'B', expected one of "),
+        (changed(rule="mine"), "rule is 'mine', expected one of official, care, strict"),
+        ("[" * 200_000, "not JSON"),
     ],
 )
 def test_bad_line_in_the_middle_is_an_error_with_its_place(file, line, message):
@@ -195,6 +210,20 @@ def test_bytes_that_are_no_text_are_an_error_with_its_place(file):
     file.write_bytes(b"\xff\xfe\n" + record_line(RECORD).encode())
     with pytest.raises(DataError, match=r"records\.jsonl:1: not JSON"):
         read_records(file)
+
+
+def test_what_is_no_file_or_too_large_is_not_read(file, monkeypatch):
+    file.parent.mkdir()
+    file.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"records\.jsonl is no ordinary file"):
+        read_records(file)
+    file.unlink()
+    write(file, RECORD)
+    for module in ("resume.journal", "eval.records"):
+        monkeypatch.setattr(f"sbr.{module}.MOST_BYTES", 100)
+    for read in (lambda: read_records(file), lambda: Journal(file, LINES).__enter__()):
+        with pytest.raises(DataError, match=r"records\.jsonl holds more than 100 bytes"):
+            read()
 
 
 def test_missing_file_is_an_error(file):

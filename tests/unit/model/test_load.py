@@ -10,8 +10,9 @@ from transformers import AutoModelForImageTextToText
 from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.errors import CheckpointError
 from sbr.model.families import MODEL_CLASSES
-from sbr.model.load import load_model, load_processor, resolve_model_path
+from sbr.model.load import load_model, load_processor
 from sbr.model.logprobs import completion_logprobs
+from sbr.model.paths import resolve_model_path
 from sbr.model.shared_prefix import ATTENTION
 from sbr.prompt.encode import PromptEncoder
 

@@ -9,7 +9,7 @@ from sbr.config.asking import EvalConfig
 from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
 from sbr.config.load import read_resolved, write_resolved
 from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe, SftRecipe
-from sbr.errors import ConfigError
+from sbr.errors import ConfigError, DataError
 from sbr.resume.folder import Work, check_folder, fingerprint, start_folder, weight_files
 
 WORK = Work("an evaluation", "--out")
@@ -111,7 +111,7 @@ def test_damaged_files_are_named(tmp_path, name, text):
     open_folder(recipe(tmp_path), INPUTS)
     (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     before = content(tmp_path)
-    with pytest.raises(ConfigError, match=rf"{name} is damaged \(.*\); choose another --out"):
+    with pytest.raises(DataError, match=rf"{name} is damaged \(.*\); choose another --out"):
         open_folder(recipe(tmp_path), INPUTS)
     assert content(tmp_path) == before
 
@@ -120,7 +120,7 @@ def test_what_is_no_file_is_not_read(tmp_path):
     open_folder(recipe(tmp_path), INPUTS)
     (tmp_path / "inputs.json").unlink()
     (tmp_path / "inputs.json").symlink_to("/dev/zero")
-    with pytest.raises(ConfigError, match=r"inputs\.json is no file of at most 16 MiB; choose another --out"):
+    with pytest.raises(DataError, match=r"inputs\.json is no ordinary file; choose another --out"):
         open_folder(recipe(tmp_path), INPUTS)
 
 

@@ -19,7 +19,7 @@ RECORD = EvalRecord(
     sample_index=0,
     prompt="p",
     options=("open tap", "close tap"),
-    response="r",
+    response="<answer>A</answer>",
     extracted="A",
     gold="B",
     correct=False,
@@ -62,7 +62,7 @@ def test_a_collection_killed_before_the_part_was_deleted_is_repeated_without_dou
 
 def test_parts_of_another_evaluation_are_refused_and_kept(tmp_path):
     write(tmp_path / RECORDS, some(0))
-    write(rank_file(tmp_path / RECORDS, 1), [replace(RECORD, response="other")])
+    write(rank_file(tmp_path / RECORDS, 1), [replace(RECORD, response="<answer>A</answer>!")])
     with (
         Journal(tmp_path / RECORDS, LINES) as records,
         pytest.raises(DataError, match=r"answer question 0 of L1 \(sample 0\) differently"),

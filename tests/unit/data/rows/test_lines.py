@@ -46,7 +46,12 @@ def test_only_ordinary_files_are_opened(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to("loop")
     os.mkfifo(tmp_path / "pipe")
-    for name, words in (("folder", "folder"), ("loop", "symbolic links"), ("pipe", "pipe"), ("nowhere", "No such file")):
+    for name, words in (
+        ("folder", "folder"),
+        ("loop", "symbolic links"),
+        ("pipe", "pipe"),
+        ("nowhere", "No such file"),
+    ):
         with pytest.raises(DataError, match=words):
             list(file_lines(tmp_path / name))
         with pytest.raises(DataError, match=name):

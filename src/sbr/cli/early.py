@@ -1,0 +1,25 @@
+"""What can be refused at once: importing torch and transformers takes seconds, and nobody should wait for a typo."""
+
+from __future__ import annotations
+
+from sbr.config.recipes import DistillRecipe, EvalRecipe, SftRecipe, TrainRecipe
+
+
+def refuse_early(recipe: TrainRecipe | DistillRecipe | EvalRecipe) -> None:
+    """Raise, as the slow part would, when the model or an annotation file that `recipe` names is not there."""
+    from sbr.data.rows.layout import DataRoot
+    from sbr.data.sources.cot import cot_path
+    from sbr.data.sources.select import SOURCES, choose_levels, load_questions, load_training, training_path
+    from sbr.model.paths import resolve_model_path
+
+    data = recipe.data
+    if isinstance(recipe, EvalRecipe):
+        for level in choose_levels(data, recipe.eval.levels):
+            if not all((data.root / file).is_file() for file in SOURCES[data.source].levels[level]):
+                load_questions(data, level, 1)  # its reader says what is missing
+    elif isinstance(recipe, SftRecipe):
+        cot_path(DataRoot(data.root), data.cot_file)
+    elif not training_path(data).is_file():
+        load_training(data)
+    if not isinstance(recipe, DistillRecipe | EvalRecipe) or recipe.engine.kind != "endpoint":
+        resolve_model_path(recipe.model.path)
