@@ -15,7 +15,6 @@ from sbr.config.inputs import FramesConfig
 from sbr.frames.cache import FrameCache
 from sbr.frames.cache_entry import Pictures
 from sbr.frames.clips import files_read, picture_of, read_clip
-from sbr.frames.limits import require_affordable
 from sbr.frames.sampling import SIZE_FACTOR, frame_indices, resized_size
 from sbr.types import FrameFolder, Frames, Shown, VideoFrame, VideoRange
 
@@ -100,7 +99,6 @@ def resize_video(frames_THWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     longer than a small cache.  Frame by frame is bit-equal to all frames at once, several times as fast on a CPU, and
     holds one frame in float32 instead of all.
     """
-    require_affordable("the resized clip", size[1], size[0], len(frames_THWC))
     resized_THWC = np.empty((len(frames_THWC), *size, 3), dtype=np.uint8)
     for t, frame_HWC in enumerate(frames_THWC):
         frame_CHW = torch.from_numpy(frame_HWC).permute(2, 0, 1)

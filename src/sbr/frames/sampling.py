@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 from sbr.config.inputs import FramesConfig
-from sbr.errors import ConfigError, MediaError
-from sbr.frames.limits import FASTEST, MOST_PIXELS
+from sbr.errors import MediaError
+from sbr.frames.limits import FASTEST
 
 FRAME_FACTOR = 2
 """Frames of one temporal patch in every model family: the number of frames is a multiple."""
@@ -57,18 +57,12 @@ def frame_indices(total: int, fps: float, config: FramesConfig) -> tuple[int, ..
 def resized_size(config: FramesConfig, factor: int = SIZE_FACTOR) -> tuple[int, int]:
     """(height, width) of every frame and of the image: the nearest multiples of `factor`, at least `factor`.
 
-    `factor` is that of the checkpoint, `PromptEncoder.size_factor`.  Raises ConfigError for more than MOST_PIXELS.
+    `factor` is that of the checkpoint, `PromptEncoder.size_factor`.
 
     >>> resized_size(FramesConfig(height=256, width=256))
     (252, 252)
     """
-    height, width = _to_factor(config.height, factor), _to_factor(config.width, factor)
-    if height * width > MOST_PIXELS:
-        raise ConfigError(
-            f"frames.height {config.height} and frames.width {config.width} make {height * width:,} pixels a frame, "
-            f"and {MOST_PIXELS:,} are the most; the paper has 256 x 256"
-        )
-    return height, width
+    return _to_factor(config.height, factor), _to_factor(config.width, factor)
 
 
 def _to_factor(pixels: int, factor: int) -> int:

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from sbr.config.inputs import FramesConfig
-from sbr.errors import ConfigError, MediaError
+from sbr.errors import MediaError
 from sbr.frames import decode_video as decoding
 from sbr.frames import limits
 from sbr.frames.clips import read_clip
 from sbr.frames.decode_image import decode_image
-from sbr.frames.limits import MOST_PIXELS, require_affordable
-from sbr.frames.sampling import frame_count, resized_size
+from sbr.frames.limits import require_affordable
+from sbr.frames.sampling import frame_count
 from sbr.types import FrameFolder
 
 
@@ -69,11 +69,7 @@ def test_large_pictures_are_refused_before_they_are_decoded(tmp_path: Path, monk
         decode_image(tmp_path / "frame_0000000001.jpg")
 
 
-def test_frame_rates_and_sizes_that_nobody_has() -> None:
+def test_frame_rates_that_nobody_has() -> None:
     assert frame_count(1000, 1000.0, FramesConfig()) == 4
     with pytest.raises(MediaError, match="4,294,967,295 frames a second, more than 1,000"):
         frame_count(1000, 4294967295.0, FramesConfig())
-    side = int(MOST_PIXELS**0.5)
-    assert resized_size(FramesConfig(height=side, width=side), 32) == (side, side)
-    with pytest.raises(ConfigError, match=r"frames\.height 1000000 .* the most"):
-        resized_size(FramesConfig(height=1_000_000, width=1_000_000))
