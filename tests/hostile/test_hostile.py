@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 from cases import Case
+from cases_asking import CASES as ASKING
 from cases_data import CASES as DATA
 from cases_evaluated import CASES as EVALUATED
 from cases_recipes import CASES as RECIPES
@@ -19,7 +20,7 @@ from house import Place, tree
 from sbr.cli.console import has_control
 from sbr.cli.main import run
 
-CASES: tuple[Case, ...] = (*WORDS, *EVALUATED, *RECIPES, *DATA)
+CASES: tuple[Case, ...] = (*WORDS, *EVALUATED, *RECIPES, *ASKING, *DATA)
 
 
 LONGEST = int(os.environ.get("SBR_HOSTILE_SECONDS", "60"))

@@ -14,7 +14,7 @@ from sbr.model import decode
 from sbr.model.load import load_processor
 from sbr.model.logprobs import completion_logprobs
 from sbr.model.shared_prefix import prompt_positions
-from sbr.model.tokens import banned_tokens
+from sbr.model.tokens import TokenRules, banned_tokens
 from sbr.prompt.encode import PromptEncoder
 from sbr.rollout import generate as native
 from sbr.rollout.generate import generate
@@ -115,8 +115,12 @@ def test_static_shapes_compile_to_one_graph_and_change_nothing(early, tokenizer,
     torch.compiler.reset()
     compiled = torch.compile(native._next_logits, backend=backend, fullgraph=True)
     monkeypatch.setattr(native, "_compiled_next_logits", compiled)
+    caches = []
+    prefill = native._prefill
+    monkeypatch.setattr(native, "_prefill", lambda *args: caches.append(prefill(*args)) or caches[-1])
     found = generate(ours, tokenizer, prompts, 3, SAMPLED, SEEDS, compiled=True)
     assert len(graphs) == 1  # 23 steps, one shape, no break
+    assert caches[0][0].keys[0].shape[2] == 32  # no odd number of slots
     assert ids(found) == ids(expected)
     for before, after in zip(sum(expected, ()), sum(found, ()), strict=True):
         assert after.logprobs == pytest.approx(before.logprobs, abs=1e-5)
@@ -169,6 +173,13 @@ def test_media_tokens_beyond_the_vocabulary_need_no_ban(ours, tokenizer, prompts
     assert max(found) < ours.config.text_config.vocab_size
     assert found == expected  # the tokenizer still names the real one
     assert generate(ours, tokenizer, prompts[:1], 1, GREEDY, SEEDS[:1])
+
+
+def test_rules_that_are_given_are_not_looked_up_again(ours, tokenizer, prompts, monkeypatch) -> None:
+    rules = TokenRules.of(ours, tokenizer)
+    expected = ids(generate(ours, tokenizer, prompts, 2, SAMPLED, SEEDS))
+    monkeypatch.setattr(type(tokenizer), "get_vocab", None)
+    assert ids(generate(ours, tokenizer, prompts, 2, SAMPLED, SEEDS, rules=rules)) == expected
 
 
 def test_padding_is_banned_unless_it_ends_a_turn(ours, tokenizer) -> None:

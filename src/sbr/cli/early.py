@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from sbr.config.recipes import DistillRecipe, EvalRecipe, SftRecipe, TrainRecipe
+from sbr.config.recipes import AskingRecipe, EvalRecipe, SftRecipe, TrainRecipe
 
 
-def refuse_early(recipe: TrainRecipe | DistillRecipe | EvalRecipe) -> None:
+def refuse_early(recipe: TrainRecipe | AskingRecipe) -> None:
     """Raise, as the slow part would, when the model or an annotation file that `recipe` names is not there."""
     from sbr.data.rows.layout import DataRoot
     from sbr.data.sources.cot import cot_path
     from sbr.data.sources.select import SOURCES, choose_levels, load_questions, load_training, training_path
     from sbr.model.paths import resolve_model_path
+    from sbr.rollout.open import engine_kind
 
     data = recipe.data
     if isinstance(recipe, EvalRecipe):
@@ -21,5 +22,5 @@ def refuse_early(recipe: TrainRecipe | DistillRecipe | EvalRecipe) -> None:
         cot_path(DataRoot(data.root), data.cot_file)
     elif not training_path(data).is_file():
         load_training(data)
-    if not isinstance(recipe, DistillRecipe | EvalRecipe) or recipe.engine.kind != "endpoint":
+    if not isinstance(recipe, AskingRecipe) or engine_kind(recipe.engine).local:
         resolve_model_path(recipe.model.path)

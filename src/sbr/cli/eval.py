@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +14,7 @@ from sbr.config.load import load_recipe, read_resolved, validate
 from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
 from sbr.config.section import Source
 from sbr.errors import ConfigError
+from sbr.resume.folder import read_json
 
 if TYPE_CHECKING:
     from sbr.report.tables import TextTable
@@ -176,7 +176,7 @@ def values_of_run(run: Path) -> dict[str, Any]:
 
 def _recipe_of_run(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The values of a training run's recipe.json, and the length and rule of its answers.  Raises ConfigError."""
-    if "algo" not in json.loads(file.read_text(encoding="utf-8")):
+    if "algo" not in read_json(file, "name a run that `sbr grpo` or `sbr sft` has written"):
         sft = read_resolved(SftRecipe, file)
         shown = {"max_new_tokens": sft.validation.max_new_tokens, "rule": sft.validation.rule}
         return sft.model_dump(mode="json"), shown

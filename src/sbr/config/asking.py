@@ -52,8 +52,8 @@ class EngineConfig(Section):
     """Where answers come from; `model.path` is then the model's name at the server."""
 
     kind: Text = "native"
-    """native: the model in this process.  vllm: vLLM in this process.  endpoint: an OpenAI-compatible server.  The
-    table: sbr.rollout.open."""
+    """native: the model in this process.  vllm: vLLM in this process.  endpoint: an OpenAI-compatible server.  Or a
+    function of your own as "module:function" (sbr.rollout.open)."""
     url: Text | None = None
     """Of the endpoint, such as http://localhost:8000/v1, without a password: it is saved with the answers."""
     api_key_env: Text = "OPENAI_API_KEY"

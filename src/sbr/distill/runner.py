@@ -48,6 +48,7 @@ def distill(
     samples, size = [question.sample for question in asked], config.batch_size
     asking: Asking[SampleKey, TeacherSample] = Asking(
         work=WORK,
+        section="distill",
         recipe=recipe,
         batches=[samples[at : at + size] for at in range(0, len(samples), size)],
         samples=config.samples,

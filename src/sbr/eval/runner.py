@@ -33,6 +33,7 @@ def evaluate(recipe: EvalRecipe, watcher: Watcher[EvalRecord] | None = None, pro
     files = [name for level in levels for name in SOURCES[recipe.data.source].levels[level]]
     asking: Asking[RecordKey, EvalRecord] = Asking(
         work=WORK,
+        section="eval",
         recipe=recipe,
         batches=cut_batches(recipe),
         samples=recipe.eval.samples,

@@ -23,6 +23,9 @@ from sbr.model.shared_prefix import PackedRow
 STATIC_PROMPT = 128
 """Prompt lengths of caches of static shape are multiples of this: few shapes, so few compilations."""
 
+STATIC_STEPS = 16
+"""Their completion slots are multiples of this: the rows that kernels of 16-bit matrices like."""
+
 
 @dataclass(eq=False)
 class DecodeCache:
@@ -53,13 +56,15 @@ class DecodeCache:
         """Take over the keys and values of packed rows of prompts without completions, P prompts in all.
 
         A `static` cache gives every step the same shapes and no Python number that changes, as torch.compile and
-        CUDA graphs want it: all `capacity` slots are read in every step, and `keep` must not be called.  Its prompt
-        axis is a multiple of `STATIC_PROMPT`, so that rollouts of other lengths find the same shapes.
+        CUDA graphs want it: all slots are read in every step, and `keep` must not be called.  Its prompt axis is a
+        multiple of `STATIC_PROMPT`, so that rollouts of other lengths find the same shapes, and its slots of
+        `STATIC_STEPS`, so that matrices have no odd side.
         """
         lengths = [group.prompt_length for _, row in prefilled for group in row.groups_P]
         longest = max(lengths)
         if static:
             longest += -longest % STATIC_PROMPT
+            capacity += -capacity % STATIC_STEPS
         layers: list[Any] = list(zip(*(cache.layers for cache, _ in prefilled), strict=True))
         prompt_keys = [_per_prompt([part.keys for part in layer], lengths, longest) for layer in layers]
         prompt_values = [_per_prompt([part.values for part in layer], lengths, longest) for layer in layers]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import HFValidationError
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoProcessor, GenerationConfig
 
 from sbr.config.inputs import ModelConfig
@@ -17,7 +17,9 @@ from sbr.errors import CheckpointError
 from sbr.model import lora
 from sbr.model.equip import equip
 from sbr.model.families import MODEL_CLASSES, VisionLanguageModel, VisionLanguageProcessor
+from sbr.model.model_folder import check_model_folder, check_vocabulary, refuse_code
 from sbr.model.paths import resolve_model_path
+from sbr.prompt.chat_template import check_template
 from sbr.resume.folder import weight_files
 
 _log = logging.getLogger(__name__)
@@ -47,16 +49,25 @@ def model_files(path: str) -> dict[str, Path]:
 def load_processor(path: str) -> VisionLanguageProcessor:
     """The checkpoint's own processor: tokenizer, chat template, image and video processor.  `path` as in a recipe."""
     resolved = resolve_model_path(path)
-    try:
-        processor = AutoProcessor.from_pretrained(resolved)
-    except (OSError, ValueError, HFValidationError) as error:
-        raise CheckpointError(f"{path}: the processor cannot be loaded: {_first_line(error)}") from error
+    refuse_code(path, Path(resolved))
+    with _reading(path, "the processor"):
+        processor = AutoProcessor.from_pretrained(resolved, trust_remote_code=False)
     if not isinstance(processor, VisionLanguageProcessor):
         raise CheckpointError(
             f"{path}: its processor is {type(processor).__name__}, not that of a {', '.join(MODEL_CLASSES)} checkpoint"
         )
     if processor.chat_template is None:
         raise CheckpointError(f"{path}: there is no chat template (chat_template.jinja); copy it from the base model")
+    tokenizer: Any = processor.tokenizer
+    pictures: Any = processor.image_processor
+    for name in ("patch_size", "merge_size"):
+        if not isinstance(size := getattr(pictures, name), int) or size < 1:
+            raise CheckpointError(f"{path}: the processor cannot be loaded: its {name} is {size!r}")
+    template = processor.chat_template
+    check_template(
+        template if isinstance(template, str) else template.get("default", ""), tokenizer.special_tokens_map, path
+    )
+    check_vocabulary(path, Path(resolved), len(tokenizer))
     return processor
 
 
@@ -72,15 +83,17 @@ def load_model(config: ModelConfig, device: torch.device) -> VisionLanguageModel
     resolved = resolve_model_path(config.path)
     if lora.is_adapter(resolved):
         return _load_adapted(config, resolved, device)
+    if Path(resolved).is_dir():
+        check_model_folder(config.path, Path(resolved))
     model_class = _model_class(config.path, resolved)
-    try:
+    with _reading(config.path, "the weights"):
         loaded: Any = model_class.from_pretrained(
             resolved,
             dtype=getattr(torch, config.dtype),
             output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{config.path}: the weights cannot be loaded: {_first_line(error)}") from error
     model, info = loaded
     absent = sorted(info["missing_keys"])
     if absent:
@@ -136,10 +149,9 @@ def load_configs(path: str) -> Configs:
 def _load_config(path: str, resolved: str) -> Any:
     if not Path(resolved).is_dir():
         _log.info("%s is not a folder here; looking it up on the Hugging Face hub", resolved)
-    try:
-        return AutoConfig.from_pretrained(resolved)
-    except (OSError, ValueError, HFValidationError) as error:
-        raise CheckpointError(f"{path}: config.json cannot be loaded: {_first_line(error)}") from error
+    refuse_code(path, Path(resolved))
+    with _reading(path, "config.json"):
+        return AutoConfig.from_pretrained(resolved, trust_remote_code=False)
 
 
 def _model_class(path: str, resolved: str) -> type[VisionLanguageModel]:
@@ -151,6 +163,17 @@ def _model_class(path: str, resolved: str) -> type[VisionLanguageModel]:
     if "sliding_attention" in getattr(found.text_config, "layer_types", ()):  # Qwen3-VL has no such layers
         raise CheckpointError(f"{path} uses sliding-window attention, which shared-prefix passes do not implement")
     return MODEL_CLASSES[found.model_type]
+
+
+@contextmanager
+def _reading(path: str, what: str) -> Iterator[None]:
+    """transformers meets damaged files with errors of every kind; each becomes one CheckpointError, memory apart."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{path}: {what} cannot be loaded: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sbr.errors import CheckpointError
@@ -27,3 +28,15 @@ def banned_tokens(model: VisionLanguageModel | Configs, tokenizer: Any) -> list[
     # A config may name media tokens beyond its vocabulary (library defaults do): there is nothing to ban then.
     possible = {token_id for token_id in special if token_id < config.text_config.vocab_size}
     return sorted((possible | unused) - set(end_tokens(model)))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """Both lists of one model and tokenizer, for who asks again and again: 0.13 s at a vocabulary of 151,000."""
+
+    ends: tuple[int, ...]
+    banned: tuple[int, ...]
+
+    @classmethod
+    def of(cls, model: VisionLanguageModel | Configs, tokenizer: Any) -> TokenRules:
+        return cls(tuple(end_tokens(model)), tuple(banned_tokens(model, tokenizer)))

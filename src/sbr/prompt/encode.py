@@ -13,6 +13,7 @@ from transformers.video_utils import VideoMetadata
 from sbr.config.inputs import PromptConfig
 from sbr.data.sources.cot import CotQuestion
 from sbr.errors import CheckpointError, DataError, PromptTooLongError
+from sbr.prompt.chat_template import render
 from sbr.prompt.template import chat_messages, question_text
 from sbr.types import Frames, Prompt, Sample, Shown
 
@@ -88,8 +89,8 @@ class PromptEncoder:
         """Id of the token that closes an assistant's turn in the chat template; CheckpointError if none does."""
         asked: list[dict[str, Any]] = [{"role": "user", "content": [{"type": "text", "text": "A"}]}]
         answered = [*asked, {"role": "assistant", "content": [{"type": "text", "text": "B"}]}]
-        start = self.processor.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-        whole = self.processor.apply_chat_template(answered, tokenize=False)
+        start = render(self.processor, asked)
+        whole = render(self.processor, answered, add_generation_prompt=False)
         ids = self.tokenizer(whole.removeprefix(f"{start}B"), add_special_tokens=False)["input_ids"]
         if not whole.startswith(f"{start}B") or not ids or ids[0] not in self.tokenizer.all_special_ids:
             raise CheckpointError(
@@ -161,7 +162,7 @@ def encode_chat(
     if clip is not None and clip.video_THWC is not None:
         videos = [_channels_first(clip.video_THWC)]
         metadata = [VideoMetadata(total_num_frames=clip.total, fps=clip.fps, frames_indices=list(clip.indices))]
-    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = render(processor, messages)
     inputs = processor(
         text=[text],
         images=[_channels_first(image_HWC) for image_HWC in images] or None,

@@ -57,6 +57,8 @@ class Asking(Generic[KeyT, RecordT]):
     """All that one run asks, and how an answer becomes a line of its journal."""
 
     work: Work
+    section: str
+    """Of the recipe, which says how much is asked: "eval"; for messages."""
     recipe: AskingRecipe
     batches: Sequence[Sequence[Sample]]
     """All questions, the same in every run of the recipe; those of one batch are answered together."""
@@ -119,7 +121,7 @@ def ask(
         _follow(asking, processes)
         return processes.from_first(None)
     recipe = asking.recipe
-    check_budget(asking.batches, asking.samples, asking.sampling.max_new_tokens, recipe.frames)
+    check_budget(asking.section, asking.batches, asking.samples, asking.sampling.max_new_tokens, recipe.frames)
     of_model = model_files(recipe.model.path) if engine_kind(recipe.engine).local else {}
     inputs = fingerprints({**of_model, **asking.inputs})
     check_folder(recipe.output_dir, recipe, inputs, asking.work)

@@ -22,21 +22,23 @@ MOST_FRAME_BYTES = 64 << 30
 _BATCHES_IN_MEMORY = 3
 
 
-def check_budget(batches: Sequence[Sequence[Sample]], samples: int, max_new_tokens: int, frames: FramesConfig) -> None:
-    """Raise ConfigError that names what is too much and what to lower."""
+def check_budget(
+    section: str, batches: Sequence[Sequence[Sample]], samples: int, max_new_tokens: int, frames: FramesConfig
+) -> None:
+    """Raise ConfigError that names what is too much and what to lower; `section` of the recipe says how much."""
     questions, largest = sum(map(len, batches)), max(map(len, batches), default=0)
     rows, pictures = largest * samples, largest * (frames.max_frames + 1) * _BATCHES_IN_MEMORY
     pixels = pictures * frames.height * frames.width
     at_once = f"{largest:,} questions, {samples:,} samples"
     size = f"{pictures:,} of {frames.height:,} x {frames.width:,} for three batches"
+    batch, longest = f"{section}.batch_size", f"{section}.max_new_tokens"
     budget = (
-        (questions * samples, MOST_ANSWERS, f"answers ({questions:,} questions, {samples:,} samples)", "limit"),
-        (rows, MOST_ROWS, f"answers at once ({at_once})", "batch_size"),
-        (rows * max_new_tokens, MOST_TOKENS, f"tokens at once ({at_once})", "batch_size, max_new_tokens"),
-        (pixels * 3, MOST_FRAME_BYTES, f"bytes of pictures ({size})", "batch_size, frames.max_frames, frames.height"),
+        (questions * samples, MOST_ANSWERS, f"answers ({questions:,} questions, {samples:,} samples)", "the limit"),
+        (rows, MOST_ROWS, f"answers at once ({at_once})", batch),
+        (rows * max_new_tokens, MOST_TOKENS, f"tokens at once ({at_once})", f"{batch}, {longest}"),
+        (pixels * 3, MOST_FRAME_BYTES, f"bytes of pictures ({size})", f"{batch}, frames.max_frames, frames.height"),
     )
     for found, most, what, advice in budget:
         if found > most:
-            raise ConfigError(
-                f"this run asks for {found:,} {what}, and the limit is {most:,}; lower one of samples, {advice}"
-            )
+            lower = f"{section}.samples, {advice}"
+            raise ConfigError(f"this run asks for {found:,} {what}, and the most is {most:,}; lower one of {lower}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sbr.types import Frames, Sample
 
@@ -50,6 +50,7 @@ class Answered:
     """Time spent on each of these replies: a share of the time that passed, so that all replies add up to the run."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Answers questions.  A context manager: leaving it frees the memory or stops the requests under way."""
 

@@ -26,7 +26,7 @@ from sbr.model.logprobs import at_temperature
 from sbr.model.modes import evaluating
 from sbr.model.packed_weights import packed_weights, packing_helps
 from sbr.model.shared_prefix import NO_MASK, PackedRow, pack, packed_hidden_states
-from sbr.model.tokens import banned_tokens, end_tokens
+from sbr.model.tokens import TokenRules
 from sbr.rollout.sampling import Sampling, next_tokens, uniforms
 from sbr.types import Completion, Prompt
 
@@ -47,8 +47,11 @@ def generate(
     sampling: Sampling,
     seeds: Sequence[int],
     compiled: bool = False,
+    rules: TokenRules | None = None,
 ) -> list[tuple[Completion, ...]]:
     """G completions of each prompt; `seeds` are integers of at least 0, one a prompt.
+
+    `rules` are those of the model and the tokenizer (default: found anew).
 
     `compiled` runs the decoding steps through torch.compile with static shapes: for GPUs, where the steps of a small
     batch are limited by Python.  The first call then takes a minute or so, and finished rows stay in the batch.
@@ -62,20 +65,18 @@ def generate(
     if not prompts:
         return []
     uniforms_BL = uniforms(seeds, group_size, sampling.max_new_tokens).flatten(0, 1).to(model.device)
+    rules = rules or TokenRules.of(model, tokenizer)
     packs = packing_helps(model) and not compiled
     with evaluating(model), packed_weights(model) if packs else nullcontext():
         cache, logits_BV, positions_B = _prefill(model, prompts, group_size, sampling.max_new_tokens, compiled)
-        tokens_BL, logprobs_BL = _decode(
-            model, tokenizer, cache, logits_BV, positions_B, sampling, uniforms_BL, compiled
-        )
+        tokens_BL, logprobs_BL = _decode(model, rules, cache, logits_BV, positions_B, sampling, uniforms_BL, compiled)
     if not logprobs_BL.isfinite().all():
         raise CheckpointError(
             "the model gives logits that are not finite: training diverged or its weights overflow in "
             f"{model.dtype}; go back to an earlier checkpoint or set model.dtype to float32"
         )
-    ends = set(end_tokens(model))
     completions = [
-        _completion(tokenizer, tokens, logprobs, ends)
+        _completion(tokenizer, tokens, logprobs, rules.ends)
         for tokens, logprobs in zip(tokens_BL.tolist(), logprobs_BL.tolist(), strict=True)
     ]
     return [tuple(completions[p * group_size : (p + 1) * group_size]) for p in range(len(prompts))]
@@ -101,7 +102,7 @@ def _prefill(
 
 def _decode(
     model: VisionLanguageModel,
-    tokenizer: Any,
+    rules: TokenRules,
     cache: DecodeCache,
     logits: torch.Tensor,
     positions: torch.Tensor,
@@ -112,8 +113,8 @@ def _decode(
     """Token ids (B, steps), -1 after the end, and log-probabilities (B, steps), without meaning after the end."""
     next_logits = _compiled_next_logits if compiled else _next_logits
     device, (B, steps) = logits.device, uniforms_BL.shape
-    banned = torch.tensor(banned_tokens(model, tokenizer), device=device)
-    ends = torch.tensor(end_tokens(model), device=device)
+    banned = torch.tensor(rules.banned, dtype=torch.long, device=device)
+    ends = torch.tensor(rules.ends, device=device)
     tokens_BL = torch.full((B, steps), -1, device=device)
     logprobs_BL = torch.zeros(B, steps, device=device)
 
@@ -163,7 +164,7 @@ def _draw(
     return tokens_B, logits_BV.gather(-1, tokens_B[:, None]).squeeze(-1) - logits_BV.logsumexp(-1)
 
 
-def _completion(tokenizer: Any, tokens: Sequence[int], logprobs: Sequence[float], ends: set[int]) -> Completion:
+def _completion(tokenizer: Any, tokens: Sequence[int], logprobs: Sequence[float], ends: Sequence[int]) -> Completion:
     length = tokens.index(-1) if -1 in tokens else len(tokens)
     ids = tuple(tokens[:length])
     text = tokenizer.decode(ids, skip_special_tokens=True)

@@ -12,6 +12,7 @@ from sbr.config.asking import EngineConfig
 from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.model.families import VisionLanguageModel
 from sbr.model.load import load_model, load_processor
+from sbr.model.tokens import TokenRules
 from sbr.prompt.encode import PromptEncoder
 from sbr.rollout.engine import Answered, Question, Reply
 from sbr.rollout.generate import generate
@@ -34,6 +35,7 @@ class NativeEngine:
         self._model = model
         self._encoder = encoder
         self._compiled = compiled
+        self._rules = TokenRules.of(model, encoder.tokenizer)
 
     def __enter__(self) -> Self:
         return self
@@ -53,7 +55,7 @@ class NativeEngine:
             prompts = [self._encoder.encode(question.sample, question.frames) for question in batch]
             seeds = [question.seed for question in batch]
             groups = generate(
-                self._model, self._encoder.tokenizer, prompts, samples, sampling, seeds, compiled=self._compiled
+                self._model, self._encoder.tokenizer, prompts, samples, sampling, seeds, self._compiled, self._rules
             )
             seconds = (time.perf_counter() - started) / (len(batch) * samples)
             yield [

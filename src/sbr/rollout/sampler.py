@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from sbr.model.families import VisionLanguageModel
+from sbr.model.tokens import TokenRules
 from sbr.rollout.engine import Question
 from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
@@ -46,10 +47,13 @@ class NativeSampler:
         self._tokenizer = tokenizer
         self._autocast = autocast
         self._compiled = compiled
+        self._rules = TokenRules.of(model, tokenizer)
 
     def sample(
         self, questions: Sequence[Question], prompts: Sequence[Prompt], group_size: int, sampling: Sampling
     ) -> list[tuple[Completion, ...]]:
         seeds = [question.seed for question in questions]
         with self._autocast():
-            return generate(self._model, self._tokenizer, prompts, group_size, sampling, seeds, compiled=self._compiled)
+            return generate(
+                self._model, self._tokenizer, prompts, group_size, sampling, seeds, self._compiled, self._rules
+            )

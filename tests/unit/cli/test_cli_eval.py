@@ -31,6 +31,12 @@ def recipe_file(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture
+def files_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_eval, "refuse_early", lambda _: None)
+
+
+@pytest.mark.usefixtures("files_are_there")
 def test_flags_alone_give_the_official_setting():
     recipe = cli_eval.parse(["--model", "m", "--data", "d", "--out", "o"])
     assert (recipe.model.path, recipe.data.root, recipe.output_dir) == ("m", Path("d"), Path("o"))
@@ -57,6 +63,7 @@ def test_every_flag_reaches_its_key():
     assert recipe.engine == EngineConfig(kind="endpoint", url="http://there/v1", concurrency=3)
 
 
+@pytest.mark.usefixtures("files_are_there")
 @pytest.mark.parametrize(("cuda", "dtype"), [(True, "bfloat16"), (False, "float32")])
 def test_default_dtype_follows_the_device(monkeypatch, cuda, dtype):
     monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)

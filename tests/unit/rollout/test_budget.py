@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config.asking import EvalConfig
 from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
 from sbr.config.recipes import EvalRecipe
 from sbr.errors import ConfigError
@@ -25,29 +24,36 @@ FRAMES = FramesConfig()
             1_000_000,
             9,
             FRAMES,
-            r"12,000,000 answers \(12 questions, 1,000,000 samples\), .*lower .* limit",
+            r"12,000,000 answers \(12 questions, 1,000,000 samples\), .*lower one of eval\.samples, the limit",
         ),
-        (1, 20_000, 1, 9, FRAMES, r"20,000 answers at once \(20,000 questions, 1 samples\), and the limit is 16,384"),
-        (1, 8, 1, 10**8, FRAMES, r"800,000,000 tokens at once .*lower one of samples, batch_size, max_new_tokens"),
+        (1, 20_000, 1, 9, FRAMES, r"20,000 answers at once \(20,000 questions, 1 samples\), and the most is 16,384"),
         (
             1,
             8,
             1,
+            10**8,
+            FRAMES,
+            r"800,000,000 tokens at once .*eval\.samples, eval\.batch_size, eval\.max_new_tokens",
+        ),
+        (
+            1,
+            120,
+            1,
             9,
-            FramesConfig(height=20_000, width=20_000),
+            FramesConfig(height=2048, width=2048),
             r"bytes of pictures .*frames\.height",
         ),
     ],
 )
 def test_every_limit_is_said(sbr_sample, batches, size, samples, tokens, frames, message) -> None:
     with pytest.raises(ConfigError, match=message):
-        check_budget([[sbr_sample()] * size] * batches, samples, tokens, frames)
+        check_budget("eval", [[sbr_sample()] * size] * batches, samples, tokens, frames)
 
 
 def test_what_is_useful_is_allowed(sbr_sample) -> None:
     """vLLM: many questions at once, many long answers; the native engine: the whole benchmark in every rotation."""
-    check_budget([[sbr_sample()] * 512] * 40, 16, 32_768, FRAMES)
-    check_budget([[sbr_sample()] * 8] * 2338, 32, 4096, FramesConfig(max_frames=128))
+    check_budget("eval", [[sbr_sample()] * 512] * 40, 16, 32_768, FRAMES)
+    check_budget("eval", [[sbr_sample()] * 8] * 2338, 32, 4096, FramesConfig(max_frames=128))
 
 
 def test_nothing_is_written_before(sbr_sample, tmp_path: Path) -> None:
@@ -55,10 +61,18 @@ def test_nothing_is_written_before(sbr_sample, tmp_path: Path) -> None:
         model=ModelConfig(path="sbr:mini"),
         data=DataConfig(root=tmp_path),
         output_dir=tmp_path / "out",
-        eval=EvalConfig(samples=10**9),
     )
     asking = Asking(
-        Work("an evaluation", "--out"), recipe, [[sbr_sample()]], 10**9, Sampling(), 0, {}, "r.jsonl", *[None] * 3
+        Work("an evaluation", "--out"),
+        "eval",
+        recipe,
+        [[sbr_sample()]],
+        10**9,
+        Sampling(),
+        0,
+        {},
+        "r.jsonl",
+        *[None] * 3,
     )
     with pytest.raises(ConfigError, match="1,000,000,000 answers"):
         ask(asking, lambda *_: None)
