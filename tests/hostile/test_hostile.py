@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 from cases import Case
+from cases_annotations import CASES as ANNOTATIONS
 from cases_asking import CASES as ASKING
 from cases_data import CASES as DATA
 from cases_evaluated import CASES as EVALUATED
@@ -22,7 +23,7 @@ from sbr.cli.console import has_control
 from sbr.cli.main import run
 
 GROUPS = {
-    **{"words": WORDS, "evaluated": EVALUATED, "recipes": RECIPES},
+    **{"words": WORDS, "evaluated": EVALUATED, "recipes": RECIPES, "annotations": ANNOTATIONS},
     **{"data": DATA, "folders": FOLDERS, "models": MODELS, "asking": ASKING},
 }
 CASES = {f"{group}, {case.name}": case for group, cases in GROUPS.items() for case in cases}
