@@ -34,6 +34,7 @@ from sbr.frames.load import load_frames
 from sbr.model import lora
 from sbr.model.load import load_model, load_processor
 from sbr.model.logprobs import completion_logprobs
+from sbr.model.paths import resolve_model_path
 from sbr.model.tokens import banned_tokens
 from sbr.prompt.encode import PromptEncoder
 from sbr.train.grpo.loop import train_grpo
@@ -318,11 +319,12 @@ def test_checkpoints_are_ordinary_peft_folders(finished, model_dir, sbr_sample, 
         assert torch.equal(again.pixel_values, prompt.pixel_values)
 
 
-def test_the_built_in_model_is_named_as_such_and_found_again(tmp_path):
+def test_the_built_in_model_is_named_by_its_folder_so_that_peft_finds_it(tmp_path):
     model = load_model(ModelConfig(path="sbr:mini", dtype="float32"), CPU)
     lora.add_adapter(model, LoraConfig(rank=2), "sbr:mini", seed=0)
     lora.save_adapter(model, tmp_path)
-    assert json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"] == "sbr:mini"
+    base = json.loads((tmp_path / "adapter_config.json").read_text())["base_model_name_or_path"]
+    assert base == str(Path(resolve_model_path("sbr:mini")).resolve())
     again = load_model(ModelConfig(path=str(tmp_path), dtype="float32"), CPU)
     plain = load_model(ModelConfig(path="sbr:mini", dtype="float32"), CPU)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), plain.parameters(), strict=True))  # B is 0

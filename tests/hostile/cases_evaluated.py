@@ -51,6 +51,10 @@ def with_record(number: int = 0, **values: object) -> Callable[[Place], object]:
     return change
 
 
+def flipped(place: Place) -> None:
+    with_record(correct=not place.lines(RECORDS)[0]["correct"])(place)
+
+
 def blinded(place: Place) -> None:
     place.write_lines(RECORDS, [line | {"control": "blind"} for line in place.lines(RECORDS)])
 
@@ -96,6 +100,14 @@ CASES: tuple[Case, ...] = (
     *damaged("records without end", replaced(lambda p: p.link(RECORDS, "/dev/zero")), RECORDS),
     *damaged("records that cannot be read", replaced(lambda p: p.link(RECORDS, "/proc/self/mem")), RECORDS),
     *damaged("empty records", lambda p: p.write(RECORDS, b""), "no records"),
+    *damaged(
+        "a flipped record", lambda p: p.edit(RECORDS, '"correct": false', '"correct": true'), RECORDS, "correct is True"
+    ),
+    *damaged("another answer in a record", with_record(extracted="A"), FIRST, "extracted is 'A'"),
+    *damaged("gold that is no letter", with_record(gold="Z"), FIRST, "gold is 'Z'"),
+    *damaged("gold beyond the options", with_record(gold="E"), FIRST, "gold is 'E'"),
+    *damaged("an unknown rule", with_record(rule="loose"), FIRST, "rule is 'loose'"),
+    *damaged("no options", with_record(options=[]), FIRST, "gold is"),
     *damaged("seconds that are no number", lambda p: p.edit(RECORDS, '"seconds": ', '"seconds": NaN, "x": '), FIRST),
     *damaged("an unfinished evaluation", lambda p: (p.path / "b/summary.json").unlink(), "b holds no summary.json"),
     *damaged(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from house import House, Place, build_house
+from house import House, Place
 
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path) -> House:
-    return build_house(tmp_path_factory.mktemp("house"), tiny_model_dir)
+    return House(tmp_path_factory.mktemp("house"), tiny_model_dir)
 
 
 @pytest.fixture

@@ -34,25 +34,27 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class House:
-    """Folders that no case writes into: data/, model/, eval/, grpo/, sft/, distill/."""
+    """Folders that no case writes into: data, model, and a finished eval, grpo and distill.  Made when asked for."""
 
     path: Path
+    tiny_model: Path
 
+    def folder(self, name: str) -> Path:
+        folder = self.path / name
+        if not folder.exists():
+            with chdir(self.path):
+                self._make(name)
+        return folder
 
-def build_house(path: Path, model: Path) -> House:
-    """Draw the data and let every long verb finish once, on `model`."""
-    house = House(path)
-    shutil.copytree(model, path / "model")
-    with chdir(path):
-        done(["mini", "build", "data", "--train", "4", "--val", "1", "--workers", "1"])
-        for verb in ("eval", "grpo", "distill"):
-            done([verb, str(Place(path, house).recipe(verb, output_dir=verb))])
-    return house
-
-
-def done(argv: list[str]) -> None:
-    status = run(argv)
-    assert status == 0, f"sbr {' '.join(argv)} ended with {status}"
+    def _make(self, name: str) -> None:
+        if name == "model":
+            shutil.copytree(self.tiny_model, name)
+            return
+        argv = ["mini", "build", "data", "--train", "4", "--val", "1", "--workers", "1"]
+        if name != "data":
+            argv = [name, str(Place(self.path, self).recipe(name, output_dir=name))]
+        status = run(argv)
+        assert status == 0, f"sbr {' '.join(argv)} ended with {status}"
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,9 @@ class Place:
 
     def copy(self, name: str, to: str | None = None) -> Path:
         """A copy of one of the house's folders, under its own name or `to`; made once."""
-        target = self.path / (to or name)
+        source, target = self.house.folder(name), self.path / (to or name)
         if not target.exists():
-            shutil.copytree(self.house.path / name, target, copy_function=_copy)
+            shutil.copytree(source, target, copy_function=_copy)
         return target
 
     def recipe(self, kind: str, output_dir: str = "out", **values: Any) -> Path:

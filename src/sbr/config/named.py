@@ -6,13 +6,13 @@ The module is imported as Python imports any other, from the current directory t
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
 import sys
 import traceback
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -41,24 +41,20 @@ def load_named(name: str, key: str) -> Callable[..., Any]:
     Raises ConfigError when there is no such module or function, or when the module cannot be imported.
     """
     module_name, _, function_name = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # last, so that a file of the user's cannot take the place of an installed module
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != module_name and not module_name.startswith(f"{error.name}."):
+        module = _import(module_name)
+    except Exception as error:  # whatever the user's module does while it is imported
+        if not _is_missing(module_name, error):
             raise ConfigError(f"{key} is {name!r}: {module_name} cannot be imported: {_where(error)}") from error
         raise ConfigError(
-            f"{key} is {name!r}, and there is no module {module_name!r} in {here} or on the Python path; start sbr "
-            f"where {module_name.partition('.')[0]}.py lies, or name its folder in PYTHONPATH"
+            f"{key} is {name!r}, and there is no module {module_name!r} in {Path.cwd()} or on the Python path; start "
+            f"sbr where {module_name.partition('.')[0]}.py lies, or name its folder in PYTHONPATH"
         ) from None
-    except Exception as error:  # whatever the user's module does while it is imported
-        raise ConfigError(f"{key} is {name!r}: {module_name} cannot be imported: {_where(error)}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
+        place = getattr(module, "__file__", None) or module_name
         found = "no function" if function is None else f"a {type(function).__name__}, not a function,"
-        raise ConfigError(f"{key} is {name!r}, and {module.__file__} has {found} {function_name!r}; write it there")
+        raise ConfigError(f"{key} is {name!r}, and {place} has {found} {function_name!r}; write it there")
     return function
 
 
@@ -85,6 +81,23 @@ def call_named_number(name: str, key: str, *arguments: Any) -> float:
     except (TypeError, ValueError, RuntimeError, OverflowError):
         pass  # a tensor of several numbers, an integer beyond any float
     raise ConfigError(f"{key} is {name!r}: it gave {str(value)[:80]!r}, and a finite number is needed")
+
+
+def _import(module_name: str) -> ModuleType:
+    """The module on the Python path or, last, so that no file there replaces an installed module, of this directory."""
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        here = str(Path.cwd())
+        if here in sys.path or not _is_missing(module_name, error):
+            raise
+        sys.path.append(here)
+        return importlib.import_module(module_name)
+
+
+def _is_missing(module_name: str, error: Exception) -> bool:
+    """Whether it is this module, or the package it lies in, that there is none of: not one that it imports."""
+    return isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
 
 
 def _where(error: Exception) -> str:

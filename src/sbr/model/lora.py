@@ -21,6 +21,7 @@ from torch import nn
 from sbr.config.inputs import LoraConfig
 from sbr.errors import CheckpointError, ConfigError
 from sbr.model.families import VisionLanguageModel
+from sbr.model.paths import resolve_model_path
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -50,7 +51,8 @@ def read_config(folder: str | Path) -> peft.LoraConfig:
 def add_adapter(model: VisionLanguageModel, config: LoraConfig, base: str, seed: int) -> None:
     """Freeze `model` and put new adapters into it; they change nothing until the first update.
 
-    `base` is the `model.path` it was loaded from; adapter_config.json will name it, a folder by its absolute path.
+    `base` is the `model.path` it was loaded from; adapter_config.json will name it, so that peft and transformers find
+    it: a folder, also that of a built-in name, by its absolute path.
     Raises ConfigError when no layer fits `config`.
     """
     settings = peft.LoraConfig(
@@ -63,7 +65,7 @@ def add_adapter(model: VisionLanguageModel, config: LoraConfig, base: str, seed:
     with torch.random.fork_rng(devices=[]):  # drawn on the CPU, whatever device the model is on
         torch.manual_seed(seed)
         model.add_adapter(settings, NAME)
-    folder = Path(base).expanduser()
+    folder = Path(resolve_model_path(base))
     _finish(model, str(folder.resolve()) if folder.is_dir() else base)
 
 

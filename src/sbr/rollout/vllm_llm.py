@@ -53,8 +53,8 @@ class VllmModel:
         self._folder = resolve_model_path(model.path)
         if is_adapter(self._folder):
             raise ConfigError(
-                f"{model.path} holds an adapter; the vllm engine takes whole models: merge it into its base with peft "
-                "(merge_and_unload) and give the merged folder, or use the native engine"
+                f"{model.path} holds an adapter; the vllm engine takes whole models: write adapter and base as one "
+                "with `sbr merge`, or use the native engine"
             )
         self.encoder = PromptEncoder(load_processor(model.path), prompt)
         configs = load_configs(model.path)

@@ -21,12 +21,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_function_of_the_current_directory_and_of_a_package_is_found(folder: Path) -> None:
+    assert load_named("math:floor", "key")(2.5) == 2
+    assert str(folder) not in sys.path  # nothing of it was needed yet
     (folder / "named_one.py").write_text("def double(x):\n    return 2 * x\n")
     (folder / "named_package").mkdir()
     (folder / "named_package" / "deep.py").write_text("import named_one\nhalf = lambda x: x / 2\n")
     assert call_named("named_one:double", "key", 3) == 6
     assert call_named_number("named_package.deep:half", "key", 3) == 1.5
-    assert load_named("math:floor", "key")(2.5) == 2
 
 
 def test_a_file_does_not_take_the_place_of_an_installed_module(folder: Path) -> None:
@@ -39,6 +40,7 @@ def test_a_file_does_not_take_the_place_of_an_installed_module(folder: Path) -> 
     [
         ("", "named_none:f", r"there is no module 'named_none' in .*start sbr where named_none\.py lies"),
         ("", "named_none.inner:f", r"there is no module 'named_none.inner'"),
+        ("", "math:nothing", r"has no function 'nothing'"),
         ("x = 1\n", "named_two:f", r"named_two\.py has no function 'f'"),
         ("f = 1\n", "named_three:f", r"named_three\.py has a int, not a function, 'f'"),
         ("import not_there\n", "named_four:f", r"named_four cannot be imported: ModuleNotFoundError: .*not_there"),
