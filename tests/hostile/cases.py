@@ -18,7 +18,7 @@ class Case:
     """What the message must hold: the culprit, and what is wrong with it."""
     status: int = 2
     may_change: tuple[str, ...] = ()
-    """Folders that may be new or other afterwards: where a run had begun before it met what is wrong."""
+    """Files and folders that may be new or other afterwards: where a run had begun before it met what is wrong."""
     around: Callable[[], AbstractContextManager[object]] | None = None
     """In what the command runs: a full disk."""
 

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tyro
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from sbr.data.audit.root import Audit
     from sbr.frames.probe import MediaReport
+
+
+ArgumentsT = TypeVar("ArgumentsT")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,15 +64,27 @@ def run(arguments: list[str]) -> None:
     # Each by itself, since tyro drops the examples of subcommands.
     match arguments[:1]:
         case ["build"]:
-            build(tyro.cli(Build, args=arguments[1:], prog="sbr data build", description=inspect.getdoc(Build)))
+            build(_read(Build, arguments))
         case ["cache"]:
-            cache(tyro.cli(Cache, args=arguments[1:], prog="sbr data cache", description=inspect.getdoc(Cache)))
+            cache(_read(Cache, arguments))
+        case ["check"]:
+            check(_read(Check, arguments))
         case ["download"]:
-            about = inspect.getdoc(Download)
-            download(tyro.cli(Download, args=arguments[1:], prog="sbr data download", description=about))
+            download(_read(Download, arguments))
         case _:
             verbs: dict[str, Any] = {"check": Check, "build": Build, "cache": Cache, "download": Download}
-            check(tyro.extras.subcommand_cli_from_dict(verbs, args=arguments, prog="sbr data"))
+            tyro.extras.subcommand_cli_from_dict(verbs, args=arguments, prog="sbr data")
+
+
+def _read(kind: type[ArgumentsT], arguments: list[str]) -> ArgumentsT:
+    """The words of one subcommand; a flag has no --no- twin, since it is off without it."""
+    return tyro.cli(
+        kind,
+        args=arguments[1:],
+        prog=f"sbr data {arguments[0]}",
+        description=inspect.getdoc(kind),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
 
 
 def check(args: Check) -> None:

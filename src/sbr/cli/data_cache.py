@@ -84,15 +84,15 @@ def cache(args: Cache) -> None:
     splits = None if args.splits is None else [split.strip() for split in args.splits.split(",")]
     if args.workers is not None and args.workers < 1:
         raise ConfigError(f"--workers is {args.workers}; it is 1 or more")
-    if args.factor is not None and args.factor < 1:
+    if args.factor is not None and not 1 <= args.factor <= 256:
         raise ConfigError(f"--factor is {args.factor}; it is 28 for Qwen2-VL and Qwen2.5-VL, 32 for Qwen3-VL")
 
-    import torch
-
+    # Everything that can be refused comes before the imports that take seconds.
     from sbr.cli.console import Terminal
     from sbr.cli.progress import steps_progress
     from sbr.frames.cache import FOLDER, FrameCache
-    from sbr.frames.fill import fill, media_of_root, splits_of
+    from sbr.frames.media import media_of_root, splits_of
+    from sbr.frames.sampling import SIZE_FACTOR
 
     data = recipe.data if recipe else DataConfig(root=args.root)
     data = data.model_copy(update={"root": args.root, "source": args.source or data.source, "subtitles": False})
@@ -101,10 +101,15 @@ def cache(args: Cache) -> None:
         raise ConfigError(
             f"--splits names {', '.join(map(repr, unknown))}; the splits of {data.source} are {', '.join(known)}"
         )
-    factor = args.factor or (28 if recipe is None else model_factor(recipe.model.path))
     media = media_of_root(data, splits)
     folder = args.folder or data.cache_dir or args.root / FOLDER
     opened = FrameCache(args.root, folder, adds=True)
+    factor = args.factor or (SIZE_FACTOR if recipe is None else model_factor(recipe.model.path))
+
+    import torch
+
+    from sbr.frames.fill import fill
+
     torch.set_num_threads(1)  # the workers are the parallelism
     console = Terminal()
     if media.left_out:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tyro
 
-from sbr.errors import ConfigError
+from sbr.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,18 @@ def pretrain(arguments: list[str]) -> None:
     if not arguments or arguments[0].startswith("-"):
         tyro.cli(Pretrain, args=arguments, prog="sbr mini pretrain", description=inspect.getdoc(Pretrain))
 
+    from sbr.config.load import load_recipe
+    from sbr.mini.pretrain_recipe import PretrainRecipe, refuse_used_folder
+
+    recipe = load_recipe(PretrainRecipe, Path(arguments[0]), arguments[1:])
+    refuse_used_folder(recipe)  # before the imports that take seconds
+
     from sbr.cli.console import Terminal, quiet_transformers
     from sbr.cli.progress import steps_progress
-    from sbr.config.load import load_recipe
-    from sbr.mini.pretrain import PretrainMetrics, PretrainRecipe
+    from sbr.mini.pretrain import PretrainMetrics
     from sbr.mini.pretrain import pretrain as pretrain_base
 
     quiet_transformers()
-    recipe = load_recipe(PretrainRecipe, Path(arguments[0]), arguments[1:])
     console = Terminal()
     with steps_progress() as bar:
         task = bar.add_task("pretraining", total=recipe.steps, figures="")
@@ -151,7 +155,9 @@ def pretrain(arguments: list[str]) -> None:
 def reasoning(arguments: list[str]) -> None:
     args = tyro.cli(Reasoning, args=arguments, prog="sbr mini reasoning", description=inspect.getdoc(Reasoning))
     if not args.folders:
-        raise ConfigError("sbr mini reasoning needs at least one evaluation; see `sbr mini reasoning --help`")
+        raise ConfigError(
+            "sbr mini reasoning needs at least one evaluation, such as `sbr mini reasoning runs/demo/eval_base`"
+        )
 
     from rich.table import Table
 
@@ -159,11 +165,15 @@ def reasoning(arguments: list[str]) -> None:
     from sbr.eval.records import read_records, records_file
     from sbr.mini.reasoning import reasoning_shares
 
-    table = Table(title="Shares of answers in %", title_justify="left")
-    for name in ("run", "level", "answers", "look", "right when looking", "name an offered action", "consistent"):
+    names = ("run", "level", "answers", "look %", "right when looking %", "name an offered action %", "consistent %")
+    table = Table(title="How the models reason: shares of their answers", title_justify="left")
+    for name in names:
         table.add_column(name, justify="left" if name in ("run", "level") else "right")
     for folder in args.folders:
-        for part in reasoning_shares(read_records(records_file(folder))):
+        parts = reasoning_shares(read_records(records_file(folder)))
+        if not parts:
+            raise DataError(f"{records_file(folder)} holds no answer; run the evaluation first")
+        for part in parts:
             shares = (part.looks, part.right_when_looking, part.offered, part.consistent)
             cells = ("-" if share is None else f"{100 * share:.1f}" for share in shares)
             table.add_row(folder.name, part.level, str(part.answers), *cells)

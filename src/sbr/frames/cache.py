@@ -42,7 +42,7 @@ _ENTRIES = "??/*.frames"
 _ABANDONED = 3600
 """Seconds after which a draft belongs to a process that was killed; writing one takes far less than a second."""
 
-_LIBRARIES = ("av", "pillow", "torch", "torchvision")
+_LIBRARIES = ("av", "pillow", "torch")
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from PIL import Image
 from sbr.errors import MediaError
 from sbr.frames.decode_image import decode_image
 from sbr.frames.decode_video import Choose, Clip, decode_range, decode_video, stack_frames
+from sbr.frames.limits import require_affordable
 from sbr.types import FrameFolder, VideoFrame, VideoRange
 
 
@@ -46,7 +47,12 @@ def files_read(video: Path | VideoRange | FrameFolder, choose: Choose) -> tuple[
 def _read_folder(clip: FrameFolder, choose: Choose) -> Clip:
     """Only the pictures that are wanted are opened."""
     indices = _chosen(clip, choose)
-    pictures = [np.asarray(decode_image(file)) for file in _pictures(clip, indices)]
+    pictures: list[np.ndarray] = []
+    for file in _pictures(clip, indices):
+        if pictures:  # all must have the size of the first
+            height, width, _ = pictures[0].shape
+            require_affordable(f"frames of {clip.folder}", width, height, len(indices))
+        pictures.append(np.asarray(decode_image(file)))
     return Clip(stack_frames(pictures, f"frames of {clip.folder}"), indices, clip.fps, _length(clip))
 
 

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 import av
-from av.container import InputContainer
 from av.error import FFmpegError
 
 from sbr.data.build.splits import Medium
 from sbr.errors import ConfigError, DataError, MediaError
-from sbr.files import replace_file
+from sbr.files import read_file, replace_file
+from sbr.frames.content import require_file
 from sbr.frames.cut_file import CutFile
-from sbr.frames.decode_video import CONTAINERS
+from sbr.frames.decode_video import open_video, video_stream
 from sbr.frames.workers import spawn_pool
 
 SETTINGS = "cut.json"
@@ -122,8 +122,9 @@ def cut_video(root: Path, media: Sequence[Medium], file: Path, height: int) -> d
     """Cut all `media` out of one recording; returns those that could not be cut, with the reason."""
     failed: dict[str, str] = {}
     try:
-        with _open(file) as container:
-            rate = container.streams.video[0].average_rate
+        require_file(file, "video")
+        with open_video(file) as container:
+            rate = video_stream(container, file).average_rate
         if not rate:
             raise MediaError(f"{file} declares no frame rate")
         cuts = sorted(
@@ -168,8 +169,8 @@ def _passes(cuts: Sequence[CutFile]) -> list[list[CutFile]]:
 def _run(file: Path, cuts: Sequence[CutFile], rate: Fraction, height: int) -> None:
     waiting, active = list(reversed(cuts)), list[CutFile]()
     number = 0
-    with _open(file) as container:
-        stream = container.streams.video[0]
+    with open_video(file) as container:
+        stream = video_stream(container, file)
         stream.codec_context.thread_count = 1
         try:
             for frame in container.decode(stream):
@@ -200,27 +201,16 @@ def _resized(frame: av.VideoFrame, height: int) -> av.VideoFrame:
     return frame if (wide, tall) == (frame.width, frame.height) else frame.reformat(width=wide, height=tall)
 
 
-def _open(file: Path) -> InputContainer:
-    try:
-        container = av.open(str(file), options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
-    except (FFmpegError, OSError) as error:
-        raise MediaError(f"{file} cannot be opened as a video ({error.strerror})") from None
-    if not container.streams.video:
-        container.close()
-        raise MediaError(f"{file} has no video track")
-    return container
-
-
 def _keep_height(file: Path, height: int) -> None:
     """Write the height of the first cut; raise ConfigError if this one is another, for files there stay as they are."""
     try:
         if not file.exists():
             replace_file(file, json.dumps({"height": height}).encode() + b"\n")
             return
-        first = json.loads(file.read_bytes())["height"]
+        first = json.loads(read_file(file, 1 << 20, "correct it"))["height"]
     except OSError as error:
         raise DataError(f"{file} cannot be written or read: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise DataError(f'{file} is damaged, expected {{"height": PIXELS}}; correct it') from None
     if first != height:
         raise ConfigError(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
 from sbr.errors import MediaError
 from sbr.frames.content import describe, remedy, require_file
+from sbr.frames.limits import require_affordable
 
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 """Pillow readers that may be used: pictures only, none that runs a program."""
 
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `require_affordable` refuses these pictures
 Image.init()  # registers the readers: Image.open(formats=...) knows only those registered before
 
 
@@ -23,11 +26,14 @@ def decode_image(file: Path) -> Image.Image:
     require_file(file, "image")
     try:
         with Image.open(file, formats=IMAGE_FORMATS) as picture:
+            require_affordable(f"image {file}", *picture.size)
             picture.load()
             return _to_rgb(ImageOps.exif_transpose(picture), file)
     except Image.UnidentifiedImageError:
         raise MediaError(f"image {file} is not a picture: it holds {describe(file)}. {remedy(file)}.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise MediaError(f"image {file}: {error}; make it smaller") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         # Pillow's readers raise all of these for damaged data: SyntaxError for a broken PNG chunk, for instance.
         raise MediaError(f"image {file} is damaged or cut short ({error}); {describe(file)}. {remedy(file)}.") from None
 

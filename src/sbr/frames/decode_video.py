@@ -27,6 +27,7 @@ from av.video.stream import VideoStream
 
 from sbr.errors import MediaError
 from sbr.frames.content import describe, remedy, require_file
+from sbr.frames.limits import MOST_PIXELS, require_affordable
 from sbr.types import VideoRange
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class _Facts:
     """Frames to expect: by the index of the file, or else by counting packets."""
     indexed: int
     """Packets the index promises; 0 without a complete index."""
+    width: int
+    height: int
 
 
 def decode_video(file: Path, choose: Choose, threads: int = 1) -> Clip:
@@ -87,11 +90,11 @@ def decode_video(file: Path, choose: Choose, threads: int = 1) -> Clip:
     expected = facts.frames
     if expected < 2:  # too few to be asked for anything: find out whether that is so
         expected = _decode(file, (), facts, threads)[1]
-    indices = _choose(file, choose, expected, facts.fps)
+    indices = _choose(file, choose, expected, facts)
     pictures, total = _decode(file, indices, facts, threads)
     if total != expected:
         logger.info("%s: %d frames expected from the container, %d decoded; reading again", file, expected, total)
-        indices = _choose(file, choose, total, facts.fps)
+        indices = _choose(file, choose, total, facts)
         pictures, _ = _decode(file, indices, facts, threads)
     return Clip(stack_frames(pictures, f"video {file}"), indices, facts.fps, total)
 
@@ -105,7 +108,7 @@ def decode_range(clip: VideoRange, choose: Choose, threads: int = 1) -> Clip:
     require_file(clip.file, "video")
     facts = _inspect(clip.file)
     total = clip.last - clip.first + 1
-    indices = _choose(clip.file, choose, total, facts.fps)
+    indices = _choose(clip.file, choose, total, facts)
     wanted = tuple(clip.first + index for index in indices)
     pictures, count = _decode(clip.file, wanted, facts, threads, stop=wanted[-1] + 1)
     if len(pictures) < len(wanted):
@@ -135,8 +138,8 @@ def probe_video(file: Path) -> VideoFacts:
     facts = _inspect(file)
     packets = pictures = 0
     last: float | None = None
-    with _open(file) as container:
-        stream = _stream(container, file)
+    with open_video(file) as container:
+        stream = video_stream(container, file)
         codec = stream.codec_context
         codec.thread_count, codec.skip_frame = 1, "NONKEY"
         try:
@@ -162,9 +165,12 @@ def probe_video(file: Path) -> VideoFacts:
     return VideoFacts(frames, facts.fps, *size)
 
 
-def _open(file: Path) -> InputContainer:
+def open_video(file: Path) -> InputContainer:
+    """The container, to be closed.  Raises MediaError if it cannot be opened, naming what the file holds."""
+    # max_pixels: opening already decodes a frame or two.
+    options = {"format_whitelist": CONTAINERS, "max_pixels": str(MOST_PIXELS)}
     try:
-        return av.open(str(file), options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
+        return av.open(str(file), options=options, metadata_errors="replace")
     except FFmpegError as error:
         raise MediaError(
             f"video {file} is no video, damaged or cut short ({error.strerror}): it holds {describe(file)}. "
@@ -172,7 +178,8 @@ def _open(file: Path) -> InputContainer:
         ) from None
 
 
-def _stream(container: InputContainer, file: Path) -> VideoStream:
+def video_stream(container: InputContainer, file: Path) -> VideoStream:
+    """The first video track of `file`, ready to be decoded.  Raises MediaError if there is none that can be."""
     if not container.streams.video:
         raise MediaError(f"video {file} has no video track; {describe(file)}. {remedy(file)}.")
     stream = container.streams.video[0]
@@ -181,12 +188,14 @@ def _stream(container: InputContainer, file: Path) -> VideoStream:
             f"video {file}: this FFmpeg has no decoder for its video track, or the track's header is damaged; "
             f"{describe(file)}. Convert it to H.264. {remedy(file)}."
         )
+    require_affordable(f"video {file}", stream.codec_context.width, stream.codec_context.height)
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # later frames may be larger
     return stream
 
 
 def _inspect(file: Path) -> _Facts:
-    with _open(file) as container:
-        stream = _stream(container, file)
+    with open_video(file) as container:
+        stream = video_stream(container, file)
         rate = stream.average_rate or stream.guessed_rate
         if not rate:
             raise MediaError(f"video {file} declares no frame rate; re-encode the clip.")
@@ -194,12 +203,13 @@ def _inspect(file: Path) -> _Facts:
         if stream.frames and len(index) == stream.frames:
             _refuse_short_file(file, max(entry.pos + entry.size for entry in index))
             frames = sum(not entry.is_discard for entry in index)
-            return _Facts(float(rate), frames, indexed=sum(entry.size > 0 for entry in index))
+            indexed = sum(entry.size > 0 for entry in index)
+            return _Facts(float(rate), frames, indexed, stream.codec_context.width, stream.codec_context.height)
         try:
             frames = sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
         except FFmpegError as error:
             raise _damaged(file, str(error.strerror)) from None
-        return _Facts(float(rate), frames, indexed=0)
+        return _Facts(float(rate), frames, 0, stream.codec_context.width, stream.codec_context.height)
 
 
 def _refuse_short_file(file: Path, needed: int) -> None:
@@ -208,11 +218,13 @@ def _refuse_short_file(file: Path, needed: int) -> None:
         raise _damaged(file, f"its index speaks of {needed:,} bytes and the file has {size:,}")
 
 
-def _choose(file: Path, choose: Choose, total: int, fps: float) -> tuple[int, ...]:
+def _choose(file: Path, choose: Choose, total: int, facts: _Facts) -> tuple[int, ...]:
     try:
-        return choose(total, fps)
+        indices = choose(total, facts.fps)
     except MediaError as error:
         raise MediaError(f"video {file}: {error}.") from None
+    require_affordable(f"video {file}", facts.width, facts.height, len(indices))
+    return indices
 
 
 def _decode(
@@ -223,8 +235,8 @@ def _decode(
     pictures: list[np.ndarray] = []
     count = packets = 0
     last: float | None = None
-    with _open(file) as container:
-        stream = _stream(container, file)
+    with open_video(file) as container:
+        stream = video_stream(container, file)
         stream.codec_context.thread_count = threads
         if threads != 1:
             stream.thread_type = "AUTO"

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as vision
+from torch.nn.functional import interpolate
 
 from sbr.config.inputs import FramesConfig
 from sbr.frames.cache import FrameCache
@@ -95,15 +94,17 @@ def _extent(video: Path | VideoRange | FrameFolder) -> dict[str, Any]:
 def resize_video(frames_THWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """uint8 (T, H, W, 3) -> uint8 (T, *size, 3), bicubic with antialiasing.
 
-    qwen_vl_utils uses torchvision.transforms.functional, which computes in float32 and rounds once.  The v2 function
-    rounds between the two directions and differs in a tenth of the pixels.  Frame by frame is bit-equal to all frames
-    at once, several times as fast on a CPU, and holds one frame in float32 instead of all.
+    qwen_vl_utils uses torchvision.transforms.functional.resize, which is these lines: it computes in float32 and rounds
+    once.  (Its v2 rounds between the two directions and differs in a tenth of the pixels.)  Importing torchvision takes
+    longer than a small cache.  Frame by frame is bit-equal to all frames at once, several times as fast on a CPU, and
+    holds one frame in float32 instead of all.
     """
     resized_THWC = np.empty((len(frames_THWC), *size, 3), dtype=np.uint8)
     for t, frame_HWC in enumerate(frames_THWC):
         frame_CHW = torch.from_numpy(frame_HWC).permute(2, 0, 1)
-        resized_CHW = vision.resize(frame_CHW, list(size), InterpolationMode.BICUBIC, antialias=True)
-        resized_THWC[t] = resized_CHW.permute(1, 2, 0).numpy()
+        floats_1CHW = frame_CHW[None].float()
+        resized_1CHW = interpolate(floats_1CHW, size, mode="bicubic", align_corners=False, antialias=True)
+        resized_THWC[t] = resized_1CHW[0].clamp(0, 255).round().byte().permute(1, 2, 0).numpy()
     return resized_THWC
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sbr.config.inputs import FramesConfig
 from sbr.data.audit.root import NamedMedium
-from sbr.errors import MediaError
+from sbr.errors import DataError, MediaError
 from sbr.frames.content import AGAIN
 from sbr.frames.decode_image import decode_image
 from sbr.frames.decode_video import VideoFacts, decode_video, probe_video
@@ -191,7 +191,13 @@ def _probe_chunk(chunk: Sequence[NamedMedium], full: bool) -> list[Probe]:
 
 def _probe_alone(medium: NamedMedium, full: bool) -> Probe:
     with spawn_pool(1) as pool:
-        pool.submit(os.getpid).result()  # if no process can be started at all, the medium is not to blame
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool:  # then the medium is not to blame
+            raise DataError(
+                "no process that opens media can be started (out of memory, or a limit of the system); close other "
+                "programs, or look at the media later: --quick"
+            ) from None
         try:
             return pool.submit(_probe_chunk, [medium], full).result()[0]
         except BrokenProcessPool:

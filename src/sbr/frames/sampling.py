@@ -10,6 +10,7 @@ import math
 
 from sbr.config.inputs import FramesConfig
 from sbr.errors import MediaError
+from sbr.frames.limits import FASTEST
 
 FRAME_FACTOR = 2
 """Frames of one temporal patch in every model family: the number of frames is a multiple."""
@@ -31,6 +32,8 @@ def frame_count(total: int, fps: float, config: FramesConfig) -> int:
         )
     if not (math.isfinite(fps) and fps > 0):
         raise MediaError(f"the frame rate of the clip is {fps}, not a positive number; re-encode the clip")
+    if fps > FASTEST:
+        raise MediaError(f"the clip declares {fps:,.0f} frames a second, more than {FASTEST:,}; re-encode the clip")
     wanted = total / fps * config.fps  # in the order of the official code: 100 / 30 * 2 is not 100 * 2 / 30 in floats
     least = math.ceil(config.min_frames / FRAME_FACTOR) * FRAME_FACTOR
     most = math.floor(config.max_frames / FRAME_FACTOR) * FRAME_FACTOR

@@ -25,7 +25,7 @@ from sbr.data.rows.annotations import write_rows
 from sbr.data.rows.layout import ANNOTATIONS, IMAGES, VIDEOS
 from sbr.data.sources.seed_bench_r1 import LEVELS
 from sbr.errors import ConfigError, DataError
-from sbr.files import replace_file
+from sbr.files import read_file, replace_file
 from sbr.frames.workers import spawn_pool
 from sbr.mini import world
 from sbr.mini.questions import MOST, SPLITS, Question, Split, plan, training_row, validation_row
@@ -211,8 +211,8 @@ def _claim(directory: Path, parameters: Parameters) -> None:
 
 def _read_manifest(file: Path) -> dict[str, object]:
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        values = json.loads(read_file(file, 1 << 20, "delete its folder and build again"))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file} is damaged ({error}); delete its folder and build again") from None
     if not isinstance(values, dict):
         raise DataError(f"{file} is damaged (no JSON object); delete its folder and build again")

@@ -45,9 +45,8 @@ def looks(response: str) -> bool:
 
 
 def is_consistent(record: EvalRecord) -> bool:
-    if record.extracted is None:
-        return False
-    return record.options[LETTERS.index(record.extracted)] == named_action(record.response)
+    letters = dict(zip(LETTERS, record.options, strict=False))
+    return record.extracted in letters and letters[record.extracted] == named_action(record.response)
 
 
 def reasoning_shares(records: Sequence[EvalRecord]) -> tuple[ReasoningShares, ...]:

@@ -73,7 +73,7 @@ def _partners() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # gloo: the connection was closed
-        reason = str(error).splitlines()[0]
+        reason = str(error).split(". ")[0]  # what follows is gloo's advice
         raise SbrError(f"another process of this launch has ended; its own message says why ({reason})") from error
 
 

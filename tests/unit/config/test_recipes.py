@@ -14,7 +14,7 @@ from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
 from sbr.config.section import Section
 from sbr.config.training import SftTrainConfig
 from sbr.errors import ConfigError
-from sbr.mini.pretrain import PretrainRecipe
+from sbr.mini.pretrain_recipe import PretrainRecipe
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 KINDS = (SftRecipe, GrpoRecipe)

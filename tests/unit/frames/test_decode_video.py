@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -83,11 +84,11 @@ def test_frames_hidden_by_an_edit_list_are_not_counted(write_video, tmp_path):
 def test_a_wrong_count_in_the_header_is_corrected(write_video, monkeypatch):
     """The guess before decoding says 40; the indices belong to the 30 frames there are."""
     inspect = decoding._inspect
-    monkeypatch.setattr(decoding, "_inspect", lambda file: decoding._Facts(inspect(file).fps, frames=40, indexed=0))
+    monkeypatch.setattr(decoding, "_inspect", lambda file: replace(inspect(file), frames=40, indexed=0))
     clip = decode_video(write_video("a.mp4", 30), CHOOSE)
     assert clip.total == 30 and clip.indices == (0, 6, 12, 17, 23, 29)
     assert tuple(frame_number(frame) for frame in clip.frames_THWC) == clip.indices
-    monkeypatch.setattr(decoding, "_inspect", lambda file: decoding._Facts(inspect(file).fps, frames=0, indexed=0))
+    monkeypatch.setattr(decoding, "_inspect", lambda file: replace(inspect(file), frames=0, indexed=0))
     assert decode_video(write_video("b.mp4", 30), CHOOSE).total == 30
 
 

@@ -14,7 +14,8 @@ from sbr.config.inputs import FramesConfig
 from sbr.errors import ConfigError
 from sbr.mini.base_model import TAGS, build_model, build_processor, build_tokenizer
 from sbr.mini.corpus import vocabulary
-from sbr.mini.pretrain import Phase, PretrainRecipe, pretrain
+from sbr.mini.pretrain import pretrain
+from sbr.mini.pretrain_recipe import Phase, PretrainRecipe
 from sbr.mini.world import ALL_TASKS, NOUNS, VERBS
 
 

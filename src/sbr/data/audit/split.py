@@ -14,8 +14,9 @@ from sbr.data.rows.annotations import CHOICE_LETTERS, CotRow, EgoPlanRow, Row, T
 from sbr.data.rows.jsonl import shown
 from sbr.data.rows.layout import DataRoot
 from sbr.data.rows.options import draw_options, reads_as
+from sbr.data.sources.cot import chat_problems
 from sbr.data.sources.named_media import MediaIndex, RowPlace, media_of
-from sbr.data.sources.seed_bench_r1 import DAILY_LIFE, Level, domain_problem
+from sbr.data.sources.seed_bench_r1 import DAILY_LIFE, Level, domain_problem, media_problems
 from sbr.errors import RowProblem
 
 FEWEST_FOR_BALANCE = 20
@@ -132,8 +133,12 @@ class Tally:
             if isinstance(line.row, ValidationRow) and self.known.level:
                 problem = domain_problem(self.known.level, line.row, self.file, line.number)
                 problems += [problem] if problem else []
+            if isinstance(line.row, CotRow):
+                problems += chat_problems(self.data, line.row, self.file, line.number)
+            elif line.row is not None:
+                problems += media_problems(self.data, line.row, self.file, line.number)
             if line.row is not None:
-                problems += self._media(line.row, line.number)
+                self._look(line.row, line.number)
             if problems or line.row is None:
                 self.bad_rows += 1
                 self.duplicate_ids += any(
@@ -199,16 +204,13 @@ class Tally:
         self.repeated_gold += texts.count(reads_as(gold)) > 1
         self.notes.append(RowProblem(self.file, line, name, wanted, shown(list(options))))
 
-    def _media(self, row: Row, line: int) -> list[RowProblem]:
-        """Note missing media and videoless rows; return media that lead out of the root."""
+    def _look(self, row: Row, line: int) -> None:
+        """Count videoless rows, and note media inside the root and which of them are missing."""
         media = list(media_of(self.data, row))
         self.without_video += not any(is_video for _, _, is_video in media)
-        problems = []
         for name, path, is_video in media:
-            if problem := self.data.escape(path, self.file, line, name):
-                problems.append(problem)
+            if self.data.escape(path, self.file, line, name):
                 continue
             self.content.media.add(path)
             if self.media and (reason := self.media.add(path, is_video, RowPlace(self.file, line))):
                 self.missing.append(MissingMedium(self.file, line, path, reason))
-        return problems

@@ -71,7 +71,9 @@ def read_epic(files: Sequence[Path], video_info: Path) -> Annotations:
             action = _epic_action(fields)
             who = fields.folder("participant_id")
             if participants.setdefault(video, who) != who:
-                fields.problem("participant_id", f"{participants[video]}, as in earlier rows of {video}", shown(who))
+                fields.problem(
+                    "participant_id", f"{shown(participants[video])}, as in earlier rows of {shown(video)}", shown(who)
+                )
             problems += fields.problems
             if fields.problems:
                 continue

@@ -19,10 +19,13 @@ from sbr.data.build.actions import Annotations
 from sbr.data.build.questions import Built, NotOffered, Reason, build_questions
 from sbr.data.build.splits import L1, L2, SPLITS, TRAIN, Medium, media_of_question, rows_of, split_videos
 from sbr.data.rows.annotations import write_rows
+from sbr.data.rows.fields import RowFields
+from sbr.data.rows.jsonl import parse_lines
 from sbr.data.rows.layout import ANNOTATIONS
+from sbr.data.rows.lines import file_lines
 from sbr.data.rows.options import NEGATIVES
 from sbr.data.sources.seed_bench_r1 import LEVELS
-from sbr.errors import ConfigError, DataError
+from sbr.errors import AnnotationError, ConfigError, DataError, RowProblem
 from sbr.files import replace_file
 
 FILES = {TRAIN: "training_6k.jsonl", L1: LEVELS["L1"].file, L2: LEVELS["L2"].file}
@@ -137,12 +140,38 @@ def claim(root: Path) -> None:
 
 
 def read_media(root: Path) -> list[Medium]:
-    """The media of a build in the order of their names."""
-    try:
-        lines = (root / MEDIA).read_text(encoding="utf-8").splitlines()
-        return [Medium(**json.loads(line)) for line in lines]
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{root / MEDIA} is not the list of media of a build: {error}; build again") from None
+    """The media of a build in the order of their names.
+
+    Raises DataError if the list cannot be read, AnnotationError with every line that is no medium below `root`.
+    """
+    file = root / MEDIA
+    media: list[Medium] = []
+    problems: list[RowProblem] = []
+    for line in parse_lines(file, file_lines(file)):
+        if line.values is None:
+            problems += [line.problem] if line.problem else []
+            continue
+        fields = RowFields(file, line.number, line.values)
+        media.append(_medium(fields))
+        problems += fields.problems
+    if problems:
+        raise AnnotationError(file, problems, "Build again: the list is written anew.")
+    return media
+
+
+def _medium(fields: RowFields) -> Medium:
+    first, last = fields.frame("first_frame"), fields.frame("last_frame")
+    if last < first and not fields.problems:
+        fields.problem("last_frame", f"{first} (first_frame) or later", str(last))
+    timed = not fields.absent("first_seconds") or not fields.absent("last_seconds")
+    return Medium(
+        file=fields.path("file"),
+        video_id=fields.folder("video_id"),
+        first_frame=first,
+        last_frame=last,
+        first_seconds=fields.seconds("first_seconds") if timed else None,
+        last_seconds=fields.seconds("last_seconds") if timed else None,
+    )
 
 
 def _report(

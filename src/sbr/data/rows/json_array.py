@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from sbr.data.rows.fields import RowFields
 from sbr.data.rows.jsonl import ONE_OBJECT, DuplicateKeyError, shown, unique_keys
-from sbr.data.rows.lines import file_bytes
+from sbr.data.rows.lines import file_bytes, require_readable
 from sbr.errors import AnnotationError, DataError, RowProblem
 
 ADVICE = "Correct these rows, or download the file again.  Rows count from 1."
@@ -53,7 +54,8 @@ def refuse_repeats(fields: RowFields, name: str, value: str, seen: set[str]) -> 
 def require_array_file(root: Path, name: str, known: Sequence[str]) -> Path:
     """`root`/`name`; DataError, saying what is there and which names the source knows, if it is no file."""
     file = root / name
-    if file.is_file():
+    if os.path.lexists(file):
+        require_readable(file)
         return file
     if not root.is_dir():
         raise DataError(f"data root {root} is not a folder; {' and '.join(known)} belong there")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from sbr.data.rows.lines import require_readable
 from sbr.errors import DataError, RowProblem
 
 ANNOTATIONS = "annotations"
@@ -33,11 +35,12 @@ class DataRoot:
         self._real_folders: dict[Path, Path] = {}
 
     def annotation_file(self, name: str) -> Path:
-        """The path of one annotation file; DataError, naming those that are there, if it does not exist."""
+        """The path of one annotation file; DataError, naming those that are there, if it is absent or no plain file."""
         file = self.path / ANNOTATIONS / name
-        if not file.is_file():
+        if not os.path.lexists(file):
             there = ", ".join(self.annotation_names()) or "no .jsonl file at all"
             raise DataError(f"annotation file {file} does not exist; {file.parent} holds {there}")
+        require_readable(file)
         return file
 
     def annotation_names(self) -> list[str]:
@@ -56,9 +59,10 @@ class DataRoot:
         """
         folder = self._real_folders.get(medium.parent)
         if folder is None:  # one look per folder: a full resolve of every path is slow on network disks
-            folder = self._real_folders[medium.parent] = medium.parent.resolve()
+            # Unlike Path.resolve, realpath takes a link to itself for what it is: a medium that is not there.
+            folder = self._real_folders[medium.parent] = Path(os.path.realpath(medium.parent))
         real = folder / medium.name
-        real = real.resolve() if real.is_symlink() else real
+        real = Path(os.path.realpath(real)) if real.is_symlink() else real
         if any(real.is_relative_to(top) for top in self._inside):
             return None
         found = f"{str(medium.relative_to(self.path))!r}, a link to {real}"

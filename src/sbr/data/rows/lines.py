@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from sbr.errors import DataError
+from sbr.files import read_file
 
 LARGEST_FILE = 1 << 30
 """Bytes of one annotation file, unpacked."""
@@ -42,11 +43,7 @@ def file_lines(file: Path) -> Iterator[bytes]:
 
 def file_bytes(file: Path) -> bytes:
     """All of `file`.  Raises as `file_lines`."""
-    require_readable(file)
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DataError(f"annotation file {file} cannot be read: {error.strerror}") from None
+    return read_file(file, LARGEST_FILE, "give an annotation file")
 
 
 def require_readable(file: Path) -> None:

@@ -6,6 +6,7 @@ The prompt is what the row says, message by message; it is never rebuilt from a 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from sbr.config.inputs import DataConfig
 from sbr.data.rows.annotations import ChatMessage, CotRow, read_cot_rows, read_training_rows
 from sbr.data.rows.layout import DataRoot
+from sbr.data.rows.lines import require_readable
 from sbr.data.sources.named_media import media_of
 from sbr.errors import AnnotationError, ConfigError, DataError, RowProblem
 
@@ -57,7 +59,8 @@ def load_cot_questions(config: DataConfig) -> list[CotQuestion]:
             known = questions[row.prompt]
             questions[row.prompt] = replace(known, responses=(*known.responses, row.response))
         else:
-            questions[row.prompt] = _question(data, row, file, line, problems)
+            problems += chat_problems(data, row, file, line)
+            questions[row.prompt] = _question(data, row, f"{file}:{line}", line)
     if problems:
         raise AnnotationError(file, problems, ADVICE)
     return list(questions.values())
@@ -68,9 +71,25 @@ def cot_path(data: DataRoot, name: str) -> Path:
     if "/" not in name:
         return data.annotation_file(name)
     file = Path(name).expanduser()
-    if not file.is_file():
+    if not os.path.lexists(file):
         raise DataError(f"data.cot_file {file} does not exist; write it first, or name another")
+    require_readable(file)
     return file
+
+
+def chat_problems(data: DataRoot, row: CotRow, file: Path, line: int) -> list[RowProblem]:
+    """Why SFT cannot learn from a row that is well formed: what its chat lacks or has too often, media that escape."""
+    media = list(media_of(data, row))
+    videos = sum(is_video for _, _, is_video in media)
+    images = len(media) - videos
+    problems = []
+    if row.prompt[-1].role != "user":
+        problems.append(RowProblem(file, line, "prompt", "a chat that ends with the user's turn", "one that does not"))
+    if videos > 1 or images > 1 or not media:
+        found = f"a chat with {videos} videos and {images} images"
+        problems.append(RowProblem(file, line, "prompt", "one video, one image or both", found))
+    escapes = (data.escape(path, file, line, field) for field, path, _ in media)
+    return problems + [problem for problem in escapes if problem is not None]
 
 
 def hold_out(
@@ -102,20 +121,13 @@ def hold_out(
     return train, [question for question, video in zip(questions, videos, strict=True) if video in held]
 
 
-def _question(data: DataRoot, row: CotRow, file: Path, line: int, problems: list[RowProblem]) -> CotQuestion:
+def _question(data: DataRoot, row: CotRow, where: str, line: int) -> CotQuestion:
     media = list(media_of(data, row))
     videos = [path for _, path, is_video in media if is_video]
     images = [path for _, path, is_video in media if not is_video]
-    if row.prompt[-1].role != "user":
-        problems.append(RowProblem(file, line, "prompt", "a chat that ends with the user's turn", "one that does not"))
-    if len(videos) > 1 or len(images) > 1 or not media:
-        found = f"a chat with {len(videos)} videos and {len(images)} images"
-        problems.append(RowProblem(file, line, "prompt", "one video, one image or both", found))
-    escapes = (data.escape(path, file, line, field) for field, path, _ in media)
-    problems += [problem for problem in escapes if problem is not None]
     return CotQuestion(
         sample_id=row.sample_id or f"line {line}",
-        where=f"{file}:{line}",
+        where=where,
         messages=row.prompt,
         video=videos[0] if videos else None,
         image=images[0] if images else None,

@@ -16,6 +16,7 @@ video means its first frame.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -75,14 +76,14 @@ def load_training(root: Path, train_file: str, seed: int, limit: int | None) -> 
     Raises as `load_validation`.
     """
 
-    def drawn(fields: RowFields) -> _Options:
+    def drawn(fields: RowFields, sample_id: str) -> _Options:
         answer, negatives = fields.text("answer"), fields.texts("negative_answers", NEGATIVES)
         if (usable := len(distinct_negatives(answer, negatives))) < NEGATIVES:
             wanted = f"{NEGATIVES} or more that differ from the answer and from each other"
             if len(negatives) >= NEGATIVES:
                 fields.problem("negative_answers", wanted, f"a list of {len(negatives)} with {usable} such")
             return (answer,), "A"
-        return draw_options(seed, str(fields.values.get("sample_id")), answer, negatives)
+        return draw_options(seed, sample_id, answer, negatives)
 
     return _read(root, train_file, _Reader(root, "train", drawn))[:limit]
 
@@ -92,7 +93,7 @@ def _read(root: Path, name: str, reader: _Reader) -> list[Sample]:
     return read_array(file, reader.sample)
 
 
-def _choices(fields: RowFields) -> _Options:
+def _choices(fields: RowFields, _: str) -> _Options:
     options = tuple(fields.text(f"choice_{letter}") for letter in "abcd")
     known = len(fields.problems)
     gold, answer = fields.letter("golden_choice_idx", "ABCD"), fields.text("answer")
@@ -105,9 +106,9 @@ def _choices(fields: RowFields) -> _Options:
 class _Reader:
     """Rows of one file -> Samples of one split."""
 
-    def __init__(self, root: Path, split: str, options: Callable[[RowFields], _Options], wanted: str = "") -> None:
+    def __init__(self, root: Path, split: str, options: Callable[[RowFields, str], _Options], wanted: str = "") -> None:
         """`wanted`: only rows of this video source will be used; frame rates are not looked up for the others."""
-        self.root = root.resolve()
+        self.root = Path(os.path.realpath(root))
         self.split = split
         self.options = options
         self.wanted = wanted
@@ -118,7 +119,7 @@ class _Reader:
         sample_id = fields.identifier("sample_id")
         refuse_repeats(fields, "sample_id", sample_id, self.seen)
         goal = fields.text("task_goal")
-        options, gold = self.options(fields)
+        options, gold = self.options(fields, sample_id)
         # EgoPlan-Bench2 is all Ego4D and does not say so.
         source = EGO4D if self.split == "L3" and fields.absent("video_source") else fields.text("video_source")
         video_id = self._video_id(fields, sample_id)

@@ -35,8 +35,10 @@ def test_a_missing_annotation_file_is_an_error_that_names_those_there(data_root)
         data.annotation_file("t.jsonl")
     for name in ("b.jsonl", "a.jsonl", "notes.txt"):
         (folder / name).touch()
+    with pytest.raises(DataError, match=r"t\.jsonl does not exist; .* holds a\.jsonl, b\.jsonl$"):
+        data.annotation_file("t.jsonl")
     (folder / "t.jsonl").mkdir()
-    with pytest.raises(DataError, match=r"t\.jsonl does not exist; .* holds a\.jsonl, b\.jsonl, t\.jsonl$"):
+    with pytest.raises(DataError, match=r"t\.jsonl cannot be opened: it is a folder"):
         data.annotation_file("t.jsonl")
     assert data.annotation_file("a.jsonl") == folder / "a.jsonl"
 

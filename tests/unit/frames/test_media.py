@@ -9,7 +9,7 @@ import pytest
 
 from sbr.config.inputs import DataConfig
 from sbr.errors import DataError
-from sbr.frames.fill import media_of_root
+from sbr.frames.media import media_of_root
 
 
 @pytest.fixture
