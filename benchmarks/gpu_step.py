@@ -43,7 +43,8 @@ from sbr.model.equip import equip
 from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
 from sbr.train.grpo.update import make_microbatches, update
-from sbr.train.setup import Policy, Trainer, make_optimizer
+from sbr.train.setup import make_optimizer
+from sbr.train.trainer import Policy, Trainer
 from sbr.types import Prompt, RolloutGroup
 
 STAGES = ("rollout", "reference", "train")

@@ -97,9 +97,8 @@ def test_an_algorithm_and_a_reward_of_ones_own(make_recipe, tmp_path, monkeypatc
     for answer in answers:
         assert answer["custom"] == [["own_training:letters", len(answer["response"]) / 100]]
         assert answer["reward"] == pytest.approx(answer["accuracy"] + 2 * answer["custom"][0][1])
-    assert line["custom"] == [
-        ["own_training:letters", pytest.approx(sum(a["custom"][0][1] for a in answers) / len(answers))]
-    ]
+    mean = sum(answer["custom"][0][1] for answer in answers) / len(answers)
+    assert line["custom"] == {"own_training:letters": pytest.approx(mean)}
     # The built-in sampler is the policy, up to rounding.
     assert line["importance_mean"] == pytest.approx(1.0, abs=1e-4)
     assert line["importance_capped"] == 0.0

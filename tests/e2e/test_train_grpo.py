@@ -40,14 +40,16 @@ from sbr.model.logprobs import completion_logprobs
 from sbr.prompt.encode import PromptEncoder
 from sbr.rollout.generate import Sampling, generate
 from sbr.train.grpo.loop import train_grpo
-from sbr.train.grpo.metrics import TIMINGS, StepMetrics
 from sbr.train.grpo.update import make_microbatches, update
-from sbr.train.setup import Policy, Trainer
+from sbr.train.run import Metrics
+from sbr.train.trainer import Policy, Trainer
 from sbr.types import Frames, ProgressStep, RolloutGroup, Sample
 
 CPU = torch.device("cpu")
 ACTIONS = ("boil the kettle", "open cupboard", "wash the red cup", "pour water", "take spoon")
 STEPS = 5
+TIMINGS = ("tokens_per_second", "seconds")
+"""Fields that begin with these differ from run to run; all others repeat exactly."""
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +196,7 @@ def test_run_leaves_metrics_checkpoints_and_a_model_that_changed(finished, model
     folder = finished.output_dir
     lines = read_lines(folder / "metrics.jsonl")
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
         "checkpoint-4",
         "checkpoint-5",
         "completions.jsonl",
@@ -262,10 +264,10 @@ class StopAfter:
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def began(self, done: int, total: int) -> None:
-        assert (done, total) == (0, STEPS)
+    def began(self, name: str, done: int, total: int) -> None:
+        assert (name, done, total) == ("GRPO", 0, STEPS)
 
-    def stepped(self, metrics: StepMetrics) -> None:
+    def stepped(self, metrics: Metrics) -> None:
         if metrics.step == self.step:
             raise BrokenOffError
 
@@ -331,7 +333,7 @@ def test_kill_9_while_saving_then_resume_gives_the_same_run(finished, make_recip
         stream.write('{"step": 5, "los')  # and a line that was cut in the middle
     train_grpo(recipe, resume=True)
     assert_same_run(folder, finished.output_dir)
-    assert [path.name for path in folder.glob(".*")] == []
+    assert [path.name for path in folder.glob(".*.tmp")] == []
 
 
 def test_damaged_training_state_is_named(finished, make_recipe, tmp_path):
@@ -500,6 +502,21 @@ def test_second_update_of_a_rollout_moves_away_from_the_old_policy(make_recipe, 
     assert first["kl"] is None
     assert first["ratio_mean"] != 1.0
     assert first["ratio_mean"] == pytest.approx(1.0, abs=0.5)
+
+
+def test_the_policy_is_what_samples_at_another_temperature(make_recipe, tmp_path):
+    """Rollouts, training pass, old policy and reference divide logits by it: nothing has moved before the update."""
+    changes = {
+        "rollout.temperature": 0.7,
+        "train.max_steps": 1,
+        "algo.updates_per_rollout": 2,
+        "log.completions_every": 1,
+    }
+    recipe = make_recipe(tmp_path / "run", {**changes, "train.warmup_ratio": 0.0, "train.learning_rate": 1e-30})
+    train_grpo(recipe, resume=False)
+    (line,) = read_lines(recipe.output_dir / "metrics.jsonl")
+    assert line["rollout_mismatch"] < 1e-5
+    assert (line["kl"], line["ratio_mean"]) == (pytest.approx(0, abs=1e-9), pytest.approx(1, abs=1e-6))
 
 
 def test_same_seed_same_run_and_another_seed_another(finished, make_recipe, tmp_path):

@@ -130,12 +130,12 @@ def test_run_learns_and_leaves_metrics_checkpoints_and_a_model(finished, model_d
     folder = finished.output_dir
     lines = grpo.read_lines(folder / "metrics.jsonl")
     names = ["checkpoint-2", "checkpoint-4", "final", "inputs.json", "metrics.jsonl", "recipe.json"]
-    assert sorted(path.name for path in folder.iterdir()) == names
+    assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == names
     # Warm-up over one of four steps, then a cosine to zero.
     rates = [0.0, *(3e-3 * (1 + math.cos(math.pi * k / 3)) / 2 for k in range(3))]
     assert [line["learning_rate"] for line in lines] == pytest.approx(rates)
     assert lines[-1]["loss"] < 0.7 * lines[0]["loss"]
-    assert all(line["held_out_loss"] is None and line["accuracy"] is None for line in lines)
+    assert all(line["held_out_loss"] is None and line["validation_accuracy"] == {} for line in lines)
     assert sum(line["rows"] for line in lines[:2]) > 8  # a question brings all its responses
     assert lines[-1]["epoch"] == pytest.approx(4 * 4 / 7)
     before, after = load_file(model_dir / "model.safetensors"), load_file(folder / "final" / "model.safetensors")
@@ -196,9 +196,8 @@ def test_resumed_run_equals_the_uninterrupted_one(finished, make_recipe, data_ro
     assert_same_run(recipe.output_dir, finished.output_dir)
 
 
-KILL_IN_THE_SECOND_SAVE = grpo.KILL_IN_THE_SECOND_SAVE.replace("import checkpoint, loop", "import checkpoint, sft_loop")
-KILL_IN_THE_SECOND_SAVE = KILL_IN_THE_SECOND_SAVE.replace("loop.train_grpo", "sft_loop.train_sft")
-KILL_IN_THE_SECOND_SAVE = KILL_IN_THE_SECOND_SAVE.replace("GrpoRecipe", "SftRecipe").replace("sft_sft_", "sft_")
+KILL_IN_THE_SECOND_SAVE = grpo.KILL_IN_THE_SECOND_SAVE.replace("train.grpo import", "train.sft import")
+KILL_IN_THE_SECOND_SAVE = KILL_IN_THE_SECOND_SAVE.replace("train_grpo", "train_sft").replace("GrpoRecipe", "SftRecipe")
 
 
 def run_script(script: str, recipe: Any, tmp_path: Path, *launch: str) -> subprocess.CompletedProcess[bytes]:
@@ -221,13 +220,13 @@ def test_kill_9_while_saving_then_resume_gives_the_same_run(finished, make_recip
 
 
 def test_looks_at_held_out_videos_and_a_level_change_nothing_else(make_recipe, tmp_path):
-    looks = {"validation.share": 0.3, "validation.level": "L1", "validation.every": 2, "validation.batch_size": 2}
+    looks = {"validation.share": 0.3, "validation.levels": ("L1",), "validation.every": 2, "validation.batch_size": 2}
     few = {"train.prompts_per_step": 2, "train.learning_rate": 1e-5}  # it still answers
     recipe = make_recipe(tmp_path / "run", {**few, **looks})
     train_sft(recipe, resume=False)
     lines = grpo.read_lines(recipe.output_dir / "metrics.jsonl")
     assert [line["held_out_loss"] is not None for line in lines] == [False, True, False, True]
-    assert [line["accuracy"] is not None for line in lines] == [False, True, False, True]
+    assert [list(line["validation_accuracy"]) == ["L1"] for line in lines] == [False, True, False, True]
     questions = load_cot_questions(recipe.data)
     train, held_out = hold_out(questions, recipe.data, 0.3, 0)
     assert (len(train), len(held_out)) == (4, 3)
@@ -237,8 +236,8 @@ def test_looks_at_held_out_videos_and_a_level_change_nothing_else(make_recipe, t
     values = cli_eval.values_of_run(recipe.output_dir)
     values["eval"] |= {"levels": ["L1"], "batch_size": 2}
     evaluated = evaluate(validate(EvalRecipe, values, "test"))
-    assert 0 < lines[-1]["accuracy"] < 1
-    assert evaluated.levels[0].overall.accuracy == pytest.approx(lines[-1]["accuracy"])
+    assert 0 < lines[-1]["validation_accuracy"]["L1"] < 1
+    assert evaluated.levels[0].overall.accuracy == pytest.approx(lines[-1]["validation_accuracy"]["L1"])
     # A run that looks less often learns the same.
     blind = make_recipe(tmp_path / "blind", {**few, "validation.share": 0.3, "validation.every": 9})
     train_sft(blind, resume=False)
@@ -278,7 +277,7 @@ def test_what_cannot_be_learned_is_refused_by_name(make_recipe, data_root, model
         return make_recipe(tmp_path / name, {**once, **(changes or {})})
 
     special = [lines[0], lines[1] | {"response": "<answer>A</answer><|im_end|>"}]
-    with pytest.raises(DataError, match=r"special\.jsonl:2: response holds the special token <\|im_end\|>"):
+    with pytest.raises(DataError, match=r"special\.jsonl:2: response is .* which holds <\|im_end\|>"):
         train_sft(recipe_for("special", special), resume=False)
     moved = json.loads(json.dumps(lines[0]))
     moved["prompt"][0]["content"][0]["video"] = "videos/EpicKitchens/none.mp4"
@@ -353,7 +352,7 @@ from sbr.train.grpo.loop import train_grpo
 from sbr.train.sft.metrics import SftMetrics
 
 class Killer:
-    def began(self, done, total):
+    def began(self, name, done, total):
         pass
 
     def stepped(self, metrics):
@@ -437,7 +436,9 @@ def test_two_processes_learn_what_one_learns(make_recipe, make_cold, tmp_path):
     for part in ("cold_start", "."):
         for line, other in zip(*(grpo.repeatable(run.output_dir / part) for run in (one, two)), strict=True):
             assert [key for key, value in line.items() if value is None] == [k for k, v in other.items() if v is None]
-            numbers, others = ({k: v for k, v in found.items() if v is not None} for found in (line, other))
+            numbers, others = (
+                {k: v for k, v in found.items() if isinstance(v, (int, float))} for found in (line, other)
+            )
             assert numbers == pytest.approx(others, rel=1e-4, abs=1e-6), part
         assert numbers["grad_norm"] > 0
         assert part == "." or numbers["held_out_loss"] > 0

@@ -63,11 +63,24 @@ def index(name: str) -> Callable[[Place], object]:
     return change
 
 
+def merged(name: str, prepare: Callable[[Place], object], *expected: str) -> Case:
+    def make(place: Place) -> list[str]:
+        place.copy("model")
+        prepare(place)
+        return ["merge", "model", "out"]
+
+    return Case(f"merge: {name}", make, expected)
+
+
 TEMPLATE = "chat_template.jinja"
 CASES: tuple[Case, ...] = (
     model("a model that is nowhere", lambda _: None, "no/such/folder", path="no/such/folder"),
     model("a model that is nowhere", lambda _: None, "no/such/folder", verb="grpo", path="no/such/folder"),
     model("a model that is nowhere", lambda _: None, "no/such/folder", verb="distill", path="no/such/folder"),
+    merged("no adapter", lambda _: None, "model holds no adapter"),
+    merged("out is there", lambda p: p.write("out", "mine"), "out already exists"),
+    merged("out is a loop", lambda p: p.link("out", "out"), "out already exists"),
+    merged("an adapter that is none", written("adapter_config.json", "[]"), "adapter_config.json"),
     model("a model that is a file", lambda _: None, "model/config.json is a file", path="model/config.json"),
     model("an unknown built-in model", lambda _: None, "sbr:maxi", path="sbr:maxi"),
     model("a model with an escape", lambda _: None, r"model.path is 'a\x1b[31mb/c/d'", path="a\x1b[31mb/c/d"),

@@ -21,8 +21,8 @@ from sbr.data.sources.cot import CotQuestion
 from sbr.model.load import load_model, load_processor
 from sbr.prompt.encode import PromptEncoder
 from sbr.prompt.template import chat_messages, question_text
-from sbr.train.setup import Policy, Trainer
-from sbr.train.sft.loop import accumulate
+from sbr.train.sft.loop import learn_responses
+from sbr.train.trainer import Policy, Trainer
 from sbr.types import Prompt, Sample
 
 CPU = torch.device("cpu")
@@ -39,7 +39,7 @@ def ours_of(
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """Loss and gradients of one step of the training loop, in microbatches of `size` prompts."""
     model.zero_grad()
-    loss = accumulate(trainer_of(model), prompts, responses_P, size)
+    loss = learn_responses(trainer_of(model), prompts, responses_P, size)
     return loss, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 

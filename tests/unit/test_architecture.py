@@ -17,6 +17,7 @@ ORDER = (
 ROOMS = {
     # Room -> its parts, upstream first; parts in one tuple do not import one another.  "." are the files of the room.
     "data": (("rows",), ("sources",), ("build", "audit"), (".",)),
+    "train": ((".",), ("sft",), ("grpo",)),
 }
 LONGEST = 300
 """Lines of a file of the core; drawings of the miniature world may be longer."""

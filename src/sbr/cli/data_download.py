@@ -46,7 +46,7 @@ class Download:
 
     what: tyro.conf.Positional[str]
     """A recipe (.toml): its data.source and, for evaluation, its levels; for GRPO data.train_file, for SFT
-    data.cot_file, for GRPO with a cold start both, and the level of its validation.  Files named with a "/" are your
+    data.cot_file, for GRPO with a cold start both, and the levels of its validation.  Files named with a "/" are your
     own and are not fetched.  Or a source: seed_bench_r1, egoplan2, longvideobench."""
     root: Path
     """Folder to fill."""
@@ -119,11 +119,12 @@ def _wanted(args: Download) -> tuple[HubSource, list[str]]:
         return hub, [hub.annotations[level] for level in choose_levels(data, asks.eval.levels)]
     # One with nothing but [train] may be of GRPO or of SFT: it gets the files of both.
     sft, grpo = _as(SftRecipe, file), _as(GrpoRecipe, file)
-    looks = [sft.validation] if sft else []
-    looks += [grpo.cold_start.validation] if grpo and grpo.cold_start else []
-    levels = [look.level for look in looks if look.level is not None]
+    chats = [sft.validation] if sft else []
+    chats += [grpo.cold_start.validation] if grpo and grpo.cold_start else []
+    looks = [*chats, grpo.validation] if grpo else chats
+    levels = dict.fromkeys(level for look in looks for level in look.levels)
     names = [data.train_file] if grpo or not sft or sft.validation.share else []
-    names += [data.cot_file] if looks else []
+    names += [data.cot_file] if chats else []
     folder = Path(SOURCES[data.source].folder)
     files = [(folder / name).as_posix() for name in names if "/" not in name]
     return hub, files + [hub.annotations[level] for level in levels if level in hub.annotations]

@@ -23,7 +23,7 @@ class Args:
 
     Examples:
       sbr demo
-      sbr demo --out runs/quick --train 200 --val 60 --steps 20     a look in two minutes or three
+      sbr demo --out runs/quick --train 200 --val 60 --steps 20     a quick look; its figures mean little
       sbr demo --seed 1
     """
 

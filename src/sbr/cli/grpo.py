@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from sbr.cli.console import Terminal, quiet_transformers
-from sbr.cli.early import refuse_early
-from sbr.cli.training import TrainingBar, parse_training
+from sbr.cli.training import Training
 from sbr.config.recipes import GrpoRecipe
 from sbr.train import run_folder
+
+if TYPE_CHECKING:
+    from sbr.train.run import Watcher
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Args:
       sbr grpo recipes/mini/grpo.toml --lora.rank 16        train adapters only (LoRA)
       sbr grpo recipes/mini/sft_grpo.toml                   SFT first (section [cold_start]), then GRPO
       sbr grpo recipes/mini/grpo.toml --algo.name dapo      or dr_grpo, gspo, reg_grpo, grpo_care (docs/algorithms.md)
+      sbr grpo recipes/mini/grpo.toml --validation.levels L1 L2 L3      curves of accuracy over the training
       sbr grpo recipes/mini/grpo.toml --reward.noise 0.2    a fifth of the training answers is wrong
       accelerate launch --num_processes 8 -m sbr grpo recipes/qwen2vl_7b/grpo.toml
 
@@ -40,35 +43,17 @@ class Args:
     """Continue the newest checkpoint in output_dir."""
 
 
-def run(arguments: list[str]) -> None:
-    """Parse the words after `sbr grpo` and train."""
-    recipe, resume = parse(arguments)
-    run_folder.check_start(recipe, resume)  # before anything slow is imported or loaded
-    refuse_early(recipe)
-
+def _load() -> Callable[[GrpoRecipe, bool, Watcher], None]:
     from sbr.train.grpo.loop import train_grpo
 
-    quiet_transformers()
-    console = Terminal()
-    is_main = os.environ.get("RANK", "0") == "0"  # set by `accelerate launch`
-    if is_main:
-        console.print(f"GRPO of {recipe.model.path} -> {recipe.output_dir}")
-    with TrainingBar() as bar:
-        train_grpo(recipe, resume, bar)
-    if is_main:
-        console.print(closing_text(recipe), soft_wrap=True)
+    return train_grpo
 
 
-def parse(arguments: list[str]) -> tuple[GrpoRecipe, bool]:
-    return parse_training(GrpoRecipe, Args, arguments)
-
-
-def closing_text(recipe: GrpoRecipe) -> str:
-    """Say where everything lies and what to do next."""
-    folder = recipe.output_dir
-    return (
-        f"Done.  The trained model lies in {folder / run_folder.FINAL}.\n"
-        f"  {folder / run_folder.METRICS}      one line a step\n"
-        f"  {folder / run_folder.COMPLETIONS}  answers to read\n"
-        f"Next: sbr eval --run {folder}"
-    )
+GRPO = Training(
+    recipe=GrpoRecipe,
+    args=Args,
+    title=lambda recipe: f"GRPO of {recipe.model.path}",
+    load=_load,
+    journals={run_folder.METRICS: "one line a step", run_folder.COMPLETIONS: "answers to read"},
+)
+run = GRPO.run

@@ -49,7 +49,7 @@ VERBS = {
         "answer the benchmark's questions and print accuracy per level and domain",
         f"eval.batch_size, eval.max_new_tokens, {_MEDIA}",
     ),
-    "merge": Verb("sbr.cli.merge", "write an adapter and its base as one ordinary model folder"),
+    "merge": Verb("sbr.cli.merge", "write an adapter and its base as one ordinary model folder", "--dtype"),
     "score": Verb("sbr.cli.score", "read the answers of a finished evaluation by another rule, without a model"),
     "controls": Verb("sbr.cli.controls", "what part of a score is not vision: blind runs, rotated options, letters"),
     "compare": Verb("sbr.cli.compare", "compare two finished evaluations question by question"),
@@ -63,7 +63,7 @@ usage: sbr VERB [arguments]      (sbr VERB --help explains a verb)
 {verbs}
 
 examples:
-  sbr demo                                               the whole path on the miniature, in minutes on a CPU
+  sbr demo                                               the whole path on the miniature, on a CPU
   sbr data check data/SEED-Bench-R1                      is everything there?
   sbr data cache data/SEED-Bench-R1                      decode every clip once; later runs read the frames
   sbr grpo recipes/qwen2vl_7b/grpo.toml --train.seed 1   the paper's run

@@ -36,6 +36,10 @@ def run(arguments: list[str]) -> None:
     args = tyro.cli(Args, args=arguments, prog="sbr merge", description=inspect.getdoc(Args))
 
     from sbr.cli.console import Terminal
+    from sbr.model.paths import resolve_model_path
+
+    resolve_model_path(str(args.adapter))  # a typo is refused before torch is imported
+
     from sbr.model.merge import merge
 
     merge(str(args.adapter), args.out, args.dtype)

@@ -22,6 +22,7 @@ def steps_progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[figures]}"),
+        TextColumn("took"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

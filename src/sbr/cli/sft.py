@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from sbr.cli.console import Terminal, quiet_transformers
-from sbr.cli.early import refuse_early
-from sbr.cli.training import TrainingBar, parse_training
+from sbr.cli.training import Training
 from sbr.config.recipes import SftRecipe
 from sbr.train import run_folder
+
+if TYPE_CHECKING:
+    from sbr.train.run import Watcher
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Args:
       sbr sft recipes/mini/sft.toml --data.cot_file runs/mini/cot.jsonl --output_dir runs/mine
       sbr sft recipes/mini/sft.toml --resume                continue after a crash or a kill, exactly
       sbr sft recipes/mini/sft.toml --help                  every key of the recipe with its value
-      sbr sft recipes/mini/sft.toml --validation.share 0.1 --validation.level L1    look at the model while it learns
+      sbr sft recipes/mini/sft.toml --validation.share 0.1 --validation.levels L1    look at the model while it learns
       sbr sft recipes/mini/sft.toml --lora.rank 16          train adapters only (LoRA)
       accelerate launch --num_processes 8 -m sbr sft recipes/qwen2vl_7b/sft.toml
 
@@ -38,34 +40,17 @@ class Args:
     """Continue the newest checkpoint in output_dir."""
 
 
-def run(arguments: list[str]) -> None:
-    """Parse the words after `sbr sft` and train."""
-    recipe, resume = parse(arguments)
-    run_folder.check_start(recipe, resume)  # before anything slow is imported or loaded
-    refuse_early(recipe)
-
+def _load() -> Callable[[SftRecipe, bool, Watcher], None]:
     from sbr.train.sft.loop import train_sft
 
-    quiet_transformers()
-    console = Terminal()
-    is_main = os.environ.get("RANK", "0") == "0"  # set by `accelerate launch`
-    if is_main:
-        console.print(f"SFT of {recipe.model.path} on {recipe.data.cot_file} -> {recipe.output_dir}")
-    with TrainingBar() as bar:
-        train_sft(recipe, resume, bar)
-    if is_main:
-        console.print(closing_text(recipe), soft_wrap=True)
+    return train_sft
 
 
-def parse(arguments: list[str]) -> tuple[SftRecipe, bool]:
-    return parse_training(SftRecipe, Args, arguments)
-
-
-def closing_text(recipe: SftRecipe) -> str:
-    """Say where everything lies and what to do next."""
-    folder = recipe.output_dir
-    return (
-        f"Done.  The fine-tuned model lies in {folder / run_folder.FINAL}.\n"
-        f"  {folder / run_folder.METRICS}  one line a step\n"
-        f"Next: sbr eval --run {folder}"
-    )
+SFT = Training(
+    recipe=SftRecipe,
+    args=Args,
+    title=lambda recipe: f"SFT of {recipe.model.path} on {recipe.data.cot_file}",
+    load=_load,
+    journals={run_folder.METRICS: "one line a step"},
+)
+run = SFT.run

@@ -1,23 +1,28 @@
-"""What `sbr grpo` and `sbr sft` share: the words after the verb, and the progress bar."""
+"""`sbr grpo` and `sbr sft` are one command with two descriptions: parse, refuse, train, say where everything lies."""
 
 from __future__ import annotations
 
 import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import tyro
 
+from sbr.cli.console import Terminal, quiet_transformers
+from sbr.cli.early import refuse_early
 from sbr.cli.progress import steps_progress
 from sbr.config.explain import verb
 from sbr.config.load import load_recipe
 from sbr.config.recipes import TrainRecipe
+from sbr.train import run_folder
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from sbr.train.grpo.metrics import StepMetrics
-    from sbr.train.sft.metrics import SftMetrics
+    from sbr.train.run import Metrics, Watcher
 
 RecipeT = TypeVar("RecipeT", bound=TrainRecipe)
 
@@ -27,21 +32,59 @@ class HasRecipe(Protocol):
     def recipe(self) -> Path: ...
 
 
-def parse_training(kind: type[RecipeT], args_kind: type[HasRecipe], arguments: list[str]) -> tuple[RecipeT, bool]:
-    """Return the recipe with its overrides, and whether to resume.
+@dataclass(frozen=True, slots=True)
+class Training(Generic[RecipeT]):
+    """A way of training as a command."""
 
-    `sbr VERB --help` explains the command; `sbr VERB RECIPE --help` lists the keys of the recipe.
-    """
-    words = [word for word in arguments if word != "--resume"]
-    if not words or words[0].startswith("-"):
-        # Prints help or what is missing, and exits.  Without `description` tyro drops the examples.
-        args = tyro.cli(args_kind, args=words, prog=verb(kind), description=inspect.getdoc(args_kind))
-        return load_recipe(kind, args.recipe), "--resume" in arguments
-    return load_recipe(kind, Path(words[0]), words[1:]), "--resume" in arguments
+    recipe: type[RecipeT]
+    args: type[HasRecipe]
+    """Its docstring is what --help prints."""
+    title: Callable[[RecipeT], str]
+    """What is trained on what, e.g. "GRPO of sbr:mini"."""
+    load: Callable[[], Callable[[RecipeT, bool, Watcher], None]]
+    """Imports torch and returns the function that trains."""
+    journals: dict[str, str]
+    """Journals of the run folder and what they hold."""
+
+    def parse(self, arguments: list[str]) -> tuple[RecipeT, bool]:
+        """Return the recipe with its overrides, and whether to resume.
+
+        `sbr VERB --help` explains the command; `sbr VERB RECIPE --help` lists the keys of the recipe.
+        """
+        words = [word for word in arguments if word != "--resume"]
+        if not words or words[0].startswith("-"):
+            # Prints help or what is missing, and exits.  Without `description` tyro drops the examples.
+            args = tyro.cli(self.args, args=words, prog=verb(self.recipe), description=inspect.getdoc(self.args))
+            return load_recipe(self.recipe, args.recipe), "--resume" in arguments
+        return load_recipe(self.recipe, Path(words[0]), words[1:]), "--resume" in arguments
+
+    def run(self, arguments: list[str]) -> None:
+        """Parse the words after the verb and train."""
+        recipe, resume = self.parse(arguments)
+        run_folder.check_start(recipe, resume)  # before anything slow is imported or loaded
+        refuse_early(recipe)
+        train = self.load()
+        quiet_transformers()
+        console = Terminal()
+        is_main = os.environ.get("RANK", "0") == "0"  # set by the launchers
+        if is_main:
+            console.print(f"{self.title(recipe)} -> {recipe.output_dir}")
+        with TrainingBar() as bar:
+            train(recipe, resume, bar)
+        if is_main:
+            console.print(self.closing_text(recipe), soft_wrap=True)
+
+    def closing_text(self, recipe: RecipeT) -> str:
+        """Say where everything lies and what to do next."""
+        folder = recipe.output_dir
+        files = {str(folder / name): words for name, words in self.journals.items()}
+        width = max(map(len, files))
+        lines = "".join(f"  {file:<{width}}  {words}\n" for file, words in files.items())
+        return f"Done.  The trained model lies in {folder / run_folder.FINAL}.\n{lines}Next: sbr eval --run {folder}"
 
 
 class TrainingBar:
-    """A bar over the steps with the last figures; a `sbr.train.run.Watcher`.  A cold start has a line of its own."""
+    """A bar over the steps with the last figures; a `sbr.train.run.Watcher`.  A cold start has a bar of its own."""
 
     def __init__(self) -> None:
         self._progress = steps_progress()
@@ -53,22 +96,10 @@ class TrainingBar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def began(self, done: int, total: int) -> None:
+    def began(self, name: str, done: int, total: int) -> None:
         self._progress.start()
-        self._task = self._progress.add_task("steps", total=total, completed=done, figures="")
+        self._task = self._progress.add_task(f"{name}, steps", total=total, completed=done, figures="")
 
-    def stepped(self, metrics: StepMetrics | SftMetrics) -> None:
+    def stepped(self, metrics: Metrics) -> None:
         if self._task is not None:
-            self._progress.update(self._task, completed=metrics.step, figures=figures(metrics))
-
-
-def figures(metrics: StepMetrics | SftMetrics) -> str:
-    """The last figures in a few words, e.g. "reward 0.52  length 31" or "loss 0.412"."""
-    from sbr.train.sft.metrics import SftMetrics
-
-    if not isinstance(metrics, SftMetrics):
-        return f"reward {metrics.reward_mean:.2f}  length {metrics.tokens_mean:.0f}"
-    words = [f"loss {metrics.loss:.3f}"]
-    words += [] if metrics.held_out_loss is None else [f"held out {metrics.held_out_loss:.3f}"]
-    words += [] if metrics.accuracy is None else [f"{100 * metrics.accuracy:.1f} % right"]
-    return "  ".join(words)
+            self._progress.update(self._task, completed=metrics.step, figures=metrics.words())

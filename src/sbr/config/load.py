@@ -76,17 +76,6 @@ def read_resolved(kind: type[RecipeT], file: Path) -> RecipeT:
     return validate(kind, values, source=str(file))
 
 
-def with_defaults(kind: type[Section], saved: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A resolved recipe as an earlier version wrote it, with the defaults of keys that are new since then.
-
-    What is no valid recipe any more is returned as it is; a comparison then names the keys.
-    """
-    try:
-        return kind.model_validate(saved).model_dump(mode="json")
-    except ValidationError:
-        return saved
-
-
 def _read(file: Path, language: str) -> str:
     """The text of an ordinary file of at most `LARGEST` bytes; raises ConfigError."""
     try:

@@ -15,6 +15,7 @@ from sbr.config.training import (
     RewardConfig,
     RolloutConfig,
     SftTrainConfig,
+    SftValidationConfig,
     TrackConfig,
     TrainConfig,
     ValidationConfig,
@@ -39,6 +40,8 @@ class TrainRecipe(Section):
     """Adapters instead of all weights."""
     train: TrainConfig = TrainConfig()
     """Steps, optimizer, checkpoints."""
+    validation: ValidationConfig = ValidationConfig()
+    """Looks at the model while it learns."""
     log: TrackConfig = TrackConfig()
     """What is written down."""
 
@@ -71,7 +74,7 @@ class SftRecipe(TrainRecipe):
 
     train: SftTrainConfig = SftTrainConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     """Steps, optimizer, checkpoints."""
-    validation: ValidationConfig = ValidationConfig()
+    validation: SftValidationConfig = SftValidationConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     """Looks at the model while it learns."""
 
 

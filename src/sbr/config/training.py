@@ -119,23 +119,30 @@ class SftTrainConfig(TrainConfig):
 
 
 class ValidationConfig(Section):
-    """Looks at the model while SFT goes on.  They change nothing of what is learned, apart from the rows held out."""
+    """Looks at the model while it learns; they change nothing of what is learned."""
 
-    every: Count = 10
-    """Optimizer steps between looks; the last step is always looked at."""
-    share: SharePart = 0.0
-    """Share of the questions whose responses are not trained on but measured: whole uncut videos, drawn with
-    train.seed."""
-    level: Level | None = None
-    """Also the greedy accuracy on the first `questions` questions of this level (it is then no untouched test set)."""
+    every: Count = 50
+    """Steps between looks; the last step is always looked at."""
+    levels: tuple[Level, ...] = ()
+    """Greedy accuracy on the first `questions` questions of each (they are then no untouched test set)."""
     questions: Count = 200
-    """How many of that level."""
+    """How many of a level."""
     max_new_tokens: NewTokens = 256
-    """Longest answer, here and as the default of `sbr eval --run`."""
+    """Longest answer."""
     rule: Rule = "official"
     """How answers are read (sbr.reward.answer)."""
     batch_size: BatchSize = 8
     """Questions looked at together, on each process."""
+
+
+class SftValidationConfig(ValidationConfig):
+    """max_new_tokens and rule are also the defaults of `sbr eval --run`."""
+
+    every: Count = 10
+    """Steps between looks; the last step is always looked at."""
+    share: SharePart = 0.0
+    """Share of the questions whose responses are not trained on but measured: whole uncut videos, drawn with
+    train.seed."""
 
 
 class ColdStartConfig(Section):
@@ -144,7 +151,7 @@ class ColdStartConfig(Section):
 
     train: SftTrainConfig = SftTrainConfig()
     """Steps of the cold start."""
-    validation: ValidationConfig = ValidationConfig()
+    validation: SftValidationConfig = SftValidationConfig()
     """Looks while it goes on."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sbr.config.asking import DistillConfig
+from sbr.data.rows.fields import SPECIAL_TOKEN
 from sbr.data.rows.options import reads_as
 from sbr.distill.samples import TeacherSample, Verdict
 from sbr.reward.answer import extract_answer
@@ -22,7 +23,8 @@ def judge(samples: Sequence[TeacherSample], config: DistillConfig) -> list[Teach
     filters of `config` find nothing.  The first reason against it counts, in the order of `Verdict`:
 
     truncated     the token limit came before the end of the turn
-    format        not <think>...</think><answer>...</answer> and nothing else
+    format        not <think>...</think><answer>...</answer> and nothing else, or with a special token inside, which no
+                  row may hold (a server can write one out)
     no_answer     `config.rule` reads no letter
     wrong         it reads a letter that is not the gold one
     inconsistent  `config.consistent`: the reasoning does not end at the chosen option, or a rule cannot tell
@@ -51,7 +53,7 @@ def _alone(sample: TeacherSample, answer: Answer, config: DistillConfig) -> Verd
     """The verdict on an answer without looking at the others."""
     if sample.truncated:
         return "truncated"
-    if format_reward(sample.response) == 0:
+    if format_reward(sample.response) == 0 or SPECIAL_TOKEN.search(sample.response):
         return "format"
     if answer.letter is None:
         return "no_answer"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
+from sbr.config.named import call_named
+from sbr.config.recipes import GrpoRecipe
+from sbr.errors import ConfigError
 from sbr.model.families import VisionLanguageModel
 from sbr.model.tokens import TokenRules
 from sbr.rollout.engine import Question
@@ -14,6 +16,7 @@ from sbr.rollout.sampling import Sampling
 from sbr.types import Completion, Prompt
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """Draws groups of completions from the policy as it is now.
 
@@ -28,7 +31,7 @@ class Sampler(Protocol):
         """`group_size` completions of every question, in order, drawn with the questions' seeds.
 
         `prompts` are the same questions as model inputs; a sampler that runs the processor itself takes the sample and
-        its frames instead.
+        its frames instead.  Called under the autocast of training.
         """
         ...
 
@@ -36,24 +39,31 @@ class Sampler(Protocol):
 class NativeSampler:
     """The trained weights at hand, by `sbr.rollout.generate`: nothing has to be handed over."""
 
-    def __init__(
-        self,
-        model: VisionLanguageModel,
-        tokenizer: Any,
-        autocast: Callable[[], AbstractContextManager[None]],
-        compiled: bool = False,
-    ) -> None:
+    def __init__(self, model: VisionLanguageModel, processor: Any, recipe: GrpoRecipe) -> None:
         self._model = model
-        self._tokenizer = tokenizer
-        self._autocast = autocast
-        self._compiled = compiled
-        self._rules = TokenRules.of(model, tokenizer)
+        self._tokenizer = processor.tokenizer
+        self._compiled = recipe.rollout.compile
+        self._rules = TokenRules.of(model, processor.tokenizer)
 
     def sample(
         self, questions: Sequence[Question], prompts: Sequence[Prompt], group_size: int, sampling: Sampling
     ) -> list[tuple[Completion, ...]]:
         seeds = [question.seed for question in questions]
-        with self._autocast():
-            return generate(
-                self._model, self._tokenizer, prompts, group_size, sampling, seeds, self._compiled, self._rules
-            )
+        return generate(self._model, self._tokenizer, prompts, group_size, sampling, seeds, self._compiled, self._rules)
+
+
+def open_sampler(model: VisionLanguageModel, processor: Any, recipe: GrpoRecipe) -> Sampler:
+    """The sampler of a GRPO run: the one that `rollout.sampler` names.  `model` is what is trained.
+
+    Raises ConfigError when the user's own cannot be loaded, fails, or makes something else.
+    """
+    name = recipe.rollout.sampler
+    if name == "native":
+        return NativeSampler(model, processor, recipe)
+    sampler = call_named(name, "rollout.sampler", model, processor, recipe)
+    if not isinstance(sampler, Sampler):
+        raise ConfigError(
+            f"rollout.sampler is {name!r}: it returned a {type(sampler).__name__} without a method `sample`; see "
+            "sbr.rollout.sampler.Sampler"
+        )
+    return sampler

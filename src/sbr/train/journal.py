@@ -5,35 +5,69 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sbr.errors import CheckpointError
+from sbr.files import replace_file
 
 if TYPE_CHECKING:
-    from sbr.train.grpo.metrics import CompletionRecord, StepMetrics
-    from sbr.train.sft.metrics import SftMetrics
+    from _typeshed import DataclassInstance
 
 
-def append(file: Path, records: Sequence[StepMetrics] | Sequence[SftMetrics] | Sequence[CompletionRecord]) -> None:
+def append(file: Path, records: Sequence[DataclassInstance]) -> None:
     """Add one line per record; when it returns, the lines survive the death of the process."""
     text = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
     with file.open("a", encoding="utf-8") as stream:
         stream.write(text)
 
 
-def cut_after(file: Path, step: int) -> int:
+def steps(file: Path) -> list[int]:
+    """Return the step of every whole line; a last line that a killed process left unfinished does not count.
+
+    Raises CheckpointError, with file:line, for a line that is no record or stands behind a later step.
+    """
+    found: list[int] = []
+    for number, line in enumerate(_whole_lines(file), start=1):
+        try:
+            values: Any = json.loads(line)
+        except ValueError:
+            values = None
+        step = values.get("step") if isinstance(values, dict) else None
+        if not isinstance(step, int) or (found and step < found[-1]):
+            problem = "not a record of this run" if not isinstance(step, int) else f"step {step} follows {found[-1]}"
+            raise CheckpointError(
+                f"{file}:{number}: {problem}; the file was changed by hand or is damaged: restore it, or remove this "
+                "line, and resume again"
+            )
+        found.append(step)
+    return found
+
+
+def cut_after(file: Path, step: int) -> None:
     """Drop the lines of steps after `step`, and a last line that a killed process left unfinished.
 
-    Returns the number of dropped lines.  The file is replaced as a whole, so an interruption leaves the old or the new.
+    The file is replaced as a whole, so an interruption leaves the old or the new.  Raises as `steps` does.
     """
-    if not file.exists():
-        return 0
-    lines = list(io.BytesIO(file.read_bytes()))
+    kept = sum(number <= step for number in steps(file))
+    content = b"".join(_whole_lines(file)[:kept])
+    if file.exists() and len(content) < file.stat().st_size:
+        replace_file(file, content)
+
+
+def _whole_lines(file: Path) -> list[bytes]:
     # Bytes, because a killed process may leave half a character.
-    whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
-    kept = [line for line in whole if json.loads(line)["step"] <= step]
-    if len(kept) < len(lines):
-        replacement = file.with_name(f".{file.name}.tmp")
-        replacement.write_bytes(b"".join(kept))
-        replacement.replace(file)
-    return len(lines) - len(kept)
+    lines = list(io.BytesIO(file.read_bytes())) if file.exists() else []
+    return lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
+
+
+def numbers(metrics: DataclassInstance) -> dict[str, float]:
+    """Return what trackers take: every field but the step, without nulls; {"custom": {"a": 0.4}} as custom/a."""
+    found: dict[str, float] = {}
+    for field in fields(metrics):
+        value = getattr(metrics, field.name)
+        parts = value if isinstance(value, dict) else {"": value}
+        names = {f"{field.name}/{key}".removesuffix("/"): part for key, part in parts.items()}
+        found |= {name: float(part) for name, part in names.items() if part is not None and name != "step"}
+    return found

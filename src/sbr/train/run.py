@@ -1,112 +1,278 @@
-"""What every training run does around its steps: continue or start, keep the folder, report, save the final model."""
+"""What every training run does around its steps: schedule, frames, journal, looks, checkpoints, the final model.
+
+    questions -> slots of a step -> frames -> take_step -> metrics, checkpoint
+
+What a step does is a `Learner`, one of GRPO and one of SFT.  Prompts and completions are a pure function of the recipe
+and the step number; what else is random (stochastic rounding, dropout) goes on from the random state that a checkpoint
+keeps.  So a resumed run repeats the uninterrupted one exactly.
+
+A run has one process or, under `torchrun` or `accelerate launch`, several; each takes its share of the slots.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import tee
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
 
 from sbr.algo.algorithm import Algorithm
 from sbr.config.inputs import ModelConfig
 from sbr.config.recipes import TrainRecipe
+from sbr.errors import BusyError, CheckpointError
+from sbr.frames.ahead import frames_ahead
+from sbr.frames.cache import FrameCache
+from sbr.frames.load import load_frames
 from sbr.model.load import model_files
-from sbr.train import run_folder
+from sbr.prompt.encode import PromptEncoder
+from sbr.resume.lock import locked
+from sbr.train import journal, run_folder
 from sbr.train.checkpoint import save_checkpoint, save_final
-from sbr.train.grpo.metrics import StepMetrics
-from sbr.train.order import left_over, total_steps
-from sbr.train.setup import Trainer, make_trainer
-from sbr.train.sft.metrics import SftMetrics
+from sbr.train.order import Identified, Slot, left_over, slots_of_step, total_steps
+from sbr.train.setup import make_accelerator, make_trainer
+from sbr.train.stopwatch import Stopwatch, slowest
+from sbr.train.trainer import Trainer
+from sbr.train.validation import Seen, Validation
+from sbr.types import Frames, Shown
 
 logger = logging.getLogger(__name__)
+
+
+class Metrics(Protocol):
+    """One line of metrics.jsonl; a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def step(self) -> int: ...
+
+    def words(self) -> str:
+        """The figures to watch, e.g. "loss 0.412"."""
+        ...
+
+
+class Question(Identified, Shown, Protocol):
+    """A Sample, or a question of a CoT file."""
+
+
+def level_words(accuracy: Mapping[str, float]) -> str:
+    """
+    >>> level_words({"L1": 0.83, "L3": 0.5})
+    '  L1 83.0 %  L3 50.0 %'
+    """
+    return "".join(f"  {level} {100 * value:.1f} %" for level, value in accuracy.items())
+
+
+QuestionT = TypeVar("QuestionT", bound=Question)
+PartT = TypeVar("PartT")
+MetricsT = TypeVar("MetricsT", bound=Metrics, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Share(Generic[QuestionT]):
+    """One process's part of a step."""
+
+    step: int
+    slots: tuple[Slot[QuestionT], ...]
+    frames: list[Frames]
+    """Of the slots, in order."""
+    clock: Stopwatch
+    """For the stages of the step; "frames" and "step" are taken already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What is known of a step whatever it did."""
+
+    step: int
+    epoch: float
+    """Epochs done after this step."""
+    learning_rate: float
+    seconds: Mapping[str, float]
+    """By stage, of the slowest process; "step" is all of it but looking and saving."""
+    seen: Seen
+
+
+class Learner(Protocol[QuestionT, PartT, MetricsT]):
+    """What is particular about a way of training; an optimizer step and its figures."""
+
+    def take_step(self, share: Share[QuestionT]) -> PartT:
+        """Learn from this process's share; return its part of the metrics.  All processes call it at the same time."""
+        ...
+
+    def join(self, done: Done, parts: Sequence[PartT]) -> MetricsT:
+        """The metrics of a step out of the parts of all processes.  On the main process, which may also warn and keep
+        journals of its own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """What a `Learner` works with."""
+
+    trainer: Trainer
+    encoder: PromptEncoder
+    load: Callable[[Shown], Frames]
+    """Decodes, or reads from the cache."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course(Generic[QuestionT, PartT, MetricsT]):
+    """A run: what is learned, from what, and how."""
+
+    name: str
+    """For whoever watches, e.g. "GRPO"."""
+    recipe: TrainRecipe
+    start: ModelConfig
+    """`recipe.model`, or what a cold start has made of it."""
+    questions: Sequence[QuestionT]
+    cache: FrameCache | None
+    validation: Validation
+    algorithm: Algorithm | None
+    """Says what the policy is compared with; None in SFT."""
+    temperature: float
+    """Of the policy that is trained (`sbr.train.trainer.Policy`)."""
+    make_learner: Callable[[Bench], Learner[QuestionT, PartT, MetricsT]]
 
 
 class Watcher(Protocol):
     """Whoever wants to see progress, e.g. the progress bar of the command line.  Called on the main process only."""
 
-    def began(self, done: int, total: int) -> None:
+    def began(self, name: str, done: int, total: int) -> None:
         """Training starts after `done` of `total` steps."""
 
-    def stepped(self, metrics: StepMetrics | SftMetrics) -> None:
+    def stepped(self, metrics: Metrics) -> None:
         """A step is done and written down."""
 
 
-RunSteps = Callable[[Trainer, int, int], None]
-"""(trainer, done, total): take the steps done + 1 to total, and call `save_if_due` after each."""
+@contextmanager
+def processes(recipe: TrainRecipe, resume: bool) -> Iterator[Accelerator]:
+    """The process group of a command, and its hold on the run folder.
 
-
-def run_training(
-    recipe: TrainRecipe,
-    start: ModelConfig,
-    accelerator: Accelerator,
-    count: int,
-    algorithm: Algorithm | None,
-    run_steps: RunSteps,
-    watcher: Watcher | None,
-    last: bool = True,
-) -> None:
-    """Train on `count` prompts from the newest checkpoint in `recipe.output_dir`, or else from the model `start`.
-
-    `algorithm` says what the policy is compared with; None in SFT.
-    A finished run is left as it is.  The caller has asked `run_folder.check_start`.  The process group ends with the
-    run, unless it is not the `last` one of these processes.
+    Raises ConfigError when the launch cannot train `recipe`, BusyError when another run writes the folder, and what
+    `run_folder.check_start` raises: the folder may have changed before it was held.
     """
-    total = total_steps(count, recipe.train)
+    accelerator = make_accelerator(recipe)
+    with _held(recipe.output_dir, accelerator):
+        run_folder.check_start(recipe, resume)
+        yield accelerator
+        accelerator.state.destroy_process_group()
+
+
+@contextmanager
+def _held(folder: Path, accelerator: Accelerator) -> Iterator[None]:
+    """The main process holds the folder; when it cannot, no process goes on."""
+    with ExitStack() as stack:
+        refusal: list[Exception | None] = [None]
+        if accelerator.is_main_process:
+            try:
+                stack.enter_context(locked(folder))
+            except (BusyError, OSError) as error:
+                refusal = [error]
+        broadcast_object_list(refusal)
+        if refusal[0] is not None:
+            raise refusal[0]
+        yield
+
+
+def run_training(course: Course[QuestionT, PartT, MetricsT], accelerator: Accelerator, watcher: Watcher | None) -> None:
+    """Train from the newest checkpoint in the run folder, or else from the start.  A finished run is left as it is.
+
+    Leaves the folder with metrics, checkpoints and final/.  Raises ConfigError or CheckpointError when the run may not
+    go on, DataError or MediaError when a question cannot be used (nothing is skipped), SbrError when a gradient is not
+    finite.
+    """
+    recipe = course.recipe
+    total = total_steps(len(course.questions), recipe.train)
     newest = run_folder.newest_checkpoint(recipe.output_dir)
     done = run_folder.step_of(newest) if newest else 0
-    if (recipe.output_dir / run_folder.FINAL).exists():
+    finished = (recipe.output_dir / run_folder.FINAL).exists()
+    if done > total:
+        raise CheckpointError(
+            f"the run in {recipe.output_dir} has taken {done} steps, and the recipe asks for {total}; raise "
+            "train.max_steps or train.epochs"
+        )
+    if finished and (newest is None or done == total):
         if accelerator.is_main_process:
             logger.info("%s is finished", recipe.output_dir)
-        _end(accelerator, last)
         return
     if newest and accelerator.is_main_process:
         logger.info("continuing after step %d of %d in %s", done, total, recipe.output_dir)
-    inputs = _input_files(recipe, start, algorithm)
+    inputs = _input_files(course)
     run_folder.check_inputs(recipe.output_dir, inputs)
-    trainer = make_trainer(recipe.model_copy(update={"model": start}), accelerator, total, newest, algorithm)
+    start = recipe.model_copy(update={"model": course.start})
+    trainer = make_trainer(start, accelerator, total, newest, course.algorithm, course.temperature)
+    encoder = PromptEncoder(trainer.processor, recipe.prompt)
+    load = partial(load_frames, config=recipe.frames, factor=encoder.size_factor, cache=course.cache)
+    bench = Bench(trainer, encoder, load)
+    learner = course.make_learner(bench)
     accelerator.wait_for_everyone()  # only when every process could start is the folder changed
     if accelerator.is_main_process:
         run_folder.open_folder(recipe, inputs)
-        if unused := left_over(count, recipe.train):
-            logger.warning("%d of %d prompts do not fill a last step and are not used", unused, count)
+        if unused := left_over(len(course.questions), recipe.train):
+            logger.warning("%d of %d prompts do not fill a last step and are not used", unused, len(course.questions))
     accelerator.wait_for_everyone()
     accelerator.init_trackers("sbr", config={"recipe": recipe.model_dump_json()})
     if watcher and accelerator.is_main_process:
-        watcher.began(done, total)
-    run_steps(trainer, done, total)
-    save_final(recipe, accelerator, trainer.model, trainer.processor)
-    _end(accelerator, last)
-
-
-def _input_files(recipe: TrainRecipe, start: ModelConfig, algorithm: Algorithm | None) -> dict[str, Path]:
-    """What decides, beside the recipe, how a run goes on: its rows, and the model at the start where it is still in
-    use, as the reference or below adapters."""
-    files = run_folder.annotation_files(recipe)
-    if recipe.lora is not None or (algorithm is not None and algorithm.needs_reference):
-        files |= model_files(start.path)
-    return files
-
-
-def _end(accelerator: Accelerator, last: bool) -> None:
-    if last:
-        accelerator.end_training()
-        return
+        watcher.began(course.name, done, total)
+    _take_steps(course, bench, learner, range(done + 1, total + 1), watcher)
+    save_final(recipe, trainer)
+    if course.cache is not None and accelerator.is_main_process:
+        course.cache.log_counts()
     for tracker in accelerator.trackers:
         tracker.finish()
 
 
-def save_if_due(recipe: TrainRecipe, trainer: Trainer, step: int, total: int) -> None:
-    """Write a checkpoint every `train.save_every` steps and after the last.  Every process has to call it."""
-    if step % recipe.train.save_every == 0 or step == total:
-        save_checkpoint(
-            recipe,
-            step,
-            trainer.accelerator,
-            trainer.model,
-            trainer.processor,
-            trainer.optimizer,
-            trainer.schedule,
-            trainer.average,
-        )
+def _take_steps(
+    course: Course[QuestionT, PartT, MetricsT],
+    bench: Bench,
+    learner: Learner[QuestionT, PartT, MetricsT],
+    steps: range,
+    watcher: Watcher | None,
+) -> None:
+    recipe, trainer, accelerator = course.recipe, bench.trainer, bench.trainer.accelerator
+    total = steps.stop - 1
+    rank, ranks = accelerator.process_index, accelerator.num_processes
+    schedule, upcoming = tee(slots_of_step(course.questions, step, recipe.train, rank, ranks) for step in steps)
+    shown = ([slot.sample for slot in slots] for slots in upcoming)
+    with closing(frames_ahead(shown, bench.load, ahead=1)) as decoded:  # two steps of frames at most
+        for step, slots in zip(steps, schedule, strict=True):
+            clock = Stopwatch(accelerator.device)
+            learning_rate = float(trainer.schedule.get_last_lr()[0])
+            with clock("step"):
+                with clock("frames"):
+                    frames = [found for _, found in next(decoded)]
+                part = learner.take_step(Share(step, slots, frames, clock))
+                trainer.schedule.step()
+                if trainer.average:
+                    trainer.average.after_step(step)
+            with clock("validation"):
+                due = course.validation.due(step, total)
+                seen = course.validation.look(trainer, bench.encoder, bench.load) if due else Seen()
+            parts: list[tuple[PartT, dict[str, float]]] = gather_object([(part, clock.seconds)])
+            if accelerator.is_main_process:
+                epoch = step * recipe.train.prompts_per_step / len(course.questions)
+                seconds = slowest([own for _, own in parts])
+                metrics = learner.join(Done(step, epoch, learning_rate, seconds, seen), [part for part, _ in parts])
+                journal.append(recipe.output_dir / run_folder.METRICS, [metrics])
+                if watcher:
+                    watcher.stepped(metrics)
+                accelerator.log(journal.numbers(metrics), step=step)
+            if step % recipe.train.save_every == 0 or step == total:
+                save_checkpoint(recipe, step, trainer)
+
+
+def _input_files(course: Course[Any, Any, Any]) -> dict[str, Path]:
+    """What decides, beside the recipe, how a run goes on: its rows, and the model at the start where it is still in
+    use, as the reference or below adapters."""
+    files = run_folder.annotation_files(course.recipe)
+    if course.recipe.lora is not None or (course.algorithm is not None and course.algorithm.needs_reference):
+        files |= model_files(course.start.path)
+    return files

@@ -2,7 +2,7 @@
 
     recipe.json          the recipe as used, defaults included
     inputs.json          fingerprints of the files that decide what is learned
-    metrics.jsonl        one line a step (`StepMetrics`, of SFT `SftMetrics`)
+    metrics.jsonl        one line a step (`GrpoMetrics`, of SFT `SftMetrics`)
     completions.jsonl    GRPO: the completions of every n-th step (`CompletionRecord`)
     checkpoint-<step>/   ordinary Hugging Face folder and training_state/
     final/               ordinary Hugging Face folder of the last step; with LoRA both hold the adapter alone
@@ -13,21 +13,19 @@ Nothing here imports torch, so that the command line can refuse a wrong start at
 
 from __future__ import annotations
 
-import json
+import logging
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from sbr.config.load import with_defaults
 from sbr.config.recipes import SftRecipe, TrainRecipe
-from sbr.config.training import ValidationConfig
+from sbr.config.training import SftValidationConfig
 from sbr.data.rows.layout import DataRoot
 from sbr.data.sources.cot import cot_path
 from sbr.data.sources.select import training_path
 from sbr.errors import CheckpointError, ConfigError
-from sbr.files import replace_file
-from sbr.resume.folder import INPUTS, RECIPE, fingerprint
+from sbr.resume.folder import INPUTS, RECIPE, changed_inputs, differences, fingerprints, read_json, start_folder
 from sbr.train import journal
 
 METRICS = "metrics.jsonl"
@@ -38,20 +36,28 @@ STATE = Path("training_state") / "state.json"
 
 _IN_TRAINING = {
     *("train.save_every", "train.keep_checkpoints"),
-    *(f"validation.{key}" for key in ValidationConfig.model_fields if key != "share"),
+    *(f"validation.{key}" for key in SftValidationConfig.model_fields if key != "share"),
 }
 MAY_CHANGE = frozenset(
     {
-        *("output_dir", "log.trackers", "log.completions_every", "data.cache", "data.cache_dir"),
+        *("log.trackers", "log.completions_every"),
         *(prefix + key for prefix in ("", "cold_start.") for key in _IN_TRAINING),
     }
 )
-"""Keys that may differ when a run is resumed: they change what is written, not what is learned."""
+"""Keys that may differ when a run is resumed, beside those that never matter: they change what is written, not what is
+learned."""
+LENGTH = frozenset({"train.max_steps", "train.epochs"})
+"""Keys that may differ where the schedule does not depend on them (`can_be_extended`)."""
+
+logger = logging.getLogger(__name__)
 
 
 def check_start(recipe: TrainRecipe, resume: bool) -> None:
-    """Raise ConfigError when a run lies in `output_dir` and `resume` is not asked for, CheckpointError when the run in
-    there used another recipe or other annotation files.  Changes nothing."""
+    """Refuse what can be refused without a model.  Changes nothing.
+
+    Raises ConfigError when a run lies in `output_dir` and `resume` is not asked for, or the other way round;
+    CheckpointError when the run in there used another recipe or other annotation files, or is damaged.
+    """
     folder = recipe.output_dir
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output_dir {folder} is a file; choose another --output_dir")
@@ -61,12 +67,22 @@ def check_start(recipe: TrainRecipe, resume: bool) -> None:
                 f"output_dir {folder} already holds a run; continue it with --resume, or choose another --output_dir"
             )
         return
+    if not holds_run(folder):
+        raise ConfigError(
+            f"output_dir {folder} holds no run to continue; leave out --resume to start one, or correct --output_dir"
+        )
     newest = newest_checkpoint(folder)
-    saved = newest / STATE if newest else folder / RECIPE
-    if saved.exists():
-        values = _read_json(saved, newest or folder)
-        check_recipe(values["recipe"] if newest else values, recipe, saved)
-    if (folder / INPUTS).exists() and not (folder / FINAL).exists():  # a finished run reads no rows
+    if not (folder / RECIPE).exists():
+        if newest or (folder / METRICS).exists() or (folder / FINAL).exists():
+            raise CheckpointError(
+                f"{folder / RECIPE} is gone, so nobody knows how the run in {folder} was started; restore it, or start "
+                "a new run with another --output_dir"
+            )
+        return  # killed before its first step, or in the cold start
+    _check_recipe(recipe, newest)
+    for name in (METRICS, COMPLETIONS):
+        journal.steps(folder / name)
+    if not (folder / FINAL).exists():  # a finished run reads no rows any more, unless it is extended
         check_inputs(folder, annotation_files(recipe))
 
 
@@ -85,27 +101,34 @@ def annotation_files(recipe: TrainRecipe) -> dict[str, Path]:
 def check_inputs(folder: Path, files: Mapping[str, Path]) -> None:
     """Raise CheckpointError naming every file that is another than when the run in `folder` was started.
 
-    A new run has nothing to compare with, and neither has one of a version that kept no fingerprints.
+    `files` are some or all of those in inputs.json.  A new run has nothing to compare with.
     """
-    if not (folder / INPUTS).exists():
+    if not (folder / RECIPE).exists():
         return
-    then, now = _read_json(folder / INPUTS, folder / INPUTS), _fingerprints(files)
-    if changed := [name for name in files if then.get(name) != now.get(name)]:
-        lines = [f"{name} ({files[name]}) {'has changed' if name in now else 'is gone'}" for name in changed]
+    names = {name: f"{name} ({file})" for name, file in files.items()}
+    saved = read_json(folder / INPUTS, "restore it, or start a new run with another --output_dir")
+    then = {names[name]: digest for name, digest in saved.items() if name in names}
+    now = {names[name]: digest for name, digest in fingerprints(_present(files)).items()}
+    if changed := changed_inputs(then, now):
         raise CheckpointError(
             f"the run in {folder} was started with other files:\n  "
-            + "\n  ".join(lines)
+            + "\n  ".join(changed)
             + "\nA resumed run continues exactly, so these must be what they were; restore them, or start a new run "
             "with another --output_dir"
         )
 
 
+def can_be_extended(recipe: TrainRecipe) -> bool:
+    """Whether the learning rates are the same however many steps follow."""
+    return recipe.train.schedule == "constant" and recipe.train.warmup_ratio == 0
+
+
 def open_folder(recipe: TrainRecipe, inputs: Mapping[str, Path]) -> int:
     """Make the folder ready and return the step to continue after (0 for a new run).
 
-    `inputs` are the files that decide what is learned, by names for messages.  Writes recipe.json and, in a folder that
-    has none, inputs.json; drops journal lines of steps after the newest checkpoint and removes what an interrupted save
-    left behind.
+    `inputs` are the files that decide what is learned, by names for messages.  Writes recipe.json and, in a new folder,
+    inputs.json; drops journal lines of steps after the newest checkpoint and removes what an interrupted save left
+    behind.  Warns of steps that metrics.jsonl lacks: what the run learns does not depend on them.
     """
     folder = recipe.output_dir
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,21 +138,36 @@ def open_folder(recipe: TrainRecipe, inputs: Mapping[str, Path]) -> int:
     step = step_of(newest) if newest else 0
     for name in (METRICS, COMPLETIONS):
         journal.cut_after(folder / name, step)
-    if not ((folder / RECIPE).exists() and (folder / INPUTS).exists()):
-        replace_file(folder / INPUTS, (json.dumps(_fingerprints(inputs), indent=2) + "\n").encode())
-    replace_file(folder / RECIPE, (recipe.model_dump_json(indent=2) + "\n").encode())
+    if lost := sorted(set(range(1, step + 1)) - set(journal.steps(folder / METRICS))):
+        logger.warning(
+            "%s lacks %d of the %d steps that were taken (the first is step %d); they stay missing, the run goes on",
+            *(folder / METRICS, len(lost), step, lost[0]),
+        )
+    start_folder(folder, recipe, fingerprints(_present(inputs)))
     return step
 
 
 def holds_run(folder: Path) -> bool:
     names = (RECIPE, METRICS, FINAL, COLD_START)
-    return any((folder / name).exists() for name in names) or newest_checkpoint(folder) is not None
+    return any((folder / name).exists() for name in names) or bool(_checkpoint_folders(folder))
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return the complete checkpoints of a run, oldest first."""
-    found = [path for path in folder.glob("checkpoint-*") if (path / STATE).exists()]
-    return sorted(found, key=step_of)
+    """Return the checkpoints of a run, oldest first.
+
+    They are renamed into their place when they are complete, so one without a training state was damaged later: raises
+    CheckpointError rather than do its steps again without a word.
+    """
+    found = _checkpoint_folders(folder)
+    for checkpoint in found:
+        if not (checkpoint / STATE).exists():
+            others = [step_of(path) for path in found if path != checkpoint and step_of(path) < step_of(checkpoint)]
+            place = f"step {others[-1]}" if others else "the start"
+            raise CheckpointError(
+                f"{checkpoint / STATE} is gone, so the run cannot continue from there; restore it, or remove "
+                f"{checkpoint} and resume again: the run then continues from {place}"
+            )
+    return found
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -145,37 +183,35 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def check_recipe(saved: Mapping[str, Any], recipe: TrainRecipe, source: Path) -> None:
-    """Raise CheckpointError naming every key that differs from the saved recipe, apart from `MAY_CHANGE`."""
-    before, now = dict(_flat(with_defaults(type(recipe), saved))), dict(_flat(recipe.model_dump(mode="json")))
-    lines = [
-        f"{key}: {json.dumps(before.get(key))} then, {json.dumps(now.get(key))} now"
-        for key in sorted(before.keys() | now.keys())
-        if key not in MAY_CHANGE and before.get(key) != now.get(key)
-    ]
+def _checkpoint_folders(folder: Path) -> list[Path]:
+    found = (path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name))
+    return sorted(found, key=step_of)
+
+
+def _check_recipe(recipe: TrainRecipe, newest: Path | None) -> None:
+    """Raise CheckpointError naming every key that differs from the saved recipe, apart from those that may."""
+    file = recipe.output_dir / RECIPE
+    saved = read_json(file, "restore it, or start a new run with another --output_dir")
+    lines = differences(saved, recipe, MAY_CHANGE | LENGTH)
+    lengths = [line for line in differences(saved, recipe, MAY_CHANGE) if line not in lines]
+    if lengths and not can_be_extended(recipe):
+        train = recipe.train
+        warm = f" and train.warmup_ratio {train.warmup_ratio:g}" if train.warmup_ratio else ""
+        lines += [
+            f'{line} (with train.schedule "{train.schedule}"{warm} every learning rate depends on the number of steps; '
+            "only a constant schedule without warm-up can be extended)"
+            for line in lengths
+        ]
+    elif lengths and newest is None and (recipe.output_dir / FINAL).exists():
+        lines += [f"{line} (there is no checkpoint left to go on from)" for line in lengths]
     if lines:
         raise CheckpointError(
-            f"the run in {recipe.output_dir} used another recipe ({source}):\n  "
+            f"the run in {recipe.output_dir} used another recipe ({file}):\n  "
             + "\n  ".join(lines)
             + "\nA resumed run continues exactly, so these must agree; set them back, or start a new run with another "
             "--output_dir"
         )
 
 
-def _fingerprints(files: Mapping[str, Path]) -> dict[str, str]:
-    return {name: fingerprint(file) for name, file in files.items() if file.is_file()}
-
-
-def _read_json(file: Path, doubtful: Path) -> Mapping[str, Any]:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{file} is damaged ({error}); remove {doubtful} and resume again") from None
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+def _present(files: Mapping[str, Path]) -> dict[str, Path]:
+    return {name: file for name, file in files.items() if file.is_file()}

@@ -4,87 +4,90 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import partial
+from dataclasses import dataclass, field
 
 import torch
 from accelerate.utils import gather_object
 
-from sbr.config.recipes import SftRecipe
+from sbr.config.recipes import TrainRecipe
 from sbr.data.sources.cot import CotQuestion
 from sbr.data.sources.select import choose_levels, load_questions
 from sbr.frames.ahead import ShownT, frames_ahead
-from sbr.frames.cache import FrameCache
-from sbr.frames.load import load_frames
 from sbr.model.logprobs import completion_logprobs
+from sbr.model.modes import evaluating
 from sbr.prompt.encode import PromptEncoder
 from sbr.reward.answer import extract_answer
 from sbr.rollout.generate import Sampling, generate
-from sbr.train.setup import Trainer
-from sbr.types import Frames, Sample
+from sbr.train.trainer import Trainer
+from sbr.types import Frames, Sample, Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look; empty when there was none.  Example: Seen(held_out_loss=0.41, accuracy={"L1": 0.83, "L3": 0.49})."""
+
+    held_out_loss: float | None = None
+    """Mean negative log-likelihood of the held-out responses, nats a token."""
+    accuracy: dict[str, float] = field(default_factory=dict)
+    """Share of right greedy answers, by level."""
 
 
 class Validation:
     """What `recipe.validation` asks for.  Nothing here depends on or changes the random state of training.
 
-    Raises ConfigError and DataError, before training, when the level cannot be read.
+    `held_out` are questions whose responses are measured.  Raises ConfigError and DataError, before training, when a
+    level cannot be read.
     """
 
-    def __init__(self, recipe: SftRecipe, held_out: Sequence[CotQuestion], cache: FrameCache | None) -> None:
-        self._recipe = recipe
+    def __init__(self, recipe: TrainRecipe, held_out: Sequence[CotQuestion] = ()) -> None:
+        self._config = recipe.validation
         self._held_out = held_out
-        self._cache = cache
-        self._samples: Sequence[Sample] = ()
-        if recipe.validation.level is not None:
-            (level,) = choose_levels(recipe.data, [recipe.validation.level])
-            self._samples = load_questions(recipe.data, level, recipe.validation.questions)
+        levels = choose_levels(recipe.data, self._config.levels) if self._config.levels else ()
+        self._samples = {level: load_questions(recipe.data, level, self._config.questions) for level in levels}
 
-    def look(self, trainer: Trainer, encoder: PromptEncoder) -> tuple[float | None, float | None]:
-        """Return (loss on the held-out responses in nats a token, accuracy), None for what is not asked for.
+    def due(self, step: int, total: int) -> bool:
+        return step % self._config.every == 0 or step == total
 
-        Every process takes its share and has to call this.
-        """
-        trainer.policy.eval()
-        with torch.no_grad(), trainer.accelerator.autocast():
-            loss = self._share(trainer, encoder, self._held_out, self._loss)
-            right = self._share(trainer, encoder, self._samples, self._right)
-        return loss, right
+    def look(self, trainer: Trainer, encoder: PromptEncoder, load: Callable[[Shown], Frames]) -> Seen:
+        """Every process takes its share and has to call this."""
+
+        def loss(asked: Sequence[tuple[CotQuestion, Frames]]) -> tuple[float, int]:
+            prompts = [encoder.encode_question(question, frames) for question, frames in asked]
+            found = completion_logprobs(
+                trainer.model, prompts, [encoder.encode_responses(question) for question, _ in asked]
+            )
+            return -found.logprobs_BL.sum().item(), int(found.mask_BL.sum())
+
+        def right(asked: Sequence[tuple[Sample, Frames]]) -> tuple[float, int]:
+            prompts = [encoder.encode(sample, frames) for sample, frames in asked]
+            greedy = Sampling(temperature=0.0, max_new_tokens=self._config.max_new_tokens)
+            groups = generate(trainer.model, encoder.tokenizer, prompts, 1, greedy, [0] * len(prompts))
+            letters = [
+                extract_answer(answer.text, sample.options, self._config.rule).letter
+                for (sample, _), (answer,) in zip(asked, groups, strict=True)
+            ]
+            return float(sum(letter == sample.gold for letter, (sample, _) in zip(letters, asked, strict=True))), len(
+                asked
+            )
+
+        with torch.no_grad(), trainer.accelerator.autocast(), evaluating(trainer.model):
+            return Seen(
+                self._share(trainer, self._held_out, load, loss) if self._held_out else None,
+                {level: self._share(trainer, samples, load, right) for level, samples in self._samples.items()},
+            )
 
     def _share(
         self,
         trainer: Trainer,
-        encoder: PromptEncoder,
         asked: Sequence[ShownT],
-        measure: Callable[[Trainer, PromptEncoder, Sequence[tuple[ShownT, Frames]]], tuple[float, int]],
-    ) -> float | None:
+        load: Callable[[Shown], Frames],
+        measure: Callable[[Sequence[tuple[ShownT, Frames]]], tuple[float, int]],
+    ) -> float:
         """The quotient of the sums of what `measure` finds in every batch of every process."""
-        if not asked:
-            return None
         own = asked[trainer.accelerator.process_index :: trainer.accelerator.num_processes]
-        size = self._recipe.validation.batch_size
+        size = self._config.batch_size
         batches = [own[start : start + size] for start in range(0, len(own), size)]
-        load = partial(load_frames, config=self._recipe.frames, factor=encoder.size_factor, cache=self._cache)
         with closing(frames_ahead(batches, load)) as decoded:
-            found = [measure(trainer, encoder, pairs) for pairs in decoded]
+            found = [measure(pairs) for pairs in decoded]
         everything: list[tuple[float, int]] = gather_object(found)
         return sum(value for value, _ in everything) / sum(count for _, count in everything)
-
-    def _loss(
-        self, trainer: Trainer, encoder: PromptEncoder, asked: Sequence[tuple[CotQuestion, Frames]]
-    ) -> tuple[float, int]:
-        prompts = [encoder.encode_question(question, frames) for question, frames in asked]
-        responses_P = [encoder.encode_responses(question) for question, _ in asked]
-        found = completion_logprobs(trainer.model, prompts, responses_P)
-        return -found.logprobs_BL.sum().item(), int(found.mask_BL.sum())
-
-    def _right(
-        self, trainer: Trainer, encoder: PromptEncoder, asked: Sequence[tuple[Sample, Frames]]
-    ) -> tuple[float, int]:
-        config = self._recipe.validation
-        prompts = [encoder.encode(sample, frames) for sample, frames in asked]
-        greedy = Sampling(temperature=0.0, max_new_tokens=config.max_new_tokens)
-        groups = generate(trainer.model, encoder.tokenizer, prompts, 1, greedy, [0] * len(prompts))
-        right = [
-            extract_answer(answer.text, sample.options, config.rule).letter == sample.gold
-            for (sample, _), (answer,) in zip(asked, groups, strict=True)
-        ]
-        return float(sum(right)), len(right)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sbr.cli.grpo import closing_text, parse, run
+from sbr.cli.grpo import GRPO, run
 from sbr.errors import ConfigError
 
 RECIPES = Path(__file__).parents[3] / "recipes"
@@ -20,25 +20,25 @@ def recipe_file(tmp_path: Path) -> Path:
 
 
 def test_recipe_overrides_and_resume(recipe_file):
-    recipe, resume = parse([str(recipe_file)])
+    recipe, resume = GRPO.parse([str(recipe_file)])
     assert (recipe.output_dir, recipe.train.seed, resume) == (Path("runs/a"), 0, False)
     words = [str(recipe_file), "--train.seed", "3", "--resume", "--output_dir", "runs/b"]
-    recipe, resume = parse(words)
+    recipe, resume = GRPO.parse(words)
     assert (recipe.output_dir, recipe.train.seed, resume) == (Path("runs/b"), 3, True)
 
 
 def test_help_shows_examples_and_recipe_help_shows_keys(recipe_file, capsys):
     with pytest.raises(SystemExit) as stop:
-        parse(["--help"])
+        GRPO.parse(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "sbr grpo recipes/mini/grpo.toml --train.seed 3" in text
     assert "accelerate launch" in text
     with pytest.raises(SystemExit):
-        parse([str(recipe_file), "--help"])
+        GRPO.parse([str(recipe_file), "--help"])
     assert "--algo.beta" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
-        parse([])
+        GRPO.parse([])
     assert stop.value.code == 2
 
 
@@ -61,12 +61,12 @@ def test_missing_recipe_is_a_clear_error(tmp_path):
 
 
 def test_closing_text_names_the_next_command(recipe_file):
-    recipe, _ = parse([str(recipe_file)])
-    assert "sbr eval --run runs/a" in closing_text(recipe)
+    recipe, _ = GRPO.parse([str(recipe_file)])
+    assert "sbr eval --run runs/a" in GRPO.closing_text(recipe)
 
 
 def test_the_papers_recipe_is_the_official_setting():
-    recipe, _ = parse([str(RECIPES / "qwen2vl_7b" / "grpo.toml")])
+    recipe, _ = GRPO.parse([str(RECIPES / "qwen2vl_7b" / "grpo.toml")])
     assert (recipe.rollout.group_size, recipe.rollout.temperature, recipe.rollout.max_new_tokens) == (8, 1.0, 256)
     assert (recipe.algo.beta, recipe.algo.updates_per_rollout, recipe.algo.advantage_eps) == (0.1, 1, 1e-4)
     assert (recipe.train.prompts_per_step, recipe.train.epochs, recipe.train.max_steps) == (8, 1, None)

@@ -28,6 +28,7 @@ def verdicts(responses: list[str], **settings) -> list[str | None]:
         (GOOD + "\nI hope this helps", {}, "format"),
         ("The answer is <answer>B</answer>", {}, "format"),
         ("", {}, "format"),
+        (GOOD.replace("open", "<|im_end|>"), {}, "format"),  # SFT would refuse it
         (GOOD.replace("B", "none of them"), {}, "no_answer"),
         (GOOD.replace("B", "A"), {}, "wrong"),
         (GOOD.replace("B", "Before"), {"rule": "official"}, "kept"),  # its first character is B

@@ -14,7 +14,7 @@ from sbr.config.load import validate
 from sbr.config.recipes import GrpoRecipe
 from sbr.config.training import TrainConfig
 from sbr.errors import ConfigError
-from sbr.train import setup
+from sbr.train import refusals, setup
 from sbr.train.setup import make_accelerator, make_optimizer
 
 needs_compiler = pytest.mark.skipif(
@@ -65,6 +65,45 @@ def test_stochastic_rounding_keeps_steps_below_the_resolution_of_bfloat16():
         torch.nn.init.ones_(model.weight)
     assert mean_change(make_optimizer(lean, config), lean.weight) == pytest.approx(-40e-5, rel=0.1)
     assert mean_change(torch.optim.AdamW(plain.parameters(), lr=1e-5, weight_decay=0), plain.weight) == 0
+
+
+def test_weight_decay_acts_on_matrices_alone():
+    """AdamW of decay d and rate r shrinks a weight whose gradient is 0 by r * d; biases and norms keep their size."""
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.LayerNorm(4))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(1.0)
+            weight.grad = torch.zeros_like(weight)
+    make_optimizer(model, TrainConfig(learning_rate=0.1, weight_decay=0.5)).step()
+    sizes = {name: float(weight.detach().mean()) for name, weight in model.named_parameters()}
+    assert sizes == pytest.approx({"0.weight": 0.95, "0.bias": 1.0, "1.weight": 1.0, "1.bias": 1.0})
+
+
+@needs_compiler
+def test_moments_of_biases_decay_whatever_the_weights_are(tmp_path):
+    """Large gradients, then small ones.  A second moment in bfloat16 would stay where the large ones left it: a step
+    takes a thousandth of it, and half the distance to the next smaller number is a five-hundredth."""
+    config = TrainConfig(optimizer="adamw_8bit", weights="bfloat16", learning_rate=1e-5)
+
+    def second_moment(optimizer: torch.optim.Optimizer, weight: torch.Tensor, sizes: list[float]) -> torch.Tensor:
+        for size in sizes:
+            weight.grad = torch.full_like(weight, size)
+            optimizer.step()
+        return optimizer.state[weight]["exp_avg_sq"]
+
+    bias = torch.nn.Linear(4, 8).bfloat16().bias
+    optimizer = make_optimizer(torch.nn.ParameterList([bias]), config)
+    found = second_moment(optimizer, bias, [1.0] * 4 + [1e-3] * 200)
+    expected = (1 - 0.999**4) * 0.999**200
+    assert found.dtype == torch.float32
+    assert found.tolist() == pytest.approx([expected] * 8, rel=1e-3)
+    # ... and a resumed run goes on with these numbers, not with rounded ones.
+    torch.save(optimizer.state_dict(), tmp_path / "state.pt")
+    other = torch.nn.Linear(4, 8).bfloat16().bias
+    again = make_optimizer(torch.nn.ParameterList([other]), config)
+    again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert torch.equal(again.state[other]["exp_avg_sq"], found)
+    assert again.state[other]["exp_avg"].dtype == torch.float32
 
 
 @needs_compiler
@@ -121,7 +160,7 @@ def test_launches_that_would_train_something_else_are_refused(tmp_path, monkeypa
 
 
 def test_a_missing_torchao_is_named_before_anything_is_loaded(tmp_path, monkeypatch):
-    monkeypatch.setattr(setup, "find_spec", lambda name: None)
+    monkeypatch.setattr(refusals, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install \"seed-bench-r1\[lean\]\""):
         make_accelerator(recipe(tmp_path, train={"optimizer": "adamw_8bit"}))
 

@@ -1,13 +1,14 @@
 """Run folders: journals that are cut, checkpoints that count, starts that are refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from sbr.config.load import validate
 from sbr.config.recipes import GrpoRecipe, SftRecipe
-from sbr.errors import CheckpointError, ConfigError
+from sbr.errors import CheckpointError, ConfigError, SbrError
 from sbr.train import journal, run_folder
 
 
@@ -19,7 +20,7 @@ def make_recipe(folder: Path, **train) -> GrpoRecipe:
 def make_checkpoint(recipe: GrpoRecipe, step: int) -> Path:
     file = recipe.output_dir / f"checkpoint-{step}" / run_folder.STATE
     file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"step": step, "processes": 1, "recipe": recipe.model_dump(mode="json")}))
+    file.write_text(json.dumps({"step": step, "processes": 1}))
     return file.parents[1]
 
 
@@ -28,11 +29,36 @@ def test_cut_after_drops_later_steps_and_half_a_line(tmp_path):
     lines = [json.dumps({"step": step, "text": "a\u2028b"}, ensure_ascii=False) + "\n" for step in (1, 1, 2, 3)]
     half = '{"step": 4, "text": "é'.encode()[:-1]  # cut inside a character
     file.write_bytes("".join(lines).encode() + half)
-    assert journal.cut_after(file, 2) == 2
+    assert journal.steps(file) == [1, 1, 2, 3]
+    journal.cut_after(file, 2)
     assert file.read_text(encoding="utf-8") == "".join(lines[:3])
-    assert journal.cut_after(file, 2) == 0
-    assert journal.cut_after(tmp_path / "missing.jsonl", 2) == 0
+    journal.cut_after(file, 2)
+    journal.cut_after(tmp_path / "missing.jsonl", 2)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+@pytest.mark.parametrize("line", [b"garbage", b"[]", b"{}", b'{"step": "2"}', b'{"step": 1}', b"\xff\xfe"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "completions.jsonl"])
+def test_a_journal_damaged_in_the_middle_is_named_with_its_line(tmp_path, name, line):
+    recipe = make_recipe(tmp_path)
+    run_folder.open_folder(recipe, {})
+    make_checkpoint(recipe, 3)
+    content = b'{"step": 1}\n{"step": 2}\n' + line + b'\n{"step": 3}\n'
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"{name}:3: .*restore it, or remove this line"):
+        run_folder.check_start(recipe, resume=True)
+    assert (tmp_path / name).read_bytes() == content
+
+
+@pytest.mark.parametrize(("kept", "lost", "first"), [((), 4, 1), ((1, 2), 2, 3), ((1, 4), 2, 2)])
+def test_lost_lines_of_metrics_are_counted_and_named(tmp_path, caplog, kept, lost, first):
+    recipe = make_recipe(tmp_path)
+    run_folder.open_folder(recipe, {})
+    make_checkpoint(recipe, 4)
+    (tmp_path / "metrics.jsonl").write_text("".join(f'{{"step": {step}}}\n' for step in kept))
+    run_folder.check_start(recipe, resume=True)
+    assert run_folder.open_folder(recipe, {}) == 4
+    assert f"lacks {lost} of the 4 steps that were taken (the first is step {first})" in caplog.text
 
 
 def test_newest_checkpoint_is_the_highest_complete_one(tmp_path):
@@ -40,15 +66,20 @@ def test_newest_checkpoint_is_the_highest_complete_one(tmp_path):
     assert run_folder.newest_checkpoint(tmp_path) is None
     for step in (9, 100, 20):
         make_checkpoint(recipe, step)
-    (tmp_path / "checkpoint-200").mkdir()  # without a training state
     (tmp_path / ".checkpoint-300.tmp").mkdir()
+    (tmp_path / "checkpoint-mine").mkdir()
     assert [run_folder.step_of(path) for path in run_folder.checkpoints(tmp_path)] == [9, 20, 100]
     assert run_folder.newest_checkpoint(tmp_path) == tmp_path / "checkpoint-100"
+    (tmp_path / "checkpoint-100" / run_folder.STATE).unlink()  # its steps are not done again without a word
+    with pytest.raises(CheckpointError, match=r"checkpoint-100/training_state/state\.json is gone.*from step 20$"):
+        run_folder.check_start(recipe, resume=True)
 
 
 def test_a_new_run_needs_a_folder_without_one(tmp_path):
     recipe = make_recipe(tmp_path / "run")
     run_folder.check_start(recipe, resume=False)
+    with pytest.raises(ConfigError, match="holds no run to continue; leave out --resume"):
+        run_folder.check_start(recipe, resume=True)
     assert run_folder.open_folder(recipe, {}) == 0
     assert json.loads((tmp_path / "run" / "recipe.json").read_text()) == recipe.model_dump(mode="json")
     with pytest.raises(ConfigError, match="--resume"):
@@ -85,12 +116,13 @@ def test_resume_names_every_key_that_differs(tmp_path, has_checkpoint):
     run_folder.open_folder(recipe, {})
     if has_checkpoint:
         make_checkpoint(recipe, 2)
+    assert recipe.train.schedule == "linear"
     other = make_recipe(tmp_path, learning_rate=2e-6, max_steps=20, save_every=3, keep_checkpoints=9)
     with pytest.raises(CheckpointError) as caught:
         run_folder.check_start(other, resume=True)
     text = str(caught.value)
     assert "train.learning_rate: 1e-06 then, 2e-06 now" in text
-    assert "train.max_steps: 10 then, 20 now" in text
+    assert 'train.max_steps: 10 then, 20 now (with train.schedule "linear" every learning rate depends on' in text
     assert "save_every" not in text
     run_folder.check_start(make_recipe(tmp_path, learning_rate=1e-6, max_steps=10, save_every=3), resume=True)
 
@@ -110,17 +142,23 @@ def test_harmless_settings_of_a_cold_start_may_change(tmp_path):
     assert "every" not in str(caught.value)
 
 
-def test_a_run_begun_before_a_setting_existed_continues(tmp_path):
-    recipe = make_recipe(tmp_path)
+def test_a_constant_schedule_can_be_extended(tmp_path):
+    settings = {"schedule": "constant", "learning_rate": 1e-6}
+    recipe = make_recipe(tmp_path, max_steps=10, **settings)
     run_folder.open_folder(recipe, {})
-    for file in (tmp_path / "recipe.json", make_checkpoint(recipe, 2) / run_folder.STATE):
-        saved = json.loads(file.read_text())
-        values = saved.get("recipe", saved)
-        del values["train"]["optimizer"], values["lora"]
-        file.write_text(json.dumps(saved))
+    checkpoint = make_checkpoint(recipe, 10)
+    longer = make_recipe(tmp_path, max_steps=20, **settings)
+    run_folder.check_start(longer, resume=True)
+    (tmp_path / "final").mkdir()
+    run_folder.check_start(longer, resume=True)
+    with pytest.raises(
+        CheckpointError, match=r"train\.max_steps: 10 then, 20 now .*warmup_ratio 0\.1 every learning rate"
+    ):
+        run_folder.check_start(make_recipe(tmp_path, max_steps=20, warmup_ratio=0.1, **settings), resume=True)
+    shutil.rmtree(checkpoint)
+    with pytest.raises(CheckpointError, match="there is no checkpoint left to go on from"):
+        run_folder.check_start(longer, resume=True)
     run_folder.check_start(recipe, resume=True)
-    with pytest.raises(CheckpointError, match=r'train\.optimizer: "adamw" then, "adamw_8bit" now'):
-        run_folder.check_start(make_recipe(tmp_path, optimizer="adamw_8bit"), resume=True)
 
 
 def make_sft(root: Path, share: float) -> SftRecipe:
@@ -160,22 +198,15 @@ def test_resume_on_a_changed_annotation_file_is_refused_if_it_is_learned_from(tm
     run_folder.check_start(recipe, resume=True)  # a finished run reads no rows any more
 
 
-def test_a_run_without_fingerprints_continues_and_has_them_from_then_on(tmp_path):
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+@pytest.mark.parametrize("name", ["recipe.json", "inputs.json"])
+def test_a_run_without_its_recipe_or_fingerprints_is_refused(tmp_path, name, content):
     recipe = make_sft(tmp_path, 0)
-    run_folder.open_folder(recipe, {})
-    (recipe.output_dir / "inputs.json").unlink()
-    make_checkpoint(recipe, 2)
-    run_folder.check_start(recipe, resume=True)
     run_folder.open_folder(recipe, run_folder.annotation_files(recipe))
-    assert list(json.loads((recipe.output_dir / "inputs.json").read_text())) == ["training_with_cot_6k.jsonl"]
-    (recipe.output_dir / "inputs.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"inputs\.json is damaged .*; remove \S+/run/inputs\.json and"):
-        run_folder.check_start(recipe, resume=True)
-
-
-def test_a_damaged_state_file_is_named(tmp_path):
-    recipe = make_recipe(tmp_path)
-    folder = make_checkpoint(recipe, 2)
-    (folder / run_folder.STATE).write_text("{")
-    with pytest.raises(CheckpointError, match=r"state\.json is damaged"):
+    make_checkpoint(recipe, 2)
+    file = recipe.output_dir / name
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SbrError, match=rf"{name} .*restore it, or start a new run"):
         run_folder.check_start(recipe, resume=True)

@@ -21,7 +21,7 @@ LAST_SECOND = 1e8
 """Three years."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_SPECIAL = re.compile(r"<\|[A-Za-z0-9_]+\|>")
+SPECIAL_TOKEN = re.compile(r"<\|[A-Za-z0-9_]+\|>")
 """How the special tokens of the Qwen-VL families are written: <|im_end|>, <|video_pad|>, ..."""
 
 LONGEST_NAME = 255
@@ -168,7 +168,7 @@ class RowFields:
             self.problem(name, expected, "empty")
         elif not value.isascii() and _SURROGATE.search(value):
             self.problem(name, expected, f"{shown(value)}, half of a surrogate pair, which no UTF-8 file can hold")
-        elif special := _SPECIAL.search(value):
+        elif special := SPECIAL_TOKEN.search(value):
             # A model would read it as the border of a turn or as a picture; prompt/encode.py asks the tokenizer itself.
             self.problem(name, f"{expected} without special tokens", f"{shown(value)}, which holds {special[0]}")
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sbr.config.recipes import GrpoRecipe
-from sbr.train.grpo.metrics import StepMetrics
+from sbr.train.grpo.metrics import GrpoMetrics
 
 LIMIT = 0.5
 MISMATCH = 0.1
@@ -23,7 +23,7 @@ class Finding:
     text: str
 
 
-def findings(metrics: StepMetrics, recipe: GrpoRecipe) -> tuple[Finding, ...]:
+def findings(metrics: GrpoMetrics, recipe: GrpoRecipe) -> tuple[Finding, ...]:
     """Return what is wrong with a step, each with what to do about it."""
     found = []
     look = f"look at {recipe.output_dir / 'completions.jsonl'}"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sbr.model.logprobs import completion_logprobs
 from sbr.reward.answer import answer_span
-from sbr.train.setup import FixedModel, Trainer
+from sbr.train.trainer import FixedModel, Trainer
 from sbr.types import Completion, RolloutGroup
 
 

@@ -5,33 +5,33 @@
 
 from __future__ import annotations
 
+from accelerate import Accelerator
 from accelerate.utils.memory import clear_device_cache
 
 from sbr.config.inputs import ModelConfig
 from sbr.config.recipes import GrpoRecipe, SftRecipe
 from sbr.config.training import ColdStartConfig
-from sbr.errors import CheckpointError, ConfigError
+from sbr.errors import CheckpointError
 from sbr.train import run_folder
-from sbr.train.run import Watcher
-from sbr.train.sft.loop import train_sft
+from sbr.train.run import Watcher, run_training
+from sbr.train.sft.loop import sft_course
 
 
 def cold_start(
-    recipe: GrpoRecipe, config: ColdStartConfig, needs_reference: bool, resume: bool, watcher: Watcher | None
+    recipe: GrpoRecipe,
+    config: ColdStartConfig,
+    needs_reference: bool,
+    resume: bool,
+    accelerator: Accelerator,
+    watcher: Watcher | None,
 ) -> ModelConfig:
-    """Do the SFT, or what is left of it, and return the model that GRPO starts from.
+    """Do the SFT, or what is left of it, and return the model that GRPO starts from.  All processes call it.
 
     Once GRPO has a checkpoint the SFT is never trained again, whatever is left of its folder.  GRPO without a reference
     needs nothing more of it: the processor is that of `recipe.model`.
 
-    Raises CheckpointError when it is gone and is the reference, ConfigError with [lora]: the reference of adapters is
-    the model without them, which would be the model before the cold start.
+    Raises CheckpointError when it is gone and is the reference.
     """
-    if recipe.lora is not None:
-        raise ConfigError(
-            "[cold_start] trains all weights and [lora] adapters only; run them apart: `sbr sft` first, then "
-            "`sbr grpo` with [lora] and --model.path <its run>/final"
-        )
     sft = sft_recipe(recipe, config)
     final = sft.output_dir / run_folder.FINAL
     finished = (recipe.output_dir / run_folder.FINAL).exists()
@@ -42,9 +42,9 @@ def cold_start(
                 "folder, or start a new run with another --output_dir"
             )
         return recipe.model
-    run_folder.check_start(sft, resume)
+    run_folder.check_start(sft, resume and run_folder.holds_run(sft.output_dir))
     if not final.exists():  # once finished, not even its data are needed
-        train_sft(sft, resume, watcher, last=False)
+        run_training(sft_course(sft, "cold start"), accelerator, watcher)
         clear_device_cache(garbage_collection=True)  # GRPO needs the memory of its optimizer
     return recipe.model.model_copy(update={"path": str(final)})
 

@@ -1,16 +1,17 @@
-"""What a training step reports: records of completions and figures of batches become one `StepMetrics`."""
+"""What a training step reports: records of completions and figures of batches become one `GrpoMetrics`."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from sbr.algo.loss import LossMetrics
-from sbr.train.sft.metrics import SftMetrics
-
-TIMINGS = ("tokens_per_second", "seconds")
-"""Fields that begin with these differ from run to run; all others repeat exactly."""
+from sbr.reward.health import health
+from sbr.train.grpo.collect import Collected
+from sbr.train.run import Done, level_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +64,6 @@ class BatchFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Seconds:
-    """Wall time of the stages of one step on one process."""
-
-    frames: float
-    """Waiting for decoded frames, and encoding prompts."""
-    rollout: float
-    reward: float
-    reference: float
-    """Log-probabilities under the reference, and under the old policy when there are several updates per rollout."""
-    update: float
-    step: float
-    """The whole step, without saving."""
-
-
-@dataclass(frozen=True, slots=True)
 class ProcessStep:
     """Everything one process knows about a step."""
 
@@ -85,11 +71,10 @@ class ProcessStep:
     batches: tuple[BatchFigures, ...]
     grad_norms: tuple[float, ...]
     """One per update, before clipping; the same on every process."""
-    seconds: Seconds
 
 
 @dataclass(frozen=True, slots=True)
-class StepMetrics:
+class GrpoMetrics:
     """One optimizer step over all processes, one line of metrics.jsonl; the keys on disk are these field names."""
 
     step: int
@@ -141,22 +126,69 @@ class StepMetrics:
     learning_rate: float
     tokens_per_second: float
     """Sampled tokens of all processes per second of the whole step."""
+    validation_accuracy: dict[str, float]
+    """Share of right greedy answers to validation.levels after the step, by level; empty when it is not looked at."""
     seconds: float
+    """The whole step, without validation and saving.  Times are those of the slowest process, stage by stage."""
     seconds_frames: float
+    """Waiting for decoded frames, and encoding prompts."""
     seconds_rollout: float
     seconds_reward: float
     seconds_reference: float
+    """Log-probabilities under the reference, and under the old policy when there are several updates per rollout."""
     seconds_update: float
+    seconds_validation: float
     importance_mean: float | None = None
     """Mean over tokens of the importance weights as used; null without (algo.importance)."""
     importance_capped: float | None = None
     """Share of tokens whose weight was above algo.importance_cap."""
-    custom: tuple[tuple[str, float], ...] = ()
+    custom: dict[str, float] = field(default_factory=dict)
     """Means of the user's own rewards by name, before their weights."""
 
+    def words(self) -> str:
+        return f"reward {self.reward_mean:.2f}  length {self.tokens_mean:.0f} tokens" + level_words(
+            self.validation_accuracy
+        )
 
-def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[ProcessStep]) -> StepMetrics:
-    """Join the processes of one step.  Times are those of the slowest process, stage by stage."""
+
+def completion_records(step: int, collected: Collected, bonus_PG: Tensor) -> tuple[CompletionRecord, ...]:
+    """Return one record per completion; `bonus_PG` belongs to `collected.batch`."""
+    none = [0.0] * bonus_PG.shape[1]
+    kept = [(found, bonus_G, False) for found, bonus_G in zip(collected.batch, bonus_PG.tolist(), strict=True)]
+    return tuple(
+        CompletionRecord(
+            step=step,
+            slot=found.slot.index,
+            round=found.slot.round,
+            replaced=replaced,
+            index=index,
+            sample_id=found.slot.sample.sample_id,
+            response=completion.text,
+            extracted=scored.answer.letter,
+            gold=found.slot.sample.gold,
+            rewarded=scored.rewarded,
+            reward=scored.reward + bonus,
+            accuracy=scored.accuracy,
+            format=scored.format,
+            consistency=scored.consistency,
+            consistency_reason=scored.consistency_reason,
+            length=scored.length,
+            bonus=bonus,
+            echo=health(completion.text).echo,
+            reason=scored.answer.reason,
+            tokens=len(completion.token_ids),
+            truncated=completion.truncated,
+            custom=scored.custom,
+        )
+        for found, bonus_G, replaced in [*kept, *((found, none, True) for found in collected.replaced)]
+        for index, (completion, scored, bonus) in enumerate(
+            zip(found.group.completions, found.scores_G, bonus_G, strict=True)
+        )
+    )
+
+
+def combine(done: Done, parts: Sequence[ProcessStep]) -> GrpoMetrics:
+    """Join the processes of one step."""
     rows = [record for part in parts for record in part.completions]
     groups: dict[tuple[int, int, bool], list[float]] = {}
     for row in rows:
@@ -164,15 +196,14 @@ def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[Proce
     silent = {key: max(rewards) == min(rewards) for key, rewards in groups.items()}
     batches = [batch for part in parts for batch in part.batches]
     by_token = [batch.loss.tokens for batch in batches]
-    kls = [batch.loss.kl for batch in batches if batch.loss.kl is not None]
     weights = [batch.loss.importance_mean for batch in batches if batch.loss.importance_mean is not None]
     capped = [batch.loss.importance_capped for batch in batches if batch.loss.importance_capped is not None]
     custom = [dict(row.custom) for row in rows]
-    seconds = max(part.seconds.step for part in parts)
+    kls = [batch.loss.kl for batch in batches if batch.loss.kl is not None]
     tokens = sum(row.tokens for row in rows)
-    return StepMetrics(
-        step=step,
-        epoch=epoch,
+    return GrpoMetrics(
+        step=done.step,
+        epoch=done.epoch,
         reward_mean=_mean(row.reward for row in rows),
         reward_std=_mean(statistics.stdev(rewards) for rewards in groups.values()),
         accuracy=_mean(row.accuracy for row in rows),
@@ -198,25 +229,20 @@ def combine(step: int, epoch: float, learning_rate: float, parts: Sequence[Proce
         clip_fraction=_weighted([batch.loss.clip_fraction for batch in batches], by_token),
         rollout_mismatch=_weighted([batch.mismatch for batch in batches], by_token),
         grad_norm=_mean(parts[0].grad_norms),
-        learning_rate=learning_rate,
-        tokens_per_second=tokens / seconds,
-        seconds=seconds,
-        seconds_frames=max(part.seconds.frames for part in parts),
-        seconds_rollout=max(part.seconds.rollout for part in parts),
-        seconds_reward=max(part.seconds.reward for part in parts),
-        seconds_reference=max(part.seconds.reference for part in parts),
-        seconds_update=max(part.seconds.update for part in parts),
+        learning_rate=done.learning_rate,
+        tokens_per_second=tokens / done.seconds["step"],
+        validation_accuracy=done.seen.accuracy,
+        seconds=done.seconds["step"],
+        seconds_frames=done.seconds["frames"],
+        seconds_rollout=done.seconds["rollout"],
+        seconds_reward=done.seconds["reward"],
+        seconds_reference=done.seconds["reference"],
+        seconds_update=done.seconds["update"],
+        seconds_validation=done.seconds["validation"],
         importance_mean=_weighted(weights, by_token) if weights else None,
         importance_capped=_weighted(capped, by_token) if capped else None,
-        custom=tuple((name, _mean(values[name] for values in custom)) for name in custom[0]),
+        custom={name: _mean(values[name] for values in custom) for name in custom[0]},
     )
-
-
-def numbers(metrics: StepMetrics | SftMetrics) -> dict[str, float]:
-    """Return what trackers take: every field but the step, without nulls; `custom` as custom/<name>."""
-    values = {field.name: getattr(metrics, field.name) for field in fields(metrics) if field.name != "step"}
-    values |= {f"custom/{name}": value for name, value in values.pop("custom", ())}
-    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -1,29 +1,22 @@
-"""The learning part of a step: microbatches, accumulated gradients, clipping, optimizer, schedule.
-
-Accumulation is exact: a loss divides by the rows or tokens of the whole update (`sbr.algo.loss`), so the gradients of
-microbatches add up to that of the update, whatever their sizes.  Data-parallel wrappers then average over processes;
-the numbers that losses divide by are therefore means over processes.
-"""
+"""The second half of a GRPO step on one process: scored groups -> microbatches -> an optimizer update."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sbr.algo.algorithm import Algorithm
 from sbr.algo.loss import LossInputs, token_mean
-from sbr.errors import SbrError
 from sbr.model.logprobs import completion_logprobs
 from sbr.model.modes import evaluating
+from sbr.train.gradients import accumulate, apply_gradients, mean_over_processes
 from sbr.train.grpo.metrics import BatchFigures
-from sbr.train.setup import FixedModel, Trainer
+from sbr.train.trainer import FixedModel, Trainer
 from sbr.types import Prompt, RolloutGroup
 
 
@@ -54,6 +47,7 @@ def make_microbatches(
     advantages_PG: Tensor,
     size: int,
     updates: int,
+    temperature: float = 1.0,
 ) -> tuple[Microbatch, ...]:
     """Split the process's groups into microbatches of `size` groups and score them under the reference, if any.
 
@@ -63,21 +57,18 @@ def make_microbatches(
     zero moves the weights (AdamW's momentum) where no gradient would not.  Processes may so differ in their number of
     passes, which sharded training would not allow.
 
-    With several `updates` per rollout the old log-probabilities are computed here too, by the training pass; the
+    `temperature` is that of the rollouts: all log-probabilities are those of the policy that sampled.  With several
+    `updates` per rollout the old log-probabilities are computed here too, by the training pass; the
     sampler's own differ by rounding, which the ratio would take for a change of policy.  With one update the ratio is 1
     by definition and nothing has to be computed.
     """
     old_policy = partial(nullcontext, trainer.model) if updates > 1 else None
-    counts = torch.tensor(
-        [
-            sum(len(group.completions) for group in groups),
-            sum(len(completion.token_ids) for group in groups for completion in group.completions),
-        ],
-        dtype=torch.float32,  # exact up to 16 million
-        device=trainer.accelerator.device,
+    rows, tokens = mean_over_processes(
+        trainer,
+        sum(len(group.completions) for group in groups),
+        sum(len(completion.token_ids) for group in groups for completion in group.completions),
     )
-    over_processes: Any = trainer.accelerator.reduce(counts, "mean")
-    rows, tokens = over_processes.tolist()
+    fixed_logprobs = partial(_fixed_logprobs, trainer, temperature)
     taught = [p for p in range(len(groups)) if algorithm.silent_groups_teach or advantages_PG[p].any()] or [0]
     batches = []
     for start in range(0, len(taught), size):
@@ -93,8 +84,8 @@ def make_microbatches(
                 rollout_logprobs_BL=padded_logprobs(part).to(trainer.accelerator.device),
                 update_rows=rows,
                 update_tokens=tokens,
-                ref_logprobs_BL=_fixed_logprobs(trainer, trainer.reference, prompts, completions_PG),
-                old_logprobs_BL=_fixed_logprobs(trainer, old_policy, prompts, completions_PG),
+                ref_logprobs_BL=fixed_logprobs(trainer.reference, prompts, completions_PG),
+                old_logprobs_BL=fixed_logprobs(old_policy, prompts, completions_PG),
             )
         )
     return tuple(batches)
@@ -107,56 +98,30 @@ def update(
 
     Raises SbrError when the gradient is not finite; the weights are then left as they were.
     """
-    accelerator = trainer.accelerator
-    trainer.policy.train()
-    figures = []
-    for number, batch in enumerate(batches, start=1):
-        last = number == len(batches)
-        # Processes exchange gradients once, with the last microbatch.
-        with nullcontext() if last else accelerator.no_sync(trainer.policy):
-            found = trainer.policy(batch.prompts, batch.completions_PG)
-            detached_BL = found.logprobs_BL.detach()
-            old_BL = detached_BL if batch.old_logprobs_BL is None else batch.old_logprobs_BL
-            loss, metrics = algorithm.loss(
-                LossInputs(
-                    logprobs_BL=found.logprobs_BL,
-                    old_logprobs_BL=old_BL,
-                    ref_logprobs_BL=batch.ref_logprobs_BL,
-                    mask_BL=found.mask_BL,
-                    advantages_B=batch.advantages_B,
-                    group_size=len(batch.completions_PG[0]),
-                    update_rows=batch.update_rows,
-                    update_tokens=batch.update_tokens,
-                    rollout_logprobs_BL=batch.rollout_logprobs_BL,
-                )
-            )
-            accelerator.backward(loss)
-        figures.append(
-            BatchFigures(
-                loss=metrics,
-                entropy=token_mean(found.entropy_BL, found.mask_BL),
-                mismatch=token_mean((old_BL - batch.rollout_logprobs_BL).abs(), found.mask_BL),
+
+    def loss_of(batch: Microbatch) -> tuple[Tensor, BatchFigures]:
+        found = trainer.policy(batch.prompts, batch.completions_PG)
+        detached_BL = found.logprobs_BL.detach()
+        old_BL = detached_BL if batch.old_logprobs_BL is None else batch.old_logprobs_BL
+        loss, metrics = algorithm.loss(
+            LossInputs(
+                logprobs_BL=found.logprobs_BL,
+                old_logprobs_BL=old_BL,
+                ref_logprobs_BL=batch.ref_logprobs_BL,
+                mask_BL=found.mask_BL,
+                advantages_B=batch.advantages_B,
+                group_size=len(batch.completions_PG[0]),
+                update_rows=batch.update_rows,
+                update_tokens=batch.update_tokens,
+                rollout_logprobs_BL=batch.rollout_logprobs_BL,
             )
         )
+        entropy = token_mean(found.entropy_BL, found.mask_BL)
+        mismatch = token_mean((old_BL - batch.rollout_logprobs_BL).abs(), found.mask_BL)
+        return loss, BatchFigures(loss=metrics, entropy=entropy, mismatch=mismatch)
+
+    figures = accumulate(trainer, batches, loss_of)
     return tuple(figures), apply_gradients(trainer, max_grad_norm, step)
-
-
-def apply_gradients(trainer: Trainer, max_grad_norm: float, step: int) -> float:
-    """Clip the accumulated gradients, let the optimizer take its step, and return their norm before clipping.
-
-    Raises SbrError when the gradient is not finite; the weights are then left as they were.
-    """
-    found_norm: Any = trainer.accelerator.clip_grad_norm_(trainer.policy.parameters(), max_grad_norm)
-    norm = float(found_norm)
-    if not math.isfinite(norm):
-        raise SbrError(
-            f"step {step}: the gradient norm is {norm}; nothing was updated.  Resuming would meet the same numbers "
-            "again, so start a new run from the newest checkpoint (--model.path) with a lower --train.learning_rate or "
-            "in --model.dtype float32"
-        )
-    trainer.optimizer.step()
-    trainer.optimizer.zero_grad()
-    return norm
 
 
 def padded_logprobs(groups: Sequence[RolloutGroup]) -> Tensor:
@@ -167,6 +132,7 @@ def padded_logprobs(groups: Sequence[RolloutGroup]) -> Tensor:
 
 def _fixed_logprobs(
     trainer: Trainer,
+    temperature: float,
     fixed: FixedModel | None,
     prompts: Sequence[Prompt],
     completions_PG: Sequence[Sequence[Sequence[int]]],
@@ -175,4 +141,4 @@ def _fixed_logprobs(
     if fixed is None:
         return None
     with torch.no_grad(), trainer.accelerator.autocast(), fixed() as model, evaluating(model):
-        return completion_logprobs(model, prompts, completions_PG).logprobs_BL
+        return completion_logprobs(model, prompts, completions_PG, temperature).logprobs_BL

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sbr.train.run import Done, level_words
+
 
 @dataclass(frozen=True, slots=True)
 class SftPart:
@@ -16,12 +18,8 @@ class SftPart:
     """Responses."""
     tokens: int
     """Their tokens, ends of turn included."""
-    seconds: float
-    """The whole step, without saving."""
-    seconds_frames: float
-    """Waiting for decoded frames, and encoding prompts."""
-    seconds_update: float
-    seconds_validation: float
+    grad_norm: float
+    """Before clipping; the same on every process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,45 +35,41 @@ class SftMetrics:
     tokens: int
     held_out_loss: float | None
     """The same over the held-out responses after the update; null when the step is not looked at."""
-    accuracy: float | None
-    """Share of right greedy answers on validation.level after the update; null when the step is not looked at."""
+    validation_accuracy: dict[str, float]
+    """Share of right greedy answers to validation.levels after the update, by level; empty when it is not looked at."""
     grad_norm: float
     """Before clipping."""
     learning_rate: float
     tokens_per_second: float
     """Response tokens of all processes per second of the whole step."""
     seconds: float
-    """Times are those of the slowest process, stage by stage."""
+    """The whole step, without validation and saving.  Times are those of the slowest process, stage by stage."""
     seconds_frames: float
+    """Waiting for decoded frames, and encoding prompts."""
     seconds_update: float
     seconds_validation: float
 
+    def words(self) -> str:
+        held_out = "" if self.held_out_loss is None else f"  held out {self.held_out_loss:.3f}"
+        return f"loss {self.loss:.3f}{held_out}" + level_words(self.validation_accuracy)
 
-def combine(
-    step: int,
-    epoch: float,
-    learning_rate: float,
-    grad_norm: float,
-    held_out_loss: float | None,
-    accuracy: float | None,
-    parts: Sequence[SftPart],
-) -> SftMetrics:
+
+def combine(done: Done, parts: Sequence[SftPart]) -> SftMetrics:
     """Join the processes of one step."""
-    seconds = max(part.seconds for part in parts)
     tokens = sum(part.tokens for part in parts)
     return SftMetrics(
-        step=step,
-        epoch=epoch,
+        step=done.step,
+        epoch=done.epoch,
         loss=sum(part.loss for part in parts),
         rows=sum(part.rows for part in parts),
         tokens=tokens,
-        held_out_loss=held_out_loss,
-        accuracy=accuracy,
-        grad_norm=grad_norm,
-        learning_rate=learning_rate,
-        tokens_per_second=tokens / seconds,
-        seconds=seconds,
-        seconds_frames=max(part.seconds_frames for part in parts),
-        seconds_update=max(part.seconds_update for part in parts),
-        seconds_validation=max(part.seconds_validation for part in parts),
+        held_out_loss=done.seen.held_out_loss,
+        validation_accuracy=done.seen.accuracy,
+        grad_norm=parts[0].grad_norm,
+        learning_rate=done.learning_rate,
+        tokens_per_second=tokens / done.seconds["step"],
+        seconds=done.seconds["step"],
+        seconds_frames=done.seconds["frames"],
+        seconds_update=done.seconds["update"],
+        seconds_validation=done.seconds["validation"],
     )

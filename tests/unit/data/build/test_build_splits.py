@@ -22,7 +22,7 @@ from sbr.data.build.root import BuildOptions, build, read_media
 from sbr.data.build.splits import split_videos
 from sbr.data.rows.annotations import read_training_rows, read_validation_rows
 from sbr.data.sources.seed_bench_r1 import load_level, load_training_samples
-from sbr.errors import ConfigError, DataError
+from sbr.errors import AnnotationError, ConfigError, DataError
 
 VIDEOS = [f"P{p:02d}_{v:02d}" for p in range(1, 13) for v in range(1, 7)]
 PEOPLE = {video: video[:3] for video in VIDEOS}
@@ -199,3 +199,22 @@ def test_nothing_left_to_train_on(tmp_path: Path) -> None:
 def test_impossible_options(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         BuildOptions(**({"l1": 0.1, "l2": 0.1} | values))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"file": "../../evil.mp4"}, "a path with '..'"),
+        ({"file": "/evil.mp4"}, "an absolute path"),
+        ({"first_frame": "x"}, "first_frame is 'x'"),
+        ({"last_frame": 10**400}, "2147483647 or less"),
+        ({"last_seconds": float("inf")}, "last_seconds is inf"),
+    ],
+)
+def test_a_list_of_media_that_was_changed_is_refused(tmp_path, changes, words):
+    medium = {"file": "videos/a.mp4", "video_id": "v", "first_frame": 0, "last_frame": 9}
+    times = {"first_seconds": 0.0, "last_seconds": 2.0}
+    (tmp_path / "media.jsonl").write_text(json.dumps(medium | times | changes) + "\n")
+    with pytest.raises(AnnotationError) as caught:
+        read_media(tmp_path)
+    assert "media.jsonl:1: " in str(caught.value) and words in str(caught.value)

@@ -8,10 +8,10 @@ import pytest
 from sbr.config.inputs import DataConfig, ModelConfig
 from sbr.config.recipes import GrpoRecipe
 from sbr.train.grpo.alarms import findings
-from sbr.train.grpo.metrics import StepMetrics
+from sbr.train.grpo.metrics import GrpoMetrics
 
 RECIPE = GrpoRecipe(model=ModelConfig(path="m"), data=DataConfig(root=Path("d")), output_dir=Path("runs/a"))
-HEALTHY = StepMetrics(
+HEALTHY = GrpoMetrics(
     step=1,
     epoch=0.1,
     reward_mean=0.4,
@@ -41,12 +41,14 @@ HEALTHY = StepMetrics(
     grad_norm=1.0,
     learning_rate=1e-6,
     tokens_per_second=1.0,
+    validation_accuracy={},
     seconds=1.0,
     seconds_frames=0.0,
     seconds_rollout=0.0,
     seconds_reward=0.0,
     seconds_reference=0.0,
     seconds_update=0.0,
+    seconds_validation=0.0,
 )
 
 

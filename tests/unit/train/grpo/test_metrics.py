@@ -1,11 +1,15 @@
-"""StepMetrics of two processes against values computed by hand."""
+"""GrpoMetrics of two processes against values computed by hand."""
 
 import math
 
 import pytest
 
 from sbr.algo.loss import LossMetrics
-from sbr.train.grpo.metrics import BatchFigures, CompletionRecord, ProcessStep, Seconds, combine, numbers
+from sbr.train.grpo.metrics import BatchFigures, CompletionRecord, ProcessStep, combine
+from sbr.train.journal import numbers
+from sbr.train.run import Done
+from sbr.train.stopwatch import slowest
+from sbr.train.validation import Seen
 
 
 def record(slot, index, reward, tokens, **changes):
@@ -47,18 +51,25 @@ FIRST = ProcessStep(
     completions=(record(0, 0, 1.0, 10), record(0, 1, 0.0, 20, truncated=True, format=0.0, length=-1.0)),
     batches=(batch(2, 30, 1.0, 0.5),),
     grad_norms=(2.0, 4.0),
-    seconds=Seconds(1.0, 2.0, 0.1, 0.2, 3.0, 8.0),
 )
 SECOND = ProcessStep(
     completions=(record(1, 0, 1.0, 5, echo=True, consistency=1.0), record(1, 1, 1.0, 5, rewarded="B", consistency=0.0)),
     batches=(batch(1, 4, 2.0, 1.0), batch(1, 6, 4.0, 2.0)),
     grad_norms=(2.0, 4.0),
-    seconds=Seconds(2.0, 1.0, 0.1, 0.2, 4.0, 10.0),
+)
+
+
+STAGES = ("frames", "rollout", "reward", "reference", "update", "step", "validation")
+SECONDS = slowest(
+    [
+        dict(zip(STAGES, (1.0, 2.0, 0.1, 0.2, 3.0, 8.0, 0.0), strict=True)),
+        dict(zip(STAGES, (2.0, 1.0, 0.1, 0.2, 4.0, 10.0, 0.5), strict=True)),
+    ]
 )
 
 
 def test_two_processes_by_hand():
-    metrics = combine(3, 0.5, 1e-6, [FIRST, SECOND])
+    metrics = combine(Done(3, 0.5, 1e-6, SECONDS, Seen(accuracy={"L1": 0.4, "L3": 0.25})), [FIRST, SECOND])
     assert (metrics.step, metrics.epoch, metrics.learning_rate) == (3, 0.5, 1e-6)
     assert metrics.reward_mean == 0.75
     assert metrics.reward_std == pytest.approx(math.sqrt(0.5) / 2)  # groups (1, 0) and (1, 1)
@@ -77,14 +88,17 @@ def test_two_processes_by_hand():
     assert metrics.grad_norm == 3.0
     assert metrics.tokens_per_second == 4.0  # 40 tokens in the 10 s of the slower process
     assert (metrics.seconds, metrics.seconds_frames, metrics.seconds_rollout) == (10.0, 2.0, 2.0)
+    found = numbers(metrics)
+    assert (found["validation_accuracy/L1"], found["validation_accuracy/L3"], found["accuracy"]) == (0.4, 0.25, 0.75)
+    assert "validation_accuracy" not in found
 
 
 def test_replaced_groups_count_as_sampled_and_not_as_learned_from():
     replaced = (record(0, 0, 0.0, 10, replaced=True), record(0, 1, 0.0, 10, replaced=True))
     taken = (record(0, 0, 1.5, 10, round=1, bonus=0.5), record(0, 1, 0.0, 10, round=1))
     other = (record(1, 0, 1.0, 10), record(1, 1, 1.0, 10))
-    part = ProcessStep((*taken, *other, *replaced), (batch(4, 40, 1.0, None),), (1.0,), FIRST.seconds)
-    metrics = combine(1, 0.1, 1e-6, [part])
+    part = ProcessStep((*taken, *other, *replaced), (batch(4, 40, 1.0, None),), (1.0,))
+    metrics = combine(Done(1, 0.1, 1e-6, SECONDS, Seen()), [part])
     assert (metrics.replaced_groups, metrics.rollout_rounds) == (1, 2)
     assert metrics.silent_groups == pytest.approx(2 / 3)
     assert metrics.silent_in_batch == 0.5
@@ -93,8 +107,8 @@ def test_replaced_groups_count_as_sampled_and_not_as_learned_from():
 
 
 def test_without_a_reference_there_is_no_kl():
-    part = ProcessStep(FIRST.completions, (batch(2, 30, 1.0, None),), (1.0,), FIRST.seconds)
-    metrics = combine(1, 0.1, 1e-6, [part])
+    part = ProcessStep(FIRST.completions, (batch(2, 30, 1.0, None),), (1.0,))
+    metrics = combine(Done(1, 0.1, 1e-6, SECONDS, Seen()), [part])
     assert metrics.kl is None
     assert "kl" not in numbers(metrics)
     assert numbers(metrics)["reward_mean"] == 0.5
@@ -107,8 +121,8 @@ def test_importance_weights_and_own_rewards_are_averaged():
         batch(1, tokens, 1.0, None, importance_mean=mean, importance_capped=share)
         for tokens, mean, share in ((30, 1.0, 0.0), (10, 2.0, 0.5))
     )
-    metrics = combine(1, 0.1, 1e-6, [ProcessStep(tuple(rows), batches, (1.0,), FIRST.seconds)])
-    assert (metrics.importance_mean, metrics.importance_capped, metrics.custom) == (1.25, 0.125, (("m:f", 0.5),))
+    metrics = combine(Done(1, 0.1, 1e-6, SECONDS, Seen()), [ProcessStep(tuple(rows), batches, (1.0,))])
+    assert (metrics.importance_mean, metrics.importance_capped, metrics.custom) == (1.25, 0.125, {"m:f": 0.5})
     assert numbers(metrics)["custom/m:f"] == 0.5
-    plain = combine(1, 0.1, 1e-6, [FIRST])
-    assert (plain.importance_mean, plain.importance_capped, plain.custom) == (None, None, ())
+    plain = combine(Done(1, 0.1, 1e-6, SECONDS, Seen()), [FIRST])
+    assert (plain.importance_mean, plain.importance_capped, plain.custom) == (None, None, {})

@@ -1,0 +1,65 @@
+"""The learning part of a step: gradients accumulated over microbatches, clipping, the optimizer.
+
+Accumulation is exact: a loss divides by the rows or tokens of the whole update, so the gradients of microbatches add up
+to that of the update, whatever their sizes.  Data parallelism then averages gradients over processes; the numbers that
+losses divide by are therefore means over processes (`mean_over_processes`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from sbr.errors import SbrError
+from sbr.train.trainer import Trainer
+
+BatchT = TypeVar("BatchT")
+FiguresT = TypeVar("FiguresT")
+
+
+def accumulate(
+    trainer: Trainer, batches: Sequence[BatchT], loss_of: Callable[[BatchT], tuple[Tensor, FiguresT]]
+) -> list[FiguresT]:
+    """Add the gradients of all microbatches to those at hand; return what `loss_of` says beside each loss.
+
+    Every process needs at least one microbatch: gradients are exchanged once, with the last.
+    """
+    trainer.policy.train()
+    figures: list[FiguresT] = []
+    for number, batch in enumerate(batches, start=1):
+        last = number == len(batches)
+        with nullcontext() if last else trainer.accelerator.no_sync(trainer.policy):
+            loss, found = loss_of(batch)
+            trainer.accelerator.backward(loss)
+        figures.append(found)
+    return figures
+
+
+def apply_gradients(trainer: Trainer, max_grad_norm: float, step: int) -> float:
+    """Clip the accumulated gradients, let the optimizer take its step, and return their norm before clipping.
+
+    Raises SbrError when the gradient is not finite; the weights are then left as they were.
+    """
+    found_norm: Any = trainer.accelerator.clip_grad_norm_(trainer.policy.parameters(), max_grad_norm)
+    norm = float(found_norm)
+    if not math.isfinite(norm):
+        raise SbrError(
+            f"step {step}: the gradient norm is {norm}; nothing was updated.  Resuming would meet the same numbers "
+            "again, so start a new run from the newest checkpoint (--model.path) with a lower --train.learning_rate or "
+            "in --model.dtype float32"
+        )
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+    return norm
+
+
+def mean_over_processes(trainer: Trainer, *counts: int) -> list[float]:
+    """Return the mean of each count over the processes, all of which have to call this.  Exact up to 16 million."""
+    own = torch.tensor(counts, dtype=torch.float32, device=trainer.accelerator.device)
+    over_processes: Any = trainer.accelerator.reduce(own, "mean")
+    return over_processes.tolist()

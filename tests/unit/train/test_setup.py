@@ -1,0 +1,75 @@
+"""What a trainer is made of, and in which order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from sbr.config.load import validate
+from sbr.config.recipes import SftRecipe
+from sbr.train import setup
+from sbr.train.checkpoint import save_checkpoint
+from sbr.train.setup import make_trainer
+
+
+@pytest.fixture
+def recipe(tiny_model_dir, tmp_path) -> SftRecipe:
+    values = {
+        "model": {"path": str(tiny_model_dir), "dtype": "float32"},
+        "data": {"root": "d"},
+        "output_dir": tmp_path,
+        "train": {"schedule": "constant", "warmup_ratio": 0.5, "learning_rate": 1e-3},
+    }
+    return validate(SftRecipe, values, "test")
+
+
+def test_the_optimizer_is_restored_after_it_is_prepared(recipe, monkeypatch):
+    """Sharding gives the optimizer other parameters and no state (accelerate's FSDP2)."""
+    accelerator = Accelerator(cpu=True)
+    trainer = make_trainer(recipe, accelerator, 4, None, None)
+    for weight in trainer.model.parameters():
+        weight.grad = torch.ones_like(weight)
+    trainer.optimizer.step()
+    trainer.schedule.step()
+    save_checkpoint(recipe, 1, trainer)
+    prepare = accelerator.prepare
+
+    def sharding(policy: Any, optimizer: torch.optim.Optimizer) -> Any:
+        optimizer.state.clear()
+        return prepare(policy, optimizer)
+
+    monkeypatch.setattr(accelerator, "prepare", sharding)
+    again = make_trainer(recipe, accelerator, 4, recipe.output_dir / "checkpoint-1", None)
+    moments = [state["exp_avg"] for state in again.optimizer.state.values()]
+    assert len(moments) == len(list(again.model.parameters()))
+    assert all(moment.abs().min() > 0 for moment in moments)
+    assert again.schedule.get_last_lr() == trainer.schedule.get_last_lr()
+
+
+def test_a_constant_schedule_warms_up(recipe):
+    trainer = make_trainer(recipe, Accelerator(cpu=True), 4, None, None)
+    rates = []
+    for _ in range(4):
+        rates.append(trainer.schedule.get_last_lr()[0])
+        trainer.optimizer.step()
+        trainer.schedule.step()
+    assert rates == pytest.approx([0.0, 0.5e-3, 1e-3, 1e-3])
+
+
+def test_processes_wait_for_hours_and_join_on_a_cpu(recipe, monkeypatch):
+    """The main process may write a large checkpoint alone; torchrun on a CPU needs the word that there is no GPU."""
+    seen: dict[str, Any] = {}
+
+    def launched(**arguments: Any) -> Accelerator:
+        seen.update(arguments)
+        return Accelerator(cpu=True)
+
+    monkeypatch.setattr(setup, "Accelerator", launched)
+    setup.make_accelerator(recipe)
+    (group,) = seen["kwargs_handlers"]
+    assert group.timeout >= timedelta(hours=2)
+    assert seen["cpu"] == (not torch.accelerator.is_available())
