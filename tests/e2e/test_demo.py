@@ -36,6 +36,7 @@ def test_every_stage_leaves_its_files(demo: Path) -> None:
     for name in ("eval_base", "eval_sft_0", "eval_grpo_0", "eval_sft_grpo_0"):
         assert sorted({record["level"] for record in records(demo / name)}) == ["L1", "L2", "L3"]
         assert len(records(demo / name)) == 12
+        assert "L3 Overall" in (demo / name / "table.md").read_text("utf-8")
 
 
 def test_the_shipped_base_model_answers_in_the_asked_format(demo: Path) -> None:

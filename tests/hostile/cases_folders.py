@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,6 +14,7 @@ from house import Place
 from sbr.resume.lock import locked
 
 L1 = "data/annotations/validation_L1.jsonl"
+STATE = "out/checkpoint-1/training_state"
 VERBS = ("grpo", "distill", "eval")
 
 
@@ -46,7 +48,14 @@ def again(verb: str, name: str, damage: Callable[[Place], object], *expected: st
 
 
 def resumed(name: str, damage: Callable[[Place], object], *expected: str) -> Case:
-    return again("grpo", f"--resume, {name}", damage, *expected, flags=("--resume",))
+    """A run that was killed after its first checkpoint, then damaged."""
+
+    def killed(place: Place) -> None:
+        for folder in ("final", "checkpoint-2"):
+            shutil.rmtree(place.path / "out" / folder)
+        damage(place)
+
+    return again("grpo", f"--resume, {name}", killed, *expected, flags=("--resume",))
 
 
 def somebody_writes() -> AbstractContextManager[None]:
@@ -56,6 +65,11 @@ def somebody_writes() -> AbstractContextManager[None]:
 
 def cut(file: str) -> Callable[[Place], object]:
     return lambda place: place.write(file, (place.path / file).read_bytes()[:20])
+
+
+def garbage(file: str) -> Callable[[Place], object]:
+    """A first line that is none, before those that are."""
+    return lambda place: place.write(file, b"{\xff]\n" + (place.path / file).read_bytes())
 
 
 CASES: tuple[Case, ...] = (
@@ -84,6 +98,22 @@ CASES: tuple[Case, ...] = (
     ),
     again("distill", "recipe.json is a list", lambda p: p.write("out/recipe.json", "[]"), "out/recipe.json"),
     again("distill", "garbage in samples", lambda p: p.write("out/samples.jsonl", "{]\n"), "out/samples.jsonl:1"),
+    resumed("nothing there", lambda p: (p.path / "out").rename(p.path / "o"), "out"),
+    resumed("recipe.json is a list", lambda p: p.write("out/recipe.json", "[]"), "out/recipe.json"),
+    resumed("recipe.json is cut", cut("out/recipe.json"), "out/recipe.json"),
+    resumed("recipe.json is gone", lambda p: (p.path / "out/recipe.json").unlink(), "recipe.json"),
+    resumed("inputs.json is a list", lambda p: p.write("out/inputs.json", "[]"), "out/inputs.json"),
+    resumed("other rows", lambda p: p.edit("data/annotations/training_6k.jsonl", "?", "!?"), "has changed"),
+    resumed("no training state", lambda p: shutil.rmtree(p.path / STATE), "training_state"),
+    resumed("state.json is empty", lambda p: p.write(f"{STATE}/state.json", "{}"), "out/checkpoint-1"),
+    resumed("state.json nested without end", lambda p: p.write(f"{STATE}/state.json", "[" * 200_000), "state.json"),
+    resumed(
+        "training.pt is empty",
+        lambda p: p.write(f"{STATE}/training.pt", b""),
+        "out/checkpoint-1/training_state is damaged",
+    ),
+    resumed("garbage in metrics", garbage("out/metrics.jsonl"), "out/metrics.jsonl"),
+    resumed("garbage in completions", garbage("out/completions.jsonl"), "out/completions.jsonl"),
     resumed("another recipe", lambda p: p.edit("grpo.toml", "group_size = 2", "group_size = 3"), "group_size"),
     *(
         Case(
@@ -93,7 +123,7 @@ CASES: tuple[Case, ...] = (
             around=somebody_writes,
             may_change=("out",),
         )
-        for verb in ("eval", "distill")
+        for verb in VERBS
     ),
     *(
         Case(

@@ -59,12 +59,14 @@ def run(arguments: list[str]) -> None:
 
 def show(runs: Mapping[str, Path], out: Path | None, console: Console, paper: bool = False) -> None:
     """Print the tables of one or more evaluations by name and, if asked, write them as Markdown."""
-    from sbr.eval.compare import compare_records
     from sbr.eval.records import read_records, records_file
+
+    records = {name: read_records(records_file(path)) for name, path in runs.items()}
+
+    from sbr.eval.compare import compare_records  # scipy, slower than a refusal
     from sbr.eval.summary import levels_of
     from sbr.report.tables import accuracy_table, comparison_tables, difference_table, rich_table, write_markdown
 
-    records = {name: read_records(records_file(path)) for name, path in runs.items()}
     tables = []
     comparisons = [
         compare_records(records[base], records[other], base, other) for base, other in combinations(records, 2)

@@ -44,15 +44,17 @@ def run(arguments: list[str]) -> None:
     from sbr.cli.compare import names_of
     from sbr.cli.console import Terminal
     from sbr.eval.records import read_records, records_file
-    from sbr.eval.summary import levels_of
-    from sbr.eval.vision import vision_share
-    from sbr.report.control_tables import letter_tables, rotation_tables, vision_tables
-    from sbr.report.tables import rich_table, write_markdown
 
     names = names_of(args.runs)
     if len(set(names)) < len(names):
         raise ConfigError("sbr controls was given one evaluation twice")
     records = {name: read_records(records_file(path)) for name, path in zip(names, args.runs, strict=True)}
+
+    from sbr.eval.summary import levels_of  # scipy, slower than a refusal
+    from sbr.eval.vision import vision_share
+    from sbr.report.control_tables import letter_tables, rotation_tables, vision_tables
+    from sbr.report.tables import rich_table, write_markdown
+
     vision = vision_share(records)
     levels = {name: levels_of(of_run) for name, of_run in records.items()}
     tables = [

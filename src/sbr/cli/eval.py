@@ -92,12 +92,12 @@ class Args:
 def run(arguments: list[str]) -> None:
     """Parse the words after `sbr eval`, evaluate, and print the table."""
     recipe = parse(arguments)
+    refuse_early(recipe)
 
     from sbr.cli.console import Terminal, quiet_transformers
     from sbr.eval.records import RECORDS, SUMMARY
     from sbr.report.tables import rich_table
 
-    refuse_early(recipe)
     quiet_transformers()
     console = Terminal()
     tables = evaluate_and_tabulate(recipe)
