@@ -136,6 +136,17 @@ def test_products_are_checked_before_memory_is_taken(
         load_recipe(kind, file, words)
 
 
+@pytest.mark.parametrize("value", ["inf", "[nan]", "{x = -inf}", "2020-01-01", "[" * 17 + "1" + "]" * 17])
+@pytest.mark.parametrize(("kind", "table"), [(EvalRecipe, "engine.extra"), (GrpoRecipe, "algo.options")])
+def test_free_tables_hold_what_json_holds(file: Path, kind: type[Section], table: str, value: str) -> None:
+    head = MINIMAL + ('[algo]\nname = "own:one"\n' if kind is GrpoRecipe else "")
+    file.write_text(f"{head}[{table}]\na = {value}\n")
+    with pytest.raises(ConfigError, match=rf"{table} is .*: expected texts, finite numbers, .* 16 deep at most"):
+        load_recipe(kind, file)
+    file.write_text(f"{head}[{table}]\na = {'[' * 14}1{']' * 14}\nb = [true, 0.5, 'x']\n")
+    load_recipe(kind, file)
+
+
 def test_recipes_of_the_project_and_generous_ones_are_within(file: Path) -> None:
     for recipe, kind in (("grpo", GrpoRecipe), ("sft", SftRecipe), ("distill", DistillRecipe)):
         load_recipe(kind, Path(__file__).parents[3] / "recipes" / "qwen2vl_7b" / f"{recipe}.toml")
