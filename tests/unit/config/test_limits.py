@@ -136,7 +136,10 @@ def test_products_are_checked_before_memory_is_taken(
         load_recipe(kind, file, words)
 
 
-@pytest.mark.parametrize("value", ["inf", "[nan]", "{x = -inf}", "2020-01-01", "[" * 17 + "1" + "]" * 17])
+DEEP = ("[" * 17 + "1" + "]" * 17, "{b = " * 17 + "1" + "}" * 17)
+
+
+@pytest.mark.parametrize("value", ["inf", "[nan]", "{x = -inf}", "2020-01-01", *DEEP])
 @pytest.mark.parametrize(("kind", "table"), [(EvalRecipe, "engine.extra"), (GrpoRecipe, "algo.options")])
 def test_free_tables_hold_what_json_holds(file: Path, kind: type[Section], table: str, value: str) -> None:
     head = MINIMAL + ('[algo]\nname = "own:one"\n' if kind is GrpoRecipe else "")
