@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from sbr.config.load import load_recipe
 from sbr.config.named import load_named
 from sbr.config.recipes import GrpoRecipe
 from sbr.reward.score import score
+from sbr.rollout import sampler as sampler_module
+from sbr.rollout.sampling import Sampling
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MINIMAL = 'output_dir = "runs/x"\n[model]\npath = "sbr:mini"\n[data]\nroot = "data"\n'
@@ -65,6 +68,10 @@ def test_the_algorithm(recipe):
     assert metrics.clip_fraction == pytest.approx(1 / 3)
 
 
-def test_the_sampler(recipe):
-    assert recipe.rollout.sampler == "my_samplers:tempered"
-    assert callable(load_named(recipe.rollout.sampler, "rollout.sampler"))
+def test_the_sampler(recipe, monkeypatch):
+    drawn: list[Sampling] = []
+    monkeypatch.setattr(sampler_module.NativeSampler, "__init__", lambda self, *_: None)
+    monkeypatch.setattr(sampler_module.NativeSampler, "sample", lambda self, *arguments: drawn.append(arguments[-1]))
+    sampler = sampler_module.open_sampler(None, SimpleNamespace(tokenizer=None), recipe)  # type: ignore[arg-type]
+    sampler.sample([], [], 2, Sampling(top_k=3))
+    assert drawn == [Sampling(temperature=1.2, top_k=3)]

@@ -63,3 +63,25 @@ def test_a_kl_term_that_does_nothing_is_told():
     assert "set algo.beta to 0" in str(select(RegGrpoAlgo(), 8).warning)
     assert select(RegGrpoAlgo(beta=0.0), 8).warning is None
     assert [name for name in ALGORITHMS if select(ALGORITHMS[name](), 8).warning] == ["reg_grpo"]
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "reference", "silent", "rounds", "length"),
+    [
+        ("grpo", {}, True, True, 0, 0.0),
+        ("grpo", {"beta": 0.0}, False, False, 0, 0.0),
+        ("dr_grpo", {}, False, False, 0, 0.0),
+        ("dr_grpo", {"beta": 0.1}, True, True, 0, 0.0),
+        ("dapo", {}, False, False, 9, 0.5),
+        ("dapo", {"extra_rounds": 2, "overlong_weight": 0.25}, False, False, 2, 0.25),
+        ("gspo", {"beta": 0.1}, True, True, 0, 0.0),
+        ("reg_grpo", {}, True, True, 0, 0.0),
+        ("reg_grpo", {"beta": 0.0}, False, True, 0, 0.0),
+        ("grpo_care", {}, False, False, 0, 0.0),
+    ],
+)
+def test_what_an_algorithm_asks_of_the_loop(name, keys, reference, silent, rounds, length):
+    made = select(ALGORITHMS[name](**keys), 8)
+    assert (made.needs_reference, made.silent_groups_teach) == (reference, silent)
+    assert (made.extra_rounds, made.length_weight) == (rounds, length)
+    assert (made.bonus is None) == (made.average is None) == (name != "grpo_care")

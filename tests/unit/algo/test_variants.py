@@ -225,11 +225,3 @@ def test_dr_grpo_advantages_are_centred_rewards():
     rewards_PG = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.1, 0.1, 0.1, 0.1]])
     algorithm = select(DrGrpoAlgo(), MAX_TOKENS)
     assert algorithm.advantages(rewards_PG).tolist() == [[0.5, -0.5, -0.5, 0.5], [0.0, 0.0, 0.0, 0.0]]
-
-
-REFERENCE = {"grpo": True, "dr_grpo": False, "dapo": False, "gspo": False, "reg_grpo": True}
-
-
-@pytest.mark.parametrize("name", REFERENCE)
-def test_which_algorithms_load_a_reference(name):
-    assert select(ALGORITHMS[name](), 8).needs_reference == REFERENCE[name]

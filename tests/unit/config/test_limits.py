@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -70,6 +73,29 @@ def test_a_range_is_told_for_numbers_of_ones_own_rewards_too(file: Path) -> None
     file.write_text(MINIMAL + '[reward.custom]\n"a:b" = inf\n')
     with pytest.raises(ConfigError, match=r"reward\.custom\.a:b is inf"):
         load_recipe(GrpoRecipe, file)
+
+
+@pytest.mark.parametrize("kind", [*RECIPES, PretrainRecipe])
+def test_no_number_is_without_a_range(kind: type[Section]) -> None:
+    def marks(annotation: Any, metadata: Sequence[Any]) -> set[str]:
+        found = {name for mark in metadata for name in ("ge", "gt", "le", "lt") if hasattr(mark, name)}
+        for mark in getattr(annotation, "__metadata__", ()):
+            found |= marks(None, [mark, *getattr(mark, "metadata", ())])
+        return found.union(*(marks(part, ()) for part in get_args(annotation)))
+
+    def check(section: type[Section]) -> int:
+        numbers = 0
+        for name, field in section.model_fields.items():
+            kinds = re.findall(r"\b(int|float)\b", str(field.annotation))
+            if kinds and not sections_in(field.annotation):
+                found = marks(field.annotation, field.metadata)
+                assert found & {"ge", "gt"}, f"{section.__name__}.{name} has no least value"
+                assert found & {"le", "lt"}, f"{section.__name__}.{name} has no greatest value"
+                numbers += 1
+            numbers += sum(check(inner) for inner in sections_in(field.annotation))
+        return numbers
+
+    assert check(kind) > 10
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ def test_a_function_of_the_current_directory_and_of_a_package_is_found(folder: P
     (folder / "named_package").mkdir()
     (folder / "named_package" / "deep.py").write_text("import named_one\nhalf = lambda x: x / 2\n")
     assert call_named("named_one:double", "key", 3) == 6
+    assert sys.path[-1] == str(folder)  # last, or its files would replace modules that are imported later
     assert call_named_number("named_package.deep:half", "key", 3) == 1.5
 
 
