@@ -41,6 +41,14 @@ class BusyError(SbrError):
     """Another process writes where this one was to write."""
 
 
+class StoppedError(SbrError):
+    """A signal has asked a run to end; what it had done is written and can be continued."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + signal_number
+
+
 class EndpointError(SbrError):
     """A server that answers questions cannot be reached, refuses a request or says something else than an answer."""
 

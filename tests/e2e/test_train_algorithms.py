@@ -307,34 +307,14 @@ def test_reward_noise_is_recorded_and_leaves_the_accuracy_true(make_recipe, tmp_
     assert line["accuracy_rewarded"] == pytest.approx(line["reward_mean"])
 
 
-TWO_PROCESSES = """
-import sys
-from pathlib import Path
-from sbr.config.load import read_resolved
-from sbr.config.recipes import GrpoRecipe
-from sbr.train.grpo.loop import train_grpo
-
-train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), resume=False)
-"""
-
-
 def test_two_processes_learn_what_one_learns(make_recipe, tmp_path):
     """DAPO divides by the tokens of all processes, and each process refills its own slots."""
     changes = {**SHORT, "train.max_steps": 2, "train.prompts_per_step": 4, "algo": ALGOS["dapo"]}
     one = make_recipe(tmp_path / "one", changes)
     train_grpo(one, resume=False)
     two = make_recipe(tmp_path / "two", changes)
-    file, script = tmp_path / "recipe.json", tmp_path / "run.py"
-    file.write_text(two.model_dump_json(), encoding="utf-8")
-    script.write_text(TWO_PROCESSES, encoding="utf-8")
-    process = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script), str(file)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        check=False,
-        timeout=600,
-    )
-    assert process.returncode == 0, process.stderr.decode()
+    process = whole.launch(*whole.TORCHRUN, "-m", "sbr", "grpo", whole.write_toml(two, tmp_path / "recipe.toml"))
+    assert process.returncode == 0, process.stderr
     first, second = (whole.repeatable(run.output_dir) for run in (one, two))
     assert [line["replaced_groups"] for line in first] == [line["replaced_groups"] for line in second]
     assert sum(line["replaced_groups"] for line in first) > 0

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from fractions import Fraction
 from functools import partial
@@ -33,15 +33,17 @@ from sbr.config.algo import ALGORITHMS
 from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.config.load import validate
 from sbr.config.recipes import GrpoRecipe
+from sbr.config.section import Section
 from sbr.data.rows.annotations import TrainingRow, write_rows
-from sbr.errors import CheckpointError, ConfigError, MediaError
+from sbr.errors import BusyError, CheckpointError, ConfigError, MediaError
 from sbr.model.load import load_model, load_processor
 from sbr.model.logprobs import completion_logprobs
 from sbr.prompt.encode import PromptEncoder
+from sbr.resume.lock import locked
 from sbr.rollout.generate import Sampling, generate
 from sbr.train.grpo.loop import train_grpo
 from sbr.train.grpo.update import make_microbatches, update
-from sbr.train.run import Metrics
+from sbr.train.learner import Metrics
 from sbr.train.trainer import Policy, Trainer
 from sbr.types import Frames, ProgressStep, RolloutGroup, Sample
 
@@ -173,6 +175,32 @@ def finished(make_recipe: Callable[..., GrpoRecipe], tmp_path_factory: pytest.Te
     return recipe
 
 
+def write_toml(recipe: Section, file: Path) -> Path:
+    """The recipe as a user would write it."""
+
+    def lines(values: Mapping[str, Any], section: str) -> Iterator[str]:
+        yield from (f"{k} = {json.dumps(v)}" for k, v in values.items() if not isinstance(v, Mapping))
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                yield f"[{section}{key}]"
+                yield from lines(value, f"{section}{key}.")
+
+    values = json.loads(recipe.model_dump_json(exclude_none=True))
+    file.write_text("\n".join(lines(values, "")) + "\n", encoding="utf-8")
+    return file
+
+
+def launch(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Python with these words, one thread a process."""
+    command = [sys.executable, *map(str, words)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
+
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+"""`torchrun` by its module: no GPU, and nothing that tells accelerate so."""
+
+
 def read_lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
@@ -295,6 +323,7 @@ import os, signal, sys
 from pathlib import Path
 from sbr.config.load import read_resolved
 from sbr.config.recipes import GrpoRecipe
+from sbr.config.section import Section
 from sbr.train import checkpoint
 from sbr.train.grpo import loop
 
@@ -336,6 +365,39 @@ def test_kill_9_while_saving_then_resume_gives_the_same_run(finished, make_recip
     assert [path.name for path in folder.glob(".*.tmp")] == []
 
 
+STOPPED_AFTER_THE_SECOND_STEP = """
+import os, signal, sys
+from sbr.cli import main, training
+
+class Bar(training.TrainingBar):
+    def stepped(self, metrics):
+        super().stepped(metrics)
+        if metrics.step == 2 and os.environ["RANK"] == os.environ["SIGNALLED"]:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+training.TrainingBar = Bar
+sys.exit(main.run(["grpo", sys.argv[1]]))
+"""
+
+
+def test_sigterm_writes_a_checkpoint_and_the_resumed_run_is_the_same(finished, make_recipe, tmp_path, monkeypatch):
+    recipe = make_recipe(tmp_path / "run", {"train.save_every": 100})
+    script = tmp_path / "stopped.py"
+    script.write_text(STOPPED_AFTER_THE_SECOND_STEP)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("SIGNALLED", "0")
+    done = launch(script, write_toml(recipe, tmp_path / "recipe.toml"))
+    monkeypatch.undo()
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    message = " ".join(done.stderr.split())
+    assert "SIGTERM: the step under way is finished" in message
+    assert "SIGTERM: stopped after step 3 of 5; checkpoint-3 is written" in message
+    assert "Traceback" not in message
+    assert [line["step"] for line in read_lines(recipe.output_dir / "metrics.jsonl")] == [1, 2, 3]
+    train_grpo(recipe, resume=True)
+    assert_same_run(recipe.output_dir, finished.output_dir)
+
+
 def test_damaged_training_state_is_named(finished, make_recipe, tmp_path):
     recipe = make_recipe(tmp_path / "run")
     shutil.copytree(finished.output_dir, recipe.output_dir)
@@ -347,6 +409,70 @@ def test_damaged_training_state_is_named(finished, make_recipe, tmp_path):
     shutil.rmtree(recipe.output_dir / "checkpoint-5")
     train_grpo(recipe, resume=True)
     assert_same_run(recipe.output_dir, finished.output_dir)
+
+
+def test_a_finished_run_under_a_constant_schedule_goes_on_as_if_it_had_never_stopped(make_recipe, tmp_path):
+    constant = {"train.schedule": "constant", "train.warmup_ratio": 0.0}
+    whole = make_recipe(tmp_path / "whole", {**constant, "train.max_steps": 4})
+    train_grpo(whole, resume=False)
+    train_grpo(make_recipe(tmp_path / "parts", {**constant, "train.max_steps": 2}), resume=False)
+    longer = make_recipe(tmp_path / "parts", {**constant, "train.max_steps": 4})
+    train_grpo(longer, resume=True)
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+    with pytest.raises(CheckpointError, match="has taken 4 steps, and the recipe asks for 2"):
+        train_grpo(make_recipe(tmp_path / "parts", {**constant, "train.max_steps": 2}), resume=True)
+
+
+def test_looks_at_levels_change_nothing_of_what_is_learned(finished, make_recipe, data_root, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(data_root, root)
+    write_level(root, "L1", 6)
+    write_level(root, "L3", 3)
+    looks = {"levels": ("L1", "L3"), "every": 2, "max_new_tokens": 20, "batch_size": 4}
+    recipe = make_recipe(tmp_path / "run", {"data.root": root, "validation": looks})
+    train_grpo(recipe, resume=False)
+    lines = read_lines(recipe.output_dir / "metrics.jsonl")
+    seen = [line.pop("validation_accuracy") for line in lines]
+    assert [list(levels) for levels in seen] == [[], ["L1", "L3"], [], ["L1", "L3"], ["L1", "L3"]]
+    assert all(round(6 * levels["L1"], 9).is_integer() for levels in seen if levels)
+    plain = [{**line, "validation_accuracy": {}} for line in lines]
+    times = [{key: value for key, value in line.items() if not key.startswith(TIMINGS)} for line in plain]
+    assert times == repeatable(finished.output_dir)
+    weights, others = (load_file(r.output_dir / "final" / "model.safetensors") for r in (recipe, finished))
+    assert all(torch.equal(weight, others[name]) for name, weight in weights.items())
+
+
+def write_level(root: Path, level: str, rows: int) -> None:
+    """The first training rows as a level; the gold answers go round the letters."""
+    lines = [json.loads(line) for line in (root / "annotations" / "training_6k.jsonl").read_text().splitlines()]
+    text = ""
+    for number, line in enumerate(lines[:rows]):
+        options = [line["answer"], *line.pop("negative_answers")[:3]]
+        options.insert(number % 4, options.pop(0))
+        choices = {f"choice_{name}": option for name, option in zip("abcd", options, strict=True)}
+        more = {"domain": "Work", "scenario": "a kitchen", "task_start_frame": 0} if level == "L3" else {}
+        text += json.dumps(line | choices | more | {"golden_choice_idx": "ABCD"[number % 4]}) + "\n"
+    (root / "annotations" / f"validation_{level}.jsonl").write_text(text, encoding="utf-8")
+
+
+def test_two_runs_at_once_one_is_told_who_the_other_is(make_recipe, tmp_path):
+    """Also two that continue: who comes second changes nothing."""
+    recipe = make_recipe(tmp_path / "run", {"train.max_steps": 1})
+    with locked(recipe.output_dir), pytest.raises(BusyError, match=r"is being written by process \d+"):
+        train_grpo(recipe, resume=False)  # the other has not written anything yet
+
+    class Second:
+        def began(self, name: str, done: int, total: int) -> None:
+            for resume in (False, True):
+                refusal = r"already holds a run|is being written by process \d+"
+                with pytest.raises((BusyError, ConfigError), match=refusal):
+                    train_grpo(recipe, resume=resume)
+
+        def stepped(self, metrics: Metrics) -> None:
+            pass
+
+    train_grpo(recipe, resume=False, watcher=Second())
+    assert [line["step"] for line in read_lines(recipe.output_dir / "metrics.jsonl")] == [1]
 
 
 def test_refuses_a_used_folder_and_another_recipe(finished, make_recipe):

@@ -172,33 +172,12 @@ def test_kill_9_while_saving_then_resume_gives_the_same_run(finished, make_lora_
     assert_same_run(recipe.output_dir, finished.output_dir)
 
 
-TRAIN = """
-import sys
-from pathlib import Path
-from sbr.config.load import read_resolved
-from sbr.config.recipes import GrpoRecipe
-from sbr.train.grpo.loop import train_grpo
-
-train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), resume=False)
-"""
-
-
 def test_two_processes_learn_what_one_learns(make_lora_recipe, tmp_path):
     changes = {"train.prompts_per_step": 4, "train.prompts_per_microbatch": 1, "model.gradient_checkpointing": True}
     one = make_lora_recipe(tmp_path / "one", changes)
     two = make_lora_recipe(tmp_path / "two", changes)
-    script, file = tmp_path / "train.py", tmp_path / "recipe.json"
-    script.write_text(TRAIN, encoding="utf-8")
-    file.write_text(two.model_dump_json(), encoding="utf-8")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    process = subprocess.run(
-        [*launch, str(script), str(file)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        check=False,
-        timeout=600,
-    )
-    assert process.returncode == 0, process.stderr.decode()
+    process = whole.launch(*whole.TORCHRUN, "-m", "sbr", "grpo", whole.write_toml(two, tmp_path / "recipe.toml"))
+    assert process.returncode == 0, process.stderr
     train_grpo(one, resume=False)
     keys = ("reward_mean", "loss", "kl", "entropy", "grad_norm", "tokens_mean")
     for line, other in zip(*map(whole.repeatable, (one.output_dir, two.output_dir)), strict=True):

@@ -33,7 +33,7 @@ from sbr.model.logprobs import completion_logprobs
 from sbr.prompt.encode import PromptEncoder
 from sbr.prompt.template import chat_messages
 from sbr.train.grpo.loop import train_grpo
-from sbr.train.run import Watcher
+from sbr.train.learner import Watcher
 from sbr.train.sft.loop import train_sft
 
 model_dir = grpo.model_dir  # a fixture
@@ -65,16 +65,7 @@ def with_cot_file(root: Path) -> Path:
             row = CotRow(prompt=(ChatMessage("user", tuple(parts)),), response=text.format(sample.gold))
             rows.append(row)
     write_rows(root / "annotations" / "training_with_cot_6k.jsonl", rows)
-    lines = [json.loads(line) for line in (root / "annotations" / "training_6k.jsonl").read_text().splitlines()]
-    level = []
-    for number, line in enumerate(lines[:6]):
-        options = [line["answer"], *line.pop("negative_answers")[:3]]
-        letter = "ABCD"[number % 4]
-        options.insert(number % 4, options.pop(0))
-        choices = {f"choice_{name}": text for name, text in zip("abcd", options, strict=True)}
-        level.append(line | choices | {"golden_choice_idx": letter})
-    text = "".join(json.dumps(line) + "\n" for line in level)
-    (root / "annotations" / "validation_L1.jsonl").write_text(text, encoding="utf-8")
+    grpo.write_level(root, "L1", 6)
     return root
 
 
@@ -409,17 +400,6 @@ def test_without_a_reference_grpo_continues_when_the_cold_start_is_gone(make_col
     assert not (broken.output_dir / "cold_start").exists()
 
 
-TRAIN = """
-import sys
-from pathlib import Path
-from sbr.config.load import read_resolved
-from sbr.config.recipes import GrpoRecipe
-from sbr.train.grpo.loop import train_grpo
-
-train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), resume=False)
-"""
-
-
 def test_two_processes_learn_what_one_learns(make_recipe, make_cold, tmp_path):
     """SFT, then GRPO in the same processes.  They have unequal numbers of responses and tokens; the mean of SFT is over
     the tokens of both."""
@@ -429,9 +409,8 @@ def test_two_processes_learn_what_one_learns(make_recipe, make_cold, tmp_path):
     parts = {f"cold_start.{name}": sft[name] for name in ("train", "validation")}
     parts |= {"model.gradient_checkpointing": True, "train.max_steps": 1}
     one, two = (make_cold(tmp_path / name, parts) for name in ("one", "two"))
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    process = run_script(TRAIN, two, tmp_path, *launch)
-    assert process.returncode == 0, process.stderr.decode()
+    process = grpo.launch(*grpo.TORCHRUN, "-m", "sbr", "grpo", grpo.write_toml(two, tmp_path / "recipe.toml"))
+    assert process.returncode == 0, process.stderr
     train_grpo(one, resume=False)
     for part in ("cold_start", "."):
         for line, other in zip(*(grpo.repeatable(run.output_dir / part) for run in (one, two)), strict=True):
@@ -447,6 +426,20 @@ def test_two_processes_learn_what_one_learns(make_recipe, make_cold, tmp_path):
         # Each step moves a weight by up to 1e-3; Adam magnifies the rounding of a few gradients near 0.
         assert float(differences.mean()) < 1e-6
         assert float((differences > 1e-4).double().mean()) < 1e-4
+
+
+def test_accelerate_launch_trains_on_a_cpu(make_recipe, tmp_path):
+    """There it starts one process, whatever number is asked for."""
+    once = {"train.max_steps": 1, "train.prompts_per_step": 2, "train.prompts_per_microbatch": 1}
+    file = grpo.write_toml(make_recipe(tmp_path / "run", once), tmp_path / "recipe.toml")
+    module = "accelerate.commands.launch"
+    process = grpo.launch("-m", module, "--num_processes", "2", "-m", "sbr", "sft", file, "--train.seed", "3")
+    assert process.returncode == 0, process.stderr
+    assert "The trained model lies in" in process.stdout
+    (line,) = grpo.read_lines(tmp_path / "run" / "metrics.jsonl")
+    assert line["rows"] >= 2
+    state = json.loads((tmp_path / "run" / "checkpoint-1" / "training_state" / "state.json").read_text())
+    assert state == {"step": 1, "processes": 1}
 
 
 def test_adapters_after_a_cold_start_are_refused_before_it(make_cold, tmp_path):

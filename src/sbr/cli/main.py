@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sbr import __version__
 from sbr.cli.console import ERRORS, READER_LEFT, has_control, leave_quietly, show_traceback
-from sbr.errors import SbrError, explain_os_error
+from sbr.errors import SbrError, StoppedError, explain_os_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,12 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Exit status: 0 done, 1 the verb found problems, 2 wrong use or bad input, 130 interrupted, 141 nobody reads."""
+    """Exit status: 0 done, 1 the verb found problems, 2 wrong use or bad input, 130, 143 stopped, 141 nobody reads."""
     try:
         return _run(arguments)
+    except StoppedError as stop:
+        ERRORS.print(str(stop))
+        return stop.exit_status
     except SbrError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:

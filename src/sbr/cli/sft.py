@@ -14,7 +14,7 @@ from sbr.config.recipes import SftRecipe
 from sbr.train import run_folder
 
 if TYPE_CHECKING:
-    from sbr.train.run import Watcher
+    from sbr.train.learner import Watcher
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from sbr.train import run_folder
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from sbr.train.run import Metrics, Watcher
+    from sbr.train.learner import Metrics, Watcher
 
 RecipeT = TypeVar("RecipeT", bound=TrainRecipe)
 
@@ -84,7 +84,7 @@ class Training(Generic[RecipeT]):
 
 
 class TrainingBar:
-    """A bar over the steps with the last figures; a `sbr.train.run.Watcher`.  A cold start has a bar of its own."""
+    """A bar over the steps with the last figures; a `sbr.train.learner.Watcher`.  A cold start has a bar of its own."""
 
     def __init__(self) -> None:
         self._progress = steps_progress()

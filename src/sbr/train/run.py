@@ -12,144 +12,45 @@ A run has one process or, under `torchrun` or `accelerate launch`, several; each
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import signal
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import tee
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from sbr.algo.algorithm import Algorithm
-from sbr.config.inputs import ModelConfig
 from sbr.config.recipes import TrainRecipe
-from sbr.errors import BusyError, CheckpointError
+from sbr.errors import BusyError, CheckpointError, StoppedError
 from sbr.frames.ahead import frames_ahead
-from sbr.frames.cache import FrameCache
 from sbr.frames.load import load_frames
 from sbr.model.load import model_files
 from sbr.prompt.encode import PromptEncoder
 from sbr.resume.lock import locked
 from sbr.train import journal, run_folder
 from sbr.train.checkpoint import save_checkpoint, save_final
-from sbr.train.order import Identified, Slot, left_over, slots_of_step, total_steps
+from sbr.train.learner import Bench, Course, Done, Learner, MetricsT, PartT, QuestionT, Share, Watcher
+from sbr.train.order import left_over, slots_of_step, total_steps
 from sbr.train.setup import make_accelerator, make_trainer
+from sbr.train.stop import agreed, listening
 from sbr.train.stopwatch import Stopwatch, slowest
-from sbr.train.trainer import Trainer
-from sbr.train.validation import Seen, Validation
-from sbr.types import Frames, Shown
+from sbr.train.validation import Seen
 
 logger = logging.getLogger(__name__)
 
 
-class Metrics(Protocol):
-    """One line of metrics.jsonl; a frozen dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def step(self) -> int: ...
-
-    def words(self) -> str:
-        """The figures to watch, e.g. "loss 0.412"."""
-        ...
-
-
-class Question(Identified, Shown, Protocol):
-    """A Sample, or a question of a CoT file."""
-
-
-def level_words(accuracy: Mapping[str, float]) -> str:
-    """
-    >>> level_words({"L1": 0.83, "L3": 0.5})
-    '  L1 83.0 %  L3 50.0 %'
-    """
-    return "".join(f"  {level} {100 * value:.1f} %" for level, value in accuracy.items())
-
-
-QuestionT = TypeVar("QuestionT", bound=Question)
-PartT = TypeVar("PartT")
-MetricsT = TypeVar("MetricsT", bound=Metrics, covariant=True)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Share(Generic[QuestionT]):
-    """One process's part of a step."""
+class Report(Generic[PartT]):
+    """What one process tells the others of a step."""
 
-    step: int
-    slots: tuple[Slot[QuestionT], ...]
-    frames: list[Frames]
-    """Of the slots, in order."""
-    clock: Stopwatch
-    """For the stages of the step; "frames" and "step" are taken already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What is known of a step whatever it did."""
-
-    step: int
-    epoch: float
-    """Epochs done after this step."""
-    learning_rate: float
-    seconds: Mapping[str, float]
-    """By stage, of the slowest process; "step" is all of it but looking and saving."""
-    seen: Seen
-
-
-class Learner(Protocol[QuestionT, PartT, MetricsT]):
-    """What is particular about a way of training; an optimizer step and its figures."""
-
-    def take_step(self, share: Share[QuestionT]) -> PartT:
-        """Learn from this process's share; return its part of the metrics.  All processes call it at the same time."""
-        ...
-
-    def join(self, done: Done, parts: Sequence[PartT]) -> MetricsT:
-        """The metrics of a step out of the parts of all processes.  On the main process, which may also warn and keep
-        journals of its own."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Bench:
-    """What a `Learner` works with."""
-
-    trainer: Trainer
-    encoder: PromptEncoder
-    load: Callable[[Shown], Frames]
-    """Decodes, or reads from the cache."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Course(Generic[QuestionT, PartT, MetricsT]):
-    """A run: what is learned, from what, and how."""
-
-    name: str
-    """For whoever watches, e.g. "GRPO"."""
-    recipe: TrainRecipe
-    start: ModelConfig
-    """`recipe.model`, or what a cold start has made of it."""
-    questions: Sequence[QuestionT]
-    cache: FrameCache | None
-    validation: Validation
-    algorithm: Algorithm | None
-    """Says what the policy is compared with; None in SFT."""
-    temperature: float
-    """Of the policy that is trained (`sbr.train.trainer.Policy`)."""
-    make_learner: Callable[[Bench], Learner[QuestionT, PartT, MetricsT]]
-
-
-class Watcher(Protocol):
-    """Whoever wants to see progress, e.g. the progress bar of the command line.  Called on the main process only."""
-
-    def began(self, name: str, done: int, total: int) -> None:
-        """Training starts after `done` of `total` steps."""
-
-    def stepped(self, metrics: Metrics) -> None:
-        """A step is done and written down."""
+    part: PartT
+    seconds: dict[str, float]
+    stop: int | None
+    """The signal that asked it to end."""
 
 
 @contextmanager
@@ -242,7 +143,8 @@ def _take_steps(
     rank, ranks = accelerator.process_index, accelerator.num_processes
     schedule, upcoming = tee(slots_of_step(course.questions, step, recipe.train, rank, ranks) for step in steps)
     shown = ([slot.sample for slot in slots] for slots in upcoming)
-    with closing(frames_ahead(shown, bench.load, ahead=1)) as decoded:  # two steps of frames at most
+    # Two steps of frames at most are held.
+    with closing(frames_ahead(shown, bench.load, ahead=1)) as decoded, listening() as stop:
         for step, slots in zip(steps, schedule, strict=True):
             clock = Stopwatch(accelerator.device)
             learning_rate = float(trainer.schedule.get_last_lr()[0])
@@ -255,18 +157,25 @@ def _take_steps(
                     trainer.average.after_step(step)
             with clock("validation"):
                 due = course.validation.due(step, total)
-                seen = course.validation.look(trainer, bench.encoder, bench.load) if due else Seen()
-            parts: list[tuple[PartT, dict[str, float]]] = gather_object([(part, clock.seconds)])
+                seen = course.validation.look(trainer, bench.encoder) if due else Seen()
+            gathered: list[Report[PartT]] = gather_object([Report(part, clock.seconds, stop.asked)])
             if accelerator.is_main_process:
                 epoch = step * recipe.train.prompts_per_step / len(course.questions)
-                seconds = slowest([own for _, own in parts])
-                metrics = learner.join(Done(step, epoch, learning_rate, seconds, seen), [part for part, _ in parts])
+                facts = Done(step, epoch, learning_rate, slowest([own.seconds for own in gathered]), seen)
+                metrics = learner.join(facts, [own.part for own in gathered])
                 journal.append(recipe.output_dir / run_folder.METRICS, [metrics])
                 if watcher:
                     watcher.stepped(metrics)
                 accelerator.log(journal.numbers(metrics), step=step)
-            if step % recipe.train.save_every == 0 or step == total:
+            asked = agreed([own.stop for own in gathered])
+            if step % recipe.train.save_every == 0 or step == total or asked is not None:
                 save_checkpoint(recipe, step, trainer)
+            if asked is not None and step < total:
+                raise StoppedError(
+                    f"{signal.Signals(asked).name}: stopped after step {step} of {total}; checkpoint-{step} is written "
+                    f"in {recipe.output_dir}: continue with --resume",
+                    asked,
+                )
 
 
 def _input_files(course: Course[Any, Any, Any]) -> dict[str, Path]:

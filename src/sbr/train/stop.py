@@ -12,19 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from sbr.errors import SbrError
-
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 logger = logging.getLogger(__name__)
-
-
-class StoppedError(SbrError):
-    """A signal has ended the run; its checkpoint is written."""
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.exit_status = 128 + number
 
 
 class Stop:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from accelerate.utils import gather_object
@@ -13,13 +14,17 @@ from sbr.config.recipes import TrainRecipe
 from sbr.data.sources.cot import CotQuestion
 from sbr.data.sources.select import choose_levels, load_questions
 from sbr.frames.ahead import ShownT, frames_ahead
+from sbr.frames.cache import FrameCache
+from sbr.frames.load import load_frames
 from sbr.model.logprobs import completion_logprobs
 from sbr.model.modes import evaluating
 from sbr.prompt.encode import PromptEncoder
 from sbr.reward.answer import extract_answer
-from sbr.rollout.generate import Sampling, generate
+from sbr.rollout.ask import answers
+from sbr.rollout.native_engine import NativeEngine
+from sbr.rollout.sampling import Sampling
 from sbr.train.trainer import Trainer
-from sbr.types import Frames, Sample, Shown
+from sbr.types import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,10 @@ class Validation:
     level cannot be read.
     """
 
-    def __init__(self, recipe: TrainRecipe, held_out: Sequence[CotQuestion] = ()) -> None:
+    def __init__(self, recipe: TrainRecipe, cache: FrameCache | None, held_out: Sequence[CotQuestion] = ()) -> None:
         self._config = recipe.validation
+        self._frames = recipe.frames
+        self._cache = cache
         self._held_out = held_out
         levels = choose_levels(recipe.data, self._config.levels) if self._config.levels else ()
         self._samples = {level: load_questions(recipe.data, level, self._config.questions) for level in levels}
@@ -48,46 +55,44 @@ class Validation:
     def due(self, step: int, total: int) -> bool:
         return step % self._config.every == 0 or step == total
 
-    def look(self, trainer: Trainer, encoder: PromptEncoder, load: Callable[[Shown], Frames]) -> Seen:
+    def look(self, trainer: Trainer, encoder: PromptEncoder) -> Seen:
         """Every process takes its share and has to call this."""
-
-        def loss(asked: Sequence[tuple[CotQuestion, Frames]]) -> tuple[float, int]:
-            prompts = [encoder.encode_question(question, frames) for question, frames in asked]
-            found = completion_logprobs(
-                trainer.model, prompts, [encoder.encode_responses(question) for question, _ in asked]
-            )
-            return -found.logprobs_BL.sum().item(), int(found.mask_BL.sum())
-
-        def right(asked: Sequence[tuple[Sample, Frames]]) -> tuple[float, int]:
-            prompts = [encoder.encode(sample, frames) for sample, frames in asked]
-            greedy = Sampling(temperature=0.0, max_new_tokens=self._config.max_new_tokens)
-            groups = generate(trainer.model, encoder.tokenizer, prompts, 1, greedy, [0] * len(prompts))
-            letters = [
-                extract_answer(answer.text, sample.options, self._config.rule).letter
-                for (sample, _), (answer,) in zip(asked, groups, strict=True)
-            ]
-            return float(sum(letter == sample.gold for letter, (sample, _) in zip(letters, asked, strict=True))), len(
-                asked
-            )
-
         with torch.no_grad(), trainer.accelerator.autocast(), evaluating(trainer.model):
             return Seen(
-                self._share(trainer, self._held_out, load, loss) if self._held_out else None,
-                {level: self._share(trainer, samples, load, right) for level, samples in self._samples.items()},
+                _mean(self._losses(trainer, encoder)) if self._held_out else None,
+                {level: _mean(self._right(trainer, encoder, samples)) for level, samples in self._samples.items()},
             )
 
-    def _share(
-        self,
-        trainer: Trainer,
-        asked: Sequence[ShownT],
-        load: Callable[[Shown], Frames],
-        measure: Callable[[Sequence[tuple[ShownT, Frames]]], tuple[float, int]],
-    ) -> float:
-        """The quotient of the sums of what `measure` finds in every batch of every process."""
+    def _losses(self, trainer: Trainer, encoder: PromptEncoder) -> Iterator[tuple[float, int]]:
+        """(sum over the response tokens, their number) of this process's held-out questions."""
+        load = partial(load_frames, config=self._frames, factor=encoder.size_factor, cache=self._cache)
+        with closing(frames_ahead(self._batches(trainer, self._held_out), load)) as decoded:
+            for asked in decoded:
+                prompts = [encoder.encode_question(question, frames) for question, frames in asked]
+                responses_P = [encoder.encode_responses(question) for question, _ in asked]
+                found = completion_logprobs(trainer.model, prompts, responses_P)
+                yield -found.logprobs_BL.sum().item(), int(found.mask_BL.sum())
+
+    def _right(
+        self, trainer: Trainer, encoder: PromptEncoder, samples: Sequence[Sample]
+    ) -> Iterator[tuple[float, int]]:
+        """(right answers, questions) of this process's share, asked as an evaluation asks."""
+        greedy = Sampling(temperature=0.0, max_new_tokens=self._config.max_new_tokens)
+        engine = NativeEngine(trainer.model, encoder)
+        batches = self._batches(trainer, samples)
+        with closing(answers(engine, batches, self._frames, self._cache, 1, greedy, seed=0)) as answered:
+            for found in answered:
+                pairs = [(of_one.question.sample, of_one.replies[0].text) for of_one in found]
+                right = [extract_answer(text, s.options, self._config.rule).letter == s.gold for s, text in pairs]
+                yield float(sum(right)), len(right)
+
+    def _batches(self, trainer: Trainer, asked: Sequence[ShownT]) -> list[Sequence[ShownT]]:
         own = asked[trainer.accelerator.process_index :: trainer.accelerator.num_processes]
         size = self._config.batch_size
-        batches = [own[start : start + size] for start in range(0, len(own), size)]
-        with closing(frames_ahead(batches, load)) as decoded:
-            found = [measure(pairs) for pairs in decoded]
-        everything: list[tuple[float, int]] = gather_object(found)
-        return sum(value for value, _ in everything) / sum(count for _, count in everything)
+        return [own[start : start + size] for start in range(0, len(own), size)]
+
+
+def _mean(parts: Iterable[tuple[float, int]]) -> float:
+    """The quotient of the sums over the parts of all processes, all of which have to call this."""
+    everything: list[tuple[float, int]] = gather_object(list(parts))
+    return sum(value for value, _ in everything) / sum(count for _, count in everything)

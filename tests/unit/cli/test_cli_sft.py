@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sbr.cli.sft import SFT
-from sbr.train.run import Done
+from sbr.train.learner import Done
 from sbr.train.sft.metrics import SftPart, combine
 from sbr.train.stopwatch import slowest
 from sbr.train.validation import Seen

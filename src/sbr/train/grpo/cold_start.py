@@ -13,7 +13,8 @@ from sbr.config.recipes import GrpoRecipe, SftRecipe
 from sbr.config.training import ColdStartConfig
 from sbr.errors import CheckpointError
 from sbr.train import run_folder
-from sbr.train.run import Watcher, run_training
+from sbr.train.learner import Watcher
+from sbr.train.run import run_training
 from sbr.train.sft.loop import sft_course
 
 

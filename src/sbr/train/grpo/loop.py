@@ -34,8 +34,9 @@ from sbr.train.grpo.metrics import (
 )
 from sbr.train.grpo.rollouts import Rollouts
 from sbr.train.grpo.update import make_microbatches, update
+from sbr.train.learner import Bench, Course, Done, Share, Watcher
 from sbr.train.order import total_steps
-from sbr.train.run import Bench, Course, Done, Share, Watcher, processes, run_training
+from sbr.train.run import processes, run_training
 from sbr.train.stopwatch import Stopwatch
 from sbr.train.validation import Validation
 from sbr.types import Sample
@@ -66,7 +67,8 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     run_folder.check_start(recipe, resume)
     samples = load_training(recipe.data)
     total_steps(len(samples), recipe.train)  # may refuse
-    validation, cache = Validation(recipe), open_cache(recipe.data)
+    cache = open_cache(recipe.data)
+    validation = Validation(recipe, cache)
     algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
     check_custom(recipe.reward.custom)
     with processes(recipe, resume) as accelerator:
@@ -85,7 +87,7 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
 
 
 class GrpoLearner:
-    """One step of GRPO, a `sbr.train.run.Learner`."""
+    """One step of GRPO, a `sbr.train.learner.Learner`."""
 
     def __init__(self, recipe: GrpoRecipe, algorithm: Algorithm, bench: Bench, rollouts: Rollouts) -> None:
         self._recipe = recipe

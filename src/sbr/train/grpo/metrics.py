@@ -11,7 +11,7 @@ from torch import Tensor
 from sbr.algo.loss import LossMetrics
 from sbr.reward.health import health
 from sbr.train.grpo.collect import Collected
-from sbr.train.run import Done, level_words
+from sbr.train.learner import Done, level_words
 
 
 @dataclass(frozen=True, slots=True)

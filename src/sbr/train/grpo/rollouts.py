@@ -15,8 +15,8 @@ from sbr.rollout.engine import Question
 from sbr.rollout.sampler import Sampler, open_sampler
 from sbr.rollout.sampling import Sampling
 from sbr.train.grpo.collect import Collected, ScoredGroup, refill
+from sbr.train.learner import Bench, Share
 from sbr.train.order import Slot, spare_slot
-from sbr.train.run import Bench, Share
 from sbr.train.stopwatch import Stopwatch
 from sbr.types import Completion, Frames, RolloutGroup, Sample, Score
 

@@ -20,8 +20,9 @@ from sbr.frames.cache import open_cache
 from sbr.model.tokens import end_tokens
 from sbr.train import run_folder
 from sbr.train.gradients import accumulate, apply_gradients, mean_over_processes
+from sbr.train.learner import Bench, Course, Done, Share, Watcher
 from sbr.train.order import total_steps
-from sbr.train.run import Bench, Course, Done, Share, Watcher, processes, run_training
+from sbr.train.run import processes, run_training
 from sbr.train.sft.metrics import SftMetrics, SftPart, combine
 from sbr.train.trainer import Trainer
 from sbr.train.validation import Validation
@@ -49,7 +50,8 @@ def sft_course(recipe: SftRecipe, name: str) -> Course[CotQuestion, SftPart, Sft
     def make_learner(bench: Bench) -> SftLearner:
         return SftLearner(recipe, bench)
 
-    validation, cache = Validation(recipe, held_out), open_cache(recipe.data)
+    cache = open_cache(recipe.data)
+    validation = Validation(recipe, cache, held_out)
     return Course(name, recipe, recipe.model, questions, cache, validation, None, 1.0, make_learner)
 
 
@@ -62,7 +64,7 @@ class Rows:
 
 
 class SftLearner:
-    """One step of SFT, a `sbr.train.run.Learner`.  Raises CheckpointError for a model that would not learn to end."""
+    """One step of SFT, a `sbr.train.learner.Learner`.  Raises CheckpointError where a model would not learn to end."""
 
     def __init__(self, recipe: SftRecipe, bench: Bench) -> None:
         self._recipe = recipe

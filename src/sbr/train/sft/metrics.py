@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sbr.train.run import Done, level_words
+from sbr.train.learner import Done, level_words
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pytest
 from sbr.algo.loss import LossMetrics
 from sbr.train.grpo.metrics import BatchFigures, CompletionRecord, ProcessStep, combine
 from sbr.train.journal import numbers
-from sbr.train.run import Done
+from sbr.train.learner import Done
 from sbr.train.stopwatch import slowest
 from sbr.train.validation import Seen
 
