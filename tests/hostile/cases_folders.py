@@ -33,10 +33,6 @@ def everywhere(name: str, out: str, prepare: Callable[[Place], object], *expecte
     return [Case(f"{verb}: {name}", into(verb, out, prepare), expected) for verb in VERBS]
 
 
-def asking(name: str, out: str, prepare: Callable[[Place], object], *expected: str) -> list[Case]:
-    return [case for case in everywhere(name, out, prepare, *expected) if not case.name.startswith("grpo")]
-
-
 def again(verb: str, name: str, damage: Callable[[Place], object], *expected: str, flags: tuple[str, ...] = ()) -> Case:
     """The finished folder of `verb`, damaged, and the same command once more."""
 
@@ -78,9 +74,9 @@ CASES: tuple[Case, ...] = (
     *everywhere("out in /proc", "/proc/x", lambda _: None, "/proc/x"),
     *everywhere("out is a loop", "out", lambda p: p.link("out", "out"), "out"),
     *everywhere("out with a long name", "x" * 300, lambda _: None, "File name too long"),
-    *asking("out is the data root", "data", lambda p: p.copy("data"), "data"),
-    *asking("out is the model", "model", lambda p: p.copy("model"), "model"),
-    *asking("out is a folder of notes", "out", lambda p: p.write("out/notes.txt", "mine"), "notes.txt"),
+    *everywhere("out is the data root", "data", lambda p: p.copy("data"), "data"),
+    *everywhere("out is the model", "model", lambda p: p.copy("model"), "model"),
+    *everywhere("out is a folder of notes", "out", lambda p: p.write("out/notes.txt", "mine"), "notes.txt"),
     Case("eval: out is a training run", into("eval", "out", lambda p: p.copy("grpo", "out")), ("out", "another run")),
     Case("distill: out is an evaluation", into("distill", "out", lambda p: p.copy("eval", "out")), ("another run",)),
     Case("grpo: out is an evaluation", into("grpo", "out", lambda p: p.copy("eval", "out")), ("out",)),
@@ -99,6 +95,7 @@ CASES: tuple[Case, ...] = (
     again("distill", "recipe.json is a list", lambda p: p.write("out/recipe.json", "[]"), "out/recipe.json"),
     again("distill", "garbage in samples", lambda p: p.write("out/samples.jsonl", "{]\n"), "out/samples.jsonl:1"),
     resumed("nothing there", lambda p: (p.path / "out").rename(p.path / "o"), "out"),
+    resumed("no checkpoint", lambda p: shutil.rmtree(p.path / "out/checkpoint-1"), "out"),
     resumed("recipe.json is a list", lambda p: p.write("out/recipe.json", "[]"), "out/recipe.json"),
     resumed("recipe.json is cut", cut("out/recipe.json"), "out/recipe.json"),
     resumed("recipe.json is gone", lambda p: (p.path / "out/recipe.json").unlink(), "recipe.json"),

@@ -25,7 +25,17 @@ from sbr.data.rows.layout import DataRoot
 from sbr.data.sources.cot import cot_path
 from sbr.data.sources.select import training_path
 from sbr.errors import CheckpointError, ConfigError
-from sbr.resume.folder import INPUTS, RECIPE, changed_inputs, differences, fingerprints, read_json, start_folder
+from sbr.resume.folder import (
+    INPUTS,
+    RECIPE,
+    Work,
+    changed_inputs,
+    differences,
+    fingerprints,
+    read_json,
+    refuse_strange_files,
+    start_folder,
+)
 from sbr.train import journal
 
 METRICS = "metrics.jsonl"
@@ -33,6 +43,7 @@ COMPLETIONS = "completions.jsonl"
 FINAL = "final"
 COLD_START = "cold_start"
 STATE = Path("training_state") / "state.json"
+WORK = Work("a training run", "--output_dir")
 
 _IN_TRAINING = {
     *("train.save_every", "train.keep_checkpoints"),
@@ -55,8 +66,8 @@ logger = logging.getLogger(__name__)
 def check_start(recipe: TrainRecipe, resume: bool) -> None:
     """Refuse what can be refused without a model.  Changes nothing.
 
-    Raises ConfigError when a run lies in `output_dir` and `resume` is not asked for, or the other way round;
-    CheckpointError when the run in there used another recipe or other annotation files, or is damaged.
+    Raises ConfigError when a run, or something else, lies in `output_dir` and `resume` is not asked for, or no run when
+    it is; CheckpointError when the run in there used another recipe or other annotation files, or is damaged.
     """
     folder = recipe.output_dir
     if folder.exists() and not folder.is_dir():
@@ -66,6 +77,7 @@ def check_start(recipe: TrainRecipe, resume: bool) -> None:
             raise ConfigError(
                 f"output_dir {folder} already holds a run; continue it with --resume, or choose another --output_dir"
             )
+        refuse_strange_files(folder, WORK)
         return
     if not holds_run(folder):
         raise ConfigError(
@@ -82,6 +94,8 @@ def check_start(recipe: TrainRecipe, resume: bool) -> None:
     _check_recipe(recipe, newest)
     for name in (METRICS, COMPLETIONS):
         journal.steps(folder / name)
+    if newest is None and not (folder / FINAL).exists():
+        _refuse_lost_checkpoints(folder)
     if not (folder / FINAL).exists():  # a finished run reads no rows any more, unless it is extended
         check_inputs(folder, annotation_files(recipe))
 
@@ -162,10 +176,11 @@ def checkpoints(folder: Path) -> list[Path]:
     for checkpoint in found:
         if not (checkpoint / STATE).exists():
             others = [step_of(path) for path in found if path != checkpoint and step_of(path) < step_of(checkpoint)]
-            place = f"step {others[-1]}" if others else "the start"
+            way = "start a new run with another --output_dir"
+            if others:
+                way = f"remove {checkpoint} and resume again: the run then continues from step {others[-1]}"
             raise CheckpointError(
-                f"{checkpoint / STATE} is gone, so the run cannot continue from there; restore it, or remove "
-                f"{checkpoint} and resume again: the run then continues from {place}"
+                f"{checkpoint / STATE} is gone, so the run cannot continue from there; restore it, or {way}"
             )
     return found
 
@@ -186,6 +201,19 @@ def step_of(checkpoint: Path) -> int:
 def _checkpoint_folders(folder: Path) -> list[Path]:
     found = (path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name))
     return sorted(found, key=step_of)
+
+
+def _refuse_lost_checkpoints(folder: Path) -> None:
+    """Raise CheckpointError when a run without a checkpoint has come further than to the saving of its first one."""
+    advice = "restore them, or start a new run with another --output_dir"
+    saved = read_json(folder / RECIPE, advice).get("train")
+    every = saved.get("save_every") if isinstance(saved, dict) else None
+    taken = max(journal.steps(folder / METRICS), default=0)
+    if not isinstance(every, int) or taken > every:
+        raise CheckpointError(
+            f"{folder} holds no checkpoint, although {taken} steps were taken and one was saved every {every}: "
+            f"there is nothing to resume from; {advice}"
+        )
 
 
 def _check_recipe(recipe: TrainRecipe, newest: Path | None) -> None:

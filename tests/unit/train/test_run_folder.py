@@ -90,11 +90,20 @@ def test_a_new_run_needs_a_folder_without_one(tmp_path):
         run_folder.check_start(make_recipe(tmp_path / "file"), resume=False)
 
 
-def test_other_files_in_the_folder_do_not_matter(tmp_path):
+def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    run_folder.check_start(make_recipe(tmp_path), resume=False)
-    run_folder.open_folder(make_recipe(tmp_path), {})
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    with pytest.raises(ConfigError, match=r"holds notes\.txt but no recipe\.json"):
+        run_folder.check_start(make_recipe(tmp_path), resume=False)
+
+
+def test_lost_checkpoints_are_refused_and_a_run_killed_before_its_first_is_not(tmp_path):
+    recipe = make_recipe(tmp_path, save_every=2)
+    run_folder.open_folder(recipe, {})
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n')  # killed while it saved
+    run_folder.check_start(recipe, resume=True)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n')
+    with pytest.raises(CheckpointError, match="holds no checkpoint, although 3 steps were taken"):
+        run_folder.check_start(recipe, resume=True)
 
 
 def test_open_folder_cuts_the_journals_to_the_checkpoint_and_clears_leftovers(tmp_path):
