@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from sbr.algo.algorithm import AverageSchedule
 from sbr.config.inputs import ModelConfig, PromptConfig
-from sbr.errors import CheckpointError
+from sbr.errors import CheckpointError, ConfigError
 from sbr.model.load import load_model, load_processor
 from sbr.prompt.encode import PromptEncoder
 from sbr.rollout.generate import Sampling, generate
@@ -103,6 +103,37 @@ def test_an_algorithm_and_a_reward_of_ones_own(make_recipe, tmp_path, monkeypatc
     assert line["importance_mean"] == pytest.approx(1.0, abs=1e-4)
     assert line["importance_capped"] == 0.0
     assert line["grad_norm"] > 0
+
+
+OWN_SAMPLER = """
+from dataclasses import replace
+from sbr.rollout.sampler import NativeSampler
+
+class Unsure(NativeSampler):
+    def sample(self, questions, prompts, group_size, sampling):
+        assert [len(question.frames.indices) > 0 for question in questions]
+        groups = super().sample(questions, prompts, group_size, sampling)
+        return [tuple(replace(c, logprobs=tuple(p - 0.5 for p in c.logprobs)) for c in group) for group in groups]
+
+def nothing(model, processor, recipe):
+    return processor.tokenizer
+"""
+
+
+def test_a_sampler_of_ones_own_is_asked_and_corrected_for(make_recipe, tmp_path, monkeypatch):
+    """One that reports half a nat less for every token than the training pass finds."""
+    (tmp_path / "own_sampler.py").write_text(OWN_SAMPLER)
+    monkeypatch.syspath_prepend(tmp_path)
+    changes = {**SHORT, "train.max_steps": 1, "algo": {"name": "grpo", "importance": "token", "importance_cap": 1.5}}
+    recipe = make_recipe(tmp_path / "run", {**changes, "rollout.sampler": "own_sampler:Unsure"})
+    train_grpo(recipe, resume=False)
+    (line,) = whole.read_lines(recipe.output_dir / "metrics.jsonl")
+    assert line["rollout_mismatch"] == pytest.approx(0.5, abs=1e-4)
+    assert (line["importance_mean"], line["importance_capped"]) == (pytest.approx(1.5), 1.0)  # exp(0.5) is 1.65
+    other = make_recipe(tmp_path / "other", {**changes, "rollout.sampler": "own_sampler:nothing"})
+    with pytest.raises(ConfigError, match=r"returned a .*Tokenizer.* without a method `sample`"):
+        train_grpo(other, resume=False)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("name", ALGOS)

@@ -81,8 +81,8 @@ class TrainConfig(Section):
     compiles its step, so a CPU needs a C++ compiler."""
     weights: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 trains the weights in 16 bits: 6 bytes a parameter.  Needs adamw_8bit, which then rounds stochastically,
-    so that steps below the resolution of a weight are kept on average.  Moments of biases and norms are bfloat16 then,
-    plainly rounded.  One process only."""
+    so that steps below the resolution of a weight are kept on average.  Moments of biases and norms are float32.  One
+    process only."""
     learning_rate: Rate = 1e-6
     """The highest one, after warm-up."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"

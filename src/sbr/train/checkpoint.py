@@ -100,7 +100,8 @@ def restore(folder: Path, trainer: Trainer) -> None:
         ValueError,
         AttributeError,
     ) as error:
-        raise CheckpointError(f"{state} is damaged ({error!r}); {advice}") from None
+        # Not its text: torch's advises to unpickle whatever the file holds.
+        raise CheckpointError(f"{state} is damaged ({type(error).__name__}); {advice}") from error
     if trainer.average:
         trainer.average.load(state)
 

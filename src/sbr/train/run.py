@@ -118,7 +118,11 @@ def run_training(course: Course[QuestionT, PartT, MetricsT], accelerator: Accele
     if accelerator.is_main_process:
         run_folder.open_folder(recipe, inputs)
         if unused := left_over(len(course.questions), recipe.train):
-            logger.warning("%d of %d prompts do not fill a last step and are not used", unused, len(course.questions))
+            logger.warning(
+                "%d of %d prompts do not fill a last step and are not learned from; --train.max_steps %d takes them, "
+                "with the first ones of another epoch",
+                *(unused, len(course.questions), total + 1),
+            )
     accelerator.wait_for_everyone()
     accelerator.init_trackers("sbr", config={"recipe": recipe.model_dump_json()})
     if watcher and accelerator.is_main_process:
