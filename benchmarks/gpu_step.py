@@ -199,7 +199,7 @@ def step(args: Args, trainer: Trainer, prompts: Sequence[Prompt], microbatch: in
     seconds["rollout"] = _now() - start
     groups = [RolloutGroup(SAMPLE, *pair) for pair in zip(prompts, completions, strict=True)]
     start = _now()
-    batches = make_microbatches(trainer, algorithm, groups, algorithm.advantages(rewards_PG), microbatch, updates=1)
+    batches = make_microbatches(trainer, algorithm, groups, algorithm.advantages(rewards_PG), microbatch, 1, 1.0)
     seconds["reference"] = _now() - start
     start = _now()
     update(trainer, algorithm, batches, max_grad_norm=1.0, step=1)

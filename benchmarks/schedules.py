@@ -25,9 +25,8 @@ from geometry import Size, forbid_special_tokens, make_model
 from torch import Tensor
 from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor
 
-from sbr.algo.advantages import group_advantages
-from sbr.algo.grpo import grpo_loss
 from sbr.algo.loss import LossInputs
+from sbr.algo.select import select
 from sbr.config.algo import GrpoAlgo
 from sbr.config.training import TrainConfig
 from sbr.model.equip import equip
@@ -99,17 +98,16 @@ def training_pass(learner: Learner, prompt: Prompt, completions_GL: Tensor, refe
     """Forward and backward of the GRPO loss; every second completion is right.  Returns the log-probabilities."""
     logprobs_GL = learner.schedule.logprobs(learner.policy, prompt, completions_GL)
     rewards_PG = (torch.arange(len(completions_GL), device=logprobs_GL.device) % 2).float()[None]
-    settings = GrpoAlgo()
-    advantages_PG = group_advantages(rewards_PG, settings.advantage_eps)
-    loss, _ = grpo_loss(
+    algorithm = select(GrpoAlgo(), completions_GL.shape[1])
+    advantages_PG = algorithm.advantages(rewards_PG)
+    loss, _ = algorithm.loss(
         LossInputs(
             logprobs_BL=logprobs_GL,
             old_logprobs_BL=logprobs_GL.detach(),
             ref_logprobs_BL=reference_GL,
             mask_BL=torch.ones_like(logprobs_GL, dtype=torch.bool),
             advantages_B=advantages_PG[0],
-        ),
-        **settings,
+        )
     )
     loss.backward()
     return logprobs_GL.detach()
