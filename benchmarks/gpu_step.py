@@ -141,7 +141,7 @@ def make_trainer(args: Args, mode: str, processor: Any, device: torch.device) ->
         reference: Any = partial(nullcontext, copy)
         config = TrainConfig(optimizer="adamw_8bit", weights="bfloat16")
     else:
-        lora.add_adapter(model, LoraConfig(rank=64, alpha=128), base="random", seed=0)
+        lora.add_adapter(model, LoraConfig(rank=64, alpha=128), base="random/weights", seed=0)
         reference = partial(lora.adapters_off, model)
         config = TrainConfig()
     optimizer = make_optimizer(model, config)
