@@ -37,7 +37,7 @@ from sbr.types import Sample
 _log = logging.getLogger(__name__)
 
 
-class Answer(Protocol):
+class Recorded(Protocol):
     """A record that says what was asked."""
 
     @property
@@ -47,7 +47,7 @@ class Answer(Protocol):
 
 
 KeyT = TypeVar("KeyT")
-RecordT = TypeVar("RecordT", bound=Answer)
+RecordT = TypeVar("RecordT", bound=Recorded)
 ShownT = TypeVar("ShownT", contravariant=True)
 ResultT = TypeVar("ResultT")
 
