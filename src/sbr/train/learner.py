@@ -31,7 +31,7 @@ class Metrics(Protocol):
         ...
 
 
-class Question(Identified, Shown, Protocol):
+class TrainingQuestion(Identified, Shown, Protocol):
     """A Sample, or a question of a CoT file."""
 
 
@@ -43,7 +43,7 @@ def level_words(accuracy: Mapping[str, float]) -> str:
     return "".join(f"  {level} {100 * value:.1f} %" for level, value in accuracy.items())
 
 
-QuestionT = TypeVar("QuestionT", bound=Question)
+QuestionT = TypeVar("QuestionT", bound=TrainingQuestion)
 PartT = TypeVar("PartT")
 MetricsT = TypeVar("MetricsT", bound=Metrics, covariant=True)
 
