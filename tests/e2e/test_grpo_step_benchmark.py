@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = {
-    "runs": "3",
+    "runs": "1",
     "sizes": "tiny",
     "tokens": "2 3",
     "trl-sizes": "tiny",

@@ -690,14 +690,13 @@ def test_weights_are_trained_in_float32_and_saved_in_the_asked_dtype(make_recipe
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
-def test_weights_in_16_bits_compiled_decoding_and_resume(make_recipe, tmp_path):
+def test_weights_in_16_bits_and_resume(make_recipe, tmp_path):
     changes = {
         "train.max_steps": 4,
         "train.save_every": 2,
         "model.dtype": "bfloat16",
         "train.weights": "bfloat16",
         "train.optimizer": "adamw_8bit",
-        "rollout.compile": True,
     }
     recipe = make_recipe(tmp_path / "run", changes)
     AcceleratorState._reset_state(reset_partial_state=True)

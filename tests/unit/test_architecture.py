@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from fnmatch import fnmatch
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -100,3 +101,9 @@ def test_pure_parts_know_no_transformers(pure: str) -> None:
     assert files
     for path in files:
         assert not any(name.split(".")[0] == "transformers" for name in imported(path)), path
+
+
+def test_no_folder_of_tests_is_passed_over(pytestconfig: pytest.Config) -> None:
+    names = {folder.name for file in Path(__file__).parents[1].rglob("test_*.py") for folder in file.parents}
+    passed_over = pytestconfig.getini("norecursedirs")
+    assert not [name for name in names for pattern in passed_over if fnmatch(name, pattern)]

@@ -18,7 +18,7 @@ from sbr.data.build.meaning import Meaning, meaning_of
 from sbr.data.rows.csv_rows import csv_rows
 from sbr.data.rows.fields import RowFields
 from sbr.data.rows.jsonl import parse_lines, shown
-from sbr.data.rows.lines import file_lines
+from sbr.data.rows.lines import file_lines, require_readable
 from sbr.data.sources.egoplan import EGO4D, EPIC, picture_rate, read_frame_rates
 from sbr.errors import AnnotationError, ConfigError, RowProblem
 
@@ -41,6 +41,8 @@ def read_annotations(files: Sequence[Path], video_info: Path | None = None) -> A
     """
     kinds = {suffix for file in files for suffix in [file.name.removesuffix(".gz").rpartition(".")[2]]}
     if kinds == {"csv"}:
+        for file in files:
+            require_readable(file)  # before the file beside it
         return read_epic(files, video_info or files[0].parent / "EPIC_100_video_info.csv")
     if kinds == {"jsonl"}:
         if video_info is not None:

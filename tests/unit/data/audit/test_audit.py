@@ -143,7 +143,7 @@ def test_counts_are_compared_only_when_asked(write_root):
 def test_the_papers_own_counts_pass(write_root):
     domains = {"Daily life": 439, "Hobbies": 295, "Recreation": 183, "Work": 404}
     names = [name for name, count in domains.items() for _ in range(count)]
-    shared = {"task_progress_metadata": [], "current_observation_basename": "one.png"}
+    shared = {"task_progress_metadata": [], "current_observation_basename": "one.png", "video_basename": "one.mp4"}
     rows = {
         "training_6k.jsonl": [training(i, **shared) for i in range(6000)],
         "validation_L1.jsonl": [question(i, **shared) for i in range(2432)],
