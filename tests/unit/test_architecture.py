@@ -104,6 +104,7 @@ def test_pure_parts_know_no_transformers(pure: str) -> None:
 
 
 def test_no_folder_of_tests_is_passed_over(pytestconfig: pytest.Config) -> None:
-    names = {folder.name for file in Path(__file__).parents[1].rglob("test_*.py") for folder in file.parents}
+    tests = Path(__file__).parents[1]
+    names = {name for file in tests.rglob("test_*.py") for name in file.parent.relative_to(tests).parts}
     passed_over = pytestconfig.getini("norecursedirs")
     assert not [name for name in names for pattern in passed_over if fnmatch(name, pattern)]

@@ -70,8 +70,9 @@ def findings(metrics: GrpoMetrics, recipe: GrpoRecipe) -> tuple[Finding, ...]:
             Finding(
                 "mismatch",
                 f"step {metrics.step}: sampling and training disagree by {metrics.rollout_mismatch:.2f} nats per token "
-                "about the same completions, so the gradient is not that of the policy that sampled; weigh the tokens by "
-                "--algo.importance token, or compare with --model.dtype float32, and report it if the disagreement stays",
+                "about the same completions, so the gradient is not that of the policy that sampled; weigh the tokens "
+                "(--algo.importance token), or compare with --model.dtype float32, and report it if the disagreement "
+                "stays",
             )
         )
     return tuple(found)
