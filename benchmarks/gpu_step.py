@@ -136,18 +136,18 @@ def make_trainer(args: Args, mode: str, processor: Any, device: torch.device) ->
     forbid_special_tokens(model, processor)
     if args.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
+    policy = Policy(model, autocast=accelerator.autocast)
     if mode == "full":
         copy = deepcopy(model).requires_grad_(False).eval()
-        reference: Any = partial(nullcontext, copy)
+        reference: Any = partial(nullcontext, Policy(copy, autocast=accelerator.autocast))
         config = TrainConfig(optimizer="adamw_8bit", weights="bfloat16")
     else:
         lora.add_adapter(model, LoraConfig(rank=64, alpha=128), base="random/weights", seed=0)
-        reference = partial(lora.adapters_off, model)
+        reference = policy.without_adapters
         config = TrainConfig()
     optimizer = make_optimizer(model, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    policy, prepared = accelerator.prepare(Policy(model), optimizer)
-    return Trainer(accelerator, policy, model, reference, processor, prepared, schedule)
+    return Trainer(accelerator, policy, reference, processor, optimizer, schedule)
 
 
 def measure(

@@ -328,16 +328,15 @@ from sbr.train import checkpoint
 from sbr.train.grpo import loop
 
 saved = []
-torch_save = checkpoint.torch.save
+save_tensors = checkpoint.save_tensors
 
-def save(values, file):
-    torch_save(values, file)
-    if "optimizer" in values:
-        saved.append(file)
-        if len(saved) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
+def save(folder, tensors):
+    save_tensors(folder, tensors)
+    saved.append(folder)
+    if len(saved) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
 
-checkpoint.torch.save = save
+checkpoint.save_tensors = save
 loop.train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), resume=False)
 """
 
@@ -402,9 +401,9 @@ def test_damaged_training_state_is_named(finished, make_recipe, tmp_path):
     recipe = make_recipe(tmp_path / "run")
     shutil.copytree(finished.output_dir, recipe.output_dir)
     shutil.rmtree(recipe.output_dir / "final")
-    file = recipe.output_dir / "checkpoint-5" / "training_state" / "training.pt"
+    (file,) = (recipe.output_dir / "checkpoint-5" / "training_state" / "tensors").iterdir()
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"checkpoint-5/training_state is damaged.*remove"):
+    with pytest.raises(CheckpointError, match=r"checkpoint-5/training_state/tensors is damaged.*remove"):
         train_grpo(recipe, resume=True)
     shutil.rmtree(recipe.output_dir / "checkpoint-5")
     train_grpo(recipe, resume=True)
@@ -534,10 +533,9 @@ def make_trainer(model_dir: Path) -> Trainer:
     for parameter in reference.parameters():
         parameter.data += 0.02
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    policy, prepared = accelerator.prepare(Policy(model), optimizer)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
-    fixed = partial(nullcontext, reference)
-    return Trainer(accelerator, policy, model, fixed, load_processor(str(model_dir)), prepared, schedule)
+    fixed = partial(nullcontext, Policy(reference))
+    return Trainer(accelerator, Policy(model), fixed, load_processor(str(model_dir)), optimizer, schedule)
 
 
 def gradients(trainer: Trainer, groups: list[RolloutGroup], advantages_PG: torch.Tensor, size: int, recipe: GrpoRecipe):

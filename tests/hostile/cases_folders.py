@@ -105,9 +105,9 @@ CASES: tuple[Case, ...] = (
     resumed("state.json is empty", lambda p: p.write(f"{STATE}/state.json", "{}"), "out/checkpoint-1"),
     resumed("state.json nested without end", lambda p: p.write(f"{STATE}/state.json", "[" * 200_000), "state.json"),
     resumed(
-        "training.pt is empty",
-        lambda p: p.write(f"{STATE}/training.pt", b""),
-        "out/checkpoint-1/training_state is damaged",
+        "moments are empty",
+        lambda p: p.write(f"{STATE}/tensors/shard-00001-model-00001-of-00001.safetensors", b""),
+        "out/checkpoint-1/training_state/tensors is damaged",
     ),
     resumed("garbage in metrics", garbage("out/metrics.jsonl"), "out/metrics.jsonl"),
     resumed("garbage in completions", garbage("out/completions.jsonl"), "out/completions.jsonl"),

@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 def trainer_of(model: Any, processor: Any = None) -> Trainer:
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
-    return Trainer(Accelerator(cpu=True), Policy(model), model, None, processor, optimizer, schedule)
+    return Trainer(Accelerator(cpu=True), Policy(model), None, processor, optimizer, schedule)
 
 
 def ours_of(

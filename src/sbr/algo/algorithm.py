@@ -30,6 +30,8 @@ class Algorithm:
     """Whether the frozen starting model has to score every completion."""
     silent_groups_teach: bool = False
     """Whether a group of advantage 0 still has a gradient (that of a KL term).  If not, it needs no backward pass."""
+    whole_groups: bool = False
+    """Whether the loss compares the completions of a prompt with each other, so that a microbatch needs all of them."""
     extra_rounds: int = 0
     """In how many further rounds other prompts may take the slots of groups without signal."""
     length_weight: float = 0.0

@@ -40,6 +40,7 @@ def reg_grpo(config: RegGrpoAlgo, max_new_tokens: int) -> Algorithm:
         needs_reference=config.beta > 0,
         # A silent group is regressed towards 0, which pulls as soon as the policy has moved.
         silent_groups_teach=True,
+        whole_groups=True,
         warning=_KL_IS_IDLE if config.beta > 0 else None,
     )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sbr.config.named import Named, NativeOrNamed
 from sbr.config.section import (
@@ -67,11 +67,17 @@ class RewardConfig(Section):
     """Which questions those are; they do not depend on train.seed."""
 
 
+Sharding = Literal["auto", "none", "full", "hybrid"]
+
+
 class TrainConfig(Section):
     prompts_per_step: BatchSize = 8
     """Prompts of one optimizer step, over all processes."""
     prompts_per_microbatch: BatchSize = 1
     """Prompts of one forward/backward pass of one process; gradients accumulate up to `prompts_per_step`."""
+    completions_per_microbatch: BatchSize | None = None
+    """Cut a group whose pass does not fit in memory: so many of its completions at a time, the prompt computed again
+    with each part (None: whole groups).  Needs prompts_per_microbatch 1; the gradient is the same."""
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 1
     """How often every row is seen."""
     max_steps: Count | None = None
@@ -83,6 +89,10 @@ class TrainConfig(Section):
     """bfloat16 trains the weights in 16 bits: 6 bytes a parameter.  Needs adamw_8bit, which then rounds stochastically,
     so that steps below the resolution of a weight are kept on average.  Moments of biases and norms are float32.  One
     process only."""
+    sharding: Sharding = "auto"
+    """Cut weights, gradients and moments over the processes (FSDP2): none, a copy on each; full, over all; hybrid, over
+    those of a node, a copy on each node; auto, none where a copy takes at most half of the memory of a process, else
+    full on one node and hybrid on several."""
     learning_rate: Rate = 1e-6
     """The highest one, after warm-up."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -95,6 +105,9 @@ class TrainConfig(Section):
     """Weight of the old mean of the gradient."""
     adam_beta2: SharePart = 0.999
     """Weight of the old mean of its square."""
+    deadline: Annotated[float, Field(ge=0.01, le=10_000)] = 60.0
+    """Minutes that one phase (loading, frames, rollout, reference, update, saving, ...) may last before the process
+    says where it stands and ends."""
     max_grad_norm: Annotated[float, Field(gt=0, le=1e9)] = 1.0
     """A longer gradient is scaled down to this length."""
     seed: Seed = 0
@@ -103,6 +116,15 @@ class TrainConfig(Section):
     """Optimizer steps between checkpoints; the last step is always saved."""
     keep_checkpoints: Count = 2
     """The newest ones are kept."""
+
+    @model_validator(mode="after")
+    def _one_prompt_where_groups_are_cut(self) -> Self:
+        if self.completions_per_microbatch is not None and self.prompts_per_microbatch != 1:
+            raise ValueError(
+                "completions_per_microbatch cuts a group into parts, so prompts_per_microbatch has to be 1, not "
+                f"{self.prompts_per_microbatch}"
+            )
+        return self
 
 
 class SftTrainConfig(TrainConfig):

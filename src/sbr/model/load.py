@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from transformers import AutoConfig, AutoProcessor, GenerationConfig
 
 from sbr.config.inputs import ModelConfig
@@ -74,6 +75,8 @@ def load_processor(path: str) -> VisionLanguageProcessor:
 def load_model(config: ModelConfig, device: torch.device) -> VisionLanguageModel:
     """The model on `device`, weights in `config.dtype`, ready for shared-prefix passes and ordinary use.
 
+    On the device "meta" it is the same model without its weights: only config.json is read, buffers are real.
+
     Raises CheckpointError when the folder is missing, is of no known family, or lacks weights (nothing is ever left at
     its random initial value).
 
@@ -86,6 +89,16 @@ def load_model(config: ModelConfig, device: torch.device) -> VisionLanguageModel
     if Path(resolved).is_dir():
         check_model_folder(config.path, Path(resolved))
     model_class = _model_class(config.path, resolved)
+    read = _read_structure if device.type == "meta" else _read_weights
+    model = read(config, resolved, model_class)
+    equip(model)
+    model.model.visual.requires_grad_(config.train_vision)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model if device.type == "meta" else model.to(device)  # pyright: ignore[reportArgumentType]
+
+
+def _read_weights(config: ModelConfig, resolved: str, model_class: type[VisionLanguageModel]) -> VisionLanguageModel:
     with _reading(config.path, "the weights"):
         loaded: Any = model_class.from_pretrained(
             resolved,
@@ -101,11 +114,15 @@ def load_model(config: ModelConfig, device: torch.device) -> VisionLanguageModel
             f"{config.path}: {len(absent)} weights are missing, the first is {absent[0]}; "
             "the checkpoint is incomplete: copy or download it again"
         )
-    equip(model)
-    model.model.visual.requires_grad_(config.train_vision)
-    if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    return model.to(device)
+    return model
+
+
+def _read_structure(config: ModelConfig, resolved: str, model_class: Any) -> VisionLanguageModel:
+    configs = load_configs(config.path)
+    with _reading(config.path, "config.json"), init_empty_weights(include_buffers=False):
+        model = model_class._from_config(configs.config, dtype=getattr(torch, config.dtype))
+    model.generation_config = configs.generation_config
+    return model.eval()
 
 
 def adapter_base(folder: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -16,9 +16,11 @@ CHUNK = 1024
 """Completion tokens whose logits exist at the same time: 1024 x 152,064 float32 are 0.6 GB."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CompletionLogprobs:
-    """Rows in the order p0g0, p0g1, ..., p1g0; L is the longest completion; padding is 0 / False at the right."""
+class CompletionLogprobs(NamedTuple):
+    """Rows in the order p0g0, p0g1, ..., p1g0; L is the longest completion; padding is 0 / False at the right.
+
+    A tuple, so that wrappers of a model find the tensors in it.
+    """
 
     logprobs_BL: torch.Tensor
     """Natural log-probability of each token, float32 (float64 for a float64 model), with gradient."""

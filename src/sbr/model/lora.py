@@ -72,6 +72,8 @@ def add_adapter(model: VisionLanguageModel, config: LoraConfig, base: str, seed:
 def load_adapter(model: VisionLanguageModel, folder: str | Path) -> None:
     """Freeze `model`, the base of the adapter in `folder`, and put the adapter into it, ready to be trained further.
 
+    On the device "meta" no weights are read.
+
     Raises CheckpointError when the adapter is incomplete or belongs to another base.
     """
     config, file = read_config(folder), Path(folder) / WEIGHTS
@@ -82,6 +84,8 @@ def load_adapter(model: VisionLanguageModel, folder: str | Path) -> None:
     try:
         model.add_adapter(config, NAME)
         _finish(model, base)
+        if model.device.type == "meta":
+            return
         expected = {name for name, weight in model.named_parameters() if weight.requires_grad}
         found: Any = peft.set_peft_model_state_dict(model, load_file(file), NAME)
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:
@@ -94,12 +98,14 @@ def load_adapter(model: VisionLanguageModel, folder: str | Path) -> None:
             raise CheckpointError(f"{file} {what} {len(names)} weights, the first is {min(names)}; {advice}")
 
 
-def save_adapter(model: VisionLanguageModel, folder: Path) -> None:
+def save_adapter(model: VisionLanguageModel, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
     """Write adapter_config.json and adapter_model.safetensors into `folder`, as peft does.
+
+    `state` is the model's state dict, where that cannot be taken from the model itself.
 
     `model.save_pretrained` writes the same, but first asks the hub for the base's config, at every checkpoint.
     """
-    weights = peft.get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False)
+    weights = peft.get_peft_model_state_dict(model, state, adapter_name=NAME, save_embedding_layers=False)
     named = {f"base_model.model.{name}": weight.contiguous() for name, weight in weights.items()}
     save_file(named, folder / WEIGHTS, metadata={"format": "pt"})
     model.peft_config[NAME].save_pretrained(str(folder))

@@ -2,39 +2,50 @@
 
     checkpoint-<step>/
         config.json, model.safetensors, generation_config.json, tokenizer and processor files
-        training_state/state.json     step, number of processes
-        training_state/training.pt    optimizer and schedule
-        training_state/rng_<n>.pt     random state of process n
-        training_state/average.safetensors   the averaged weights of GRPO-CARE, float32
+        training_state/state.json   step, number of processes, schedule
+        training_state/tensors/     moments of the optimizer, averaged weights of GRPO-CARE (`sbr.train.moments`)
+        training_state/training.pt  instead of the moments: the optimizer adamw_8bit, whose tensors are of its own kind
+        training_state/rng_<n>.pt   random state of process n
 
 With LoRA the model files are adapter_config.json and adapter_model.safetensors, the adapter alone, as peft writes them.
 
 A checkpoint is written beside its place and renamed when complete, so a killed process leaves no half checkpoint.
 Its weights have the precision they are trained in, because a resumed run has to continue exactly: float32 unless
-`train.weights` says otherwise.
+`train.weights` says otherwise.  Weights that are trained in parts are put together by the main process, in its host
+memory.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from safetensors import SafetensorError
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from sbr.config.recipes import TrainRecipe
 from sbr.errors import CheckpointError
 from sbr.model.lora import save_adapter
 from sbr.resume.folder import read_json
 from sbr.train.ema import trained
+from sbr.train.moments import averages, get_moments, load_tensors, save_tensors, set_moments
 from sbr.train.run_folder import FINAL, STATE, checkpoints
+from sbr.train.sharding import gathered_state, is_sharded
 from sbr.train.trainer import Trainer
 
 TRAINING = "training.pt"
+TENSORS = "tensors"
+
+logger = logging.getLogger(__name__)
 
 
 def save_checkpoint(recipe: TrainRecipe, step: int, trainer: Trainer) -> None:
@@ -52,14 +63,13 @@ def save_checkpoint(recipe: TrainRecipe, step: int, trainer: Trainer) -> None:
             state.mkdir(parents=True)
         accelerator.wait_for_everyone()
         torch.save(_random_state(), state / f"rng_{accelerator.process_index}.pt")
+        save_tensors(state / TENSORS, _tensors(recipe, trainer))
+        _save_model(recipe, draft, trainer)
         if accelerator.is_main_process:
-            _save_model(recipe, draft, trainer)
-            if trainer.average:
-                trainer.average.save(state)
-            parts = {"optimizer": trainer.optimizer.state_dict(), "schedule": trainer.schedule.state_dict()}
-            torch.save(parts, state / TRAINING)
-            values = {"step": step, "processes": accelerator.num_processes}
-            (draft / STATE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            if _own_kind(recipe):
+                torch.save(trainer.optimizer.state_dict(), state / TRAINING)
+            values = {"step": step, "processes": accelerator.num_processes, "schedule": trainer.schedule.state_dict()}
+            (draft / STATE).write_text(json.dumps(values, indent=2, default=float) + "\n", encoding="utf-8")
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             draft.replace(folder)
@@ -68,28 +78,26 @@ def save_checkpoint(recipe: TrainRecipe, step: int, trainer: Trainer) -> None:
             _remove(old)
 
 
-def restore(folder: Path, trainer: Trainer) -> None:
+def restore(recipe: TrainRecipe, folder: Path, trainer: Trainer) -> None:
     """Load what `save_checkpoint` wrote beside the weights.  Raises CheckpointError when it cannot be used.
 
-    The optimizer has to be the prepared one: preparing may give it other parameters, and these then start from nothing.
+    With another number of processes prompts, completions and gradients are what they would have been, up to rounding;
+    what else is random (LoRA's dropout) is drawn anew.
     """
-    state = folder / STATE.parent
+    state, accelerator = folder / STATE.parent, trainer.accelerator
     advice = f"remove {folder} and resume again: the run then continues from the checkpoint before it"
-    processes = read_json(folder / STATE, advice).get("processes")
-    if processes != trainer.accelerator.num_processes:
-        raise CheckpointError(
-            f"{folder} was written by {processes} process(es) and this run has {trainer.accelerator.num_processes}; "
-            f"launch it with --num_processes {processes} to continue exactly"
-        )
+    saved = read_json(folder / STATE, advice)
+    if missing := {"step", "processes", "schedule"} - saved.keys():
+        raise CheckpointError(f"{folder / STATE} has no {min(missing)!r}; {advice}")
     try:
-        training = torch.load(state / TRAINING, map_location="cpu", weights_only=True)
-        rng = state / f"rng_{trainer.accelerator.process_index}.pt"
-        random_state = torch.load(rng, map_location="cpu", weights_only=True)
-        trainer.optimizer.load_state_dict(training["optimizer"])
-        trainer.schedule.load_state_dict(training["schedule"])
-        torch.set_rng_state(random_state["cpu"])
-        if "cuda" in random_state and torch.cuda.is_available():
-            torch.cuda.set_rng_state(random_state["cuda"])
+        trainer.schedule.load_state_dict(saved["schedule"])
+        if _own_kind(recipe):
+            trainer.optimizer.load_state_dict(torch.load(state / TRAINING, map_location="cpu", weights_only=True))
+        else:
+            for group, rate in zip(trainer.optimizer.param_groups, trainer.schedule.get_last_lr(), strict=True):
+                group["lr"] = rate
+        if saved["processes"] == accelerator.num_processes:
+            _set_random_state(torch.load(state / f"rng_{accelerator.process_index}.pt", weights_only=True))
     except (
         OSError,
         RuntimeError,
@@ -102,8 +110,15 @@ def restore(folder: Path, trainer: Trainer) -> None:
     ) as error:
         # Not its text: torch's advises to unpickle whatever the file holds.
         raise CheckpointError(f"{state} is damaged ({type(error).__name__}); {advice}") from error
-    if trainer.average:
-        trainer.average.load(state)
+    tensors = _tensors(recipe, trainer)
+    load_tensors(state / TENSORS, tensors)
+    if not _own_kind(recipe):
+        set_moments(trainer.model, trainer.optimizer, tensors)
+    if saved["processes"] != accelerator.num_processes and accelerator.is_main_process:
+        logger.info(
+            "%s was written by %s processes, this run has %d: the same up to rounding, but for LoRA's dropout",
+            *(folder, saved["processes"], accelerator.num_processes),
+        )
 
 
 def save_final(recipe: TrainRecipe, trainer: Trainer) -> Path:
@@ -113,13 +128,12 @@ def save_final(recipe: TrainRecipe, trainer: Trainer) -> Path:
     """
     folder = recipe.output_dir / FINAL
     draft = recipe.output_dir / f".{FINAL}.tmp"
-    if trainer.accelerator.is_main_process:
-        with _draft(draft, clean=True):
+    main = trainer.accelerator.is_main_process
+    with _draft(draft, clean=main):
+        if main:
             draft.mkdir()
-            if recipe.lora is None:
-                # torch's overloads of Module.to do not survive the transformers wrapper in type stubs.
-                trainer.model.to(getattr(torch, recipe.model.dtype))  # pyright: ignore[reportArgumentType, reportCallIssue]
-            _save_model(recipe, draft, trainer)
+        _save_model(recipe, draft, trainer, getattr(torch, recipe.model.dtype))
+        if main:
             if folder.exists():
                 _remove(folder)
             draft.replace(folder)
@@ -145,7 +159,8 @@ def _draft(draft: Path, clean: bool) -> Iterator[None]:
 
 
 def _refuse_broken_weights(recipe: TrainRecipe, step: int, trainer: Trainer) -> None:
-    broken = [name for name, weight in trained(trainer.model).items() if not weight.isfinite().all()]
+    parts = {name: w.to_local() if isinstance(w, DTensor) else w for name, w in trained(trainer.model).items()}
+    broken = sorted(set(gather_object([name for name, part in parts.items() if not part.isfinite().all()])))
     if broken:
         raise CheckpointError(
             f"after step {step} {len(broken)} weights are not finite ({broken[0]}, ...), so nothing was saved: the "
@@ -154,19 +169,43 @@ def _refuse_broken_weights(recipe: TrainRecipe, step: int, trainer: Trainer) -> 
         )
 
 
-def _save_model(recipe: TrainRecipe, folder: Path, trainer: Trainer) -> None:
-    if recipe.lora is None:
-        trainer.model.save_pretrained(folder)
+def _tensors(recipe: TrainRecipe, trainer: Trainer) -> dict[str, Tensor]:
+    found = {} if _own_kind(recipe) else get_moments(trainer.model, trainer.optimizer)
+    return found | averages(trainer.average) if trainer.average else found
+
+
+def _own_kind(recipe: TrainRecipe) -> bool:
+    return recipe.train.optimizer == "adamw_8bit"
+
+
+def _save_model(recipe: TrainRecipe, folder: Path, trainer: Trainer, dtype: torch.dtype | None = None) -> None:
+    """The model files; whole models in `dtype` when given.  Every process has to call it, the main one writes."""
+    model = trainer.model
+    weights = gathered_state(model, frozen=recipe.lora is None) if is_sharded(model) else None
+    if not trainer.accelerator.is_main_process:
+        return
+    if recipe.lora is not None:
+        save_adapter(model, folder, weights)
     else:
-        save_adapter(trainer.model, folder)
+        whole: Any = trainer.asked if weights else model
+        if dtype is not None:
+            whole.to(dtype)
+            weights = {name: weight.to(dtype) for name, weight in weights.items()} if weights else None
+        whole.save_pretrained(folder, state_dict=weights)
     trainer.processor.save_pretrained(folder)
 
 
-def _random_state() -> dict[str, torch.Tensor]:
+def _random_state() -> dict[str, Tensor]:
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
     return state
+
+
+def _set_random_state(state: dict[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
 
 
 def _remove(folder: Path) -> None:

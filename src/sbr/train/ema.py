@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from sbr.algo.algorithm import AverageSchedule
-from sbr.errors import CheckpointError
 from sbr.model.families import VisionLanguageModel
 from sbr.model.modes import evaluating
-
-FILE = "average.safetensors"
 
 
 class AverageWeights:
@@ -40,38 +36,28 @@ class AverageWeights:
                 self.averages[name].lerp_(weight.detach().float(), 1 - self._schedule.decay)
 
     @contextmanager
-    def __call__(self) -> Iterator[VisionLanguageModel]:
+    def __call__(self) -> Iterator[None]:
         """Inside, the model has the averaged weights and is in evaluation mode; afterwards it is what it was.
 
         The weights change places, so no second model is held.
         """
-        weights = trained(self._model)
-        own = {name: weight.data for name, weight in weights.items()}
         with evaluating(self._model):
+            self._exchange()
             try:
-                for name, weight in weights.items():
-                    weight.data = self.averages[name]
-                yield self._model
+                yield
             finally:
-                for name, weight in weights.items():
-                    weight.data = own[name]
+                self._exchange()
 
-    def save(self, folder: Path) -> None:
-        save_file(self.averages, folder / FILE)
-
-    def load(self, folder: Path) -> None:
-        """Take what `save` wrote.  Raises CheckpointError when it is missing, damaged or of another model."""
-        try:
-            saved = load_file(folder / FILE)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"{folder / FILE} is damaged ({error}); remove {folder.parent} and resume again: the run then "
-                "continues from the checkpoint before it"
-            ) from None
-        if saved.keys() != self.averages.keys():
-            raise CheckpointError(f"{folder / FILE} averages other weights than those that are trained")
-        for name, average in self.averages.items():
-            average.copy_(saved[name])
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for name, weight in trained(self._model).items():
+            average = self.averages[name]
+            if isinstance(weight, DTensor):  # gathered from the memory it was cut into: other memory is not seen
+                own = weight.detach().clone()
+                weight.copy_(average)
+                average.copy_(own)
+            else:
+                self.averages[name], weight.data = weight.data, average
 
 
 def trained(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -13,9 +13,12 @@ from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from sbr.errors import SbrError
+from sbr.model.twin import whole
 from sbr.train.trainer import Trainer
 
 BatchT = TypeVar("BatchT")
@@ -27,17 +30,19 @@ def accumulate(
 ) -> list[FiguresT]:
     """Add the gradients of all microbatches to those at hand; return what `loss_of` says beside each loss.
 
-    Every process needs at least one microbatch: gradients are exchanged once, with the last.
+    Every process needs at least one microbatch.  All run as many passes as the busiest one, because they exchange
+    weights and gradients in them: where a process has fewer, it repeats its last one with weight 0.
     """
     trainer.policy.train()
+    passes = max(gather_object([len(batches)]))
     figures: list[FiguresT] = []
-    for number, batch in enumerate(batches, start=1):
-        last = number == len(batches)
+    for number in range(passes):
+        last = number == passes - 1
         with nullcontext() if last else trainer.accelerator.no_sync(trainer.policy):
-            loss, found = loss_of(batch)
-            trainer.accelerator.backward(loss)
+            loss, found = loss_of(batches[min(number, len(batches) - 1)])
+            trainer.accelerator.backward(loss if number < len(batches) else 0 * loss)
         figures.append(found)
-    return figures
+    return figures[: len(batches)]
 
 
 def apply_gradients(trainer: Trainer, max_grad_norm: float, step: int) -> float:
@@ -45,8 +50,7 @@ def apply_gradients(trainer: Trainer, max_grad_norm: float, step: int) -> float:
 
     Raises SbrError when the gradient is not finite; the weights are then left as they were.
     """
-    found_norm: Any = trainer.accelerator.clip_grad_norm_(trainer.policy.parameters(), max_grad_norm)
-    norm = float(found_norm)
+    norm = float(whole(clip_grad_norm_(trainer.policy.parameters(), max_grad_norm)))
     if not math.isfinite(norm):
         raise SbrError(
             f"step {step}: the gradient norm is {norm}; nothing was updated.  Resuming would meet the same numbers "

@@ -12,6 +12,7 @@ from sbr.config.recipes import TrainRecipe
 from sbr.errors import ConfigError
 from sbr.model import lora
 from sbr.model.paths import resolve_model_path
+from sbr.train.sharding import local_processes
 
 
 def check_recipe(recipe: TrainRecipe) -> None:
@@ -54,6 +55,23 @@ def check_launch(recipe: TrainRecipe, accelerator: Accelerator) -> None:
         raise ConfigError(
             f"train.prompts_per_step is {recipe.train.prompts_per_step}, which {accelerator.num_processes} processes "
             "cannot share evenly; make it a multiple of the number of processes"
+        )
+
+
+def check_sharding(recipe: TrainRecipe, mode: str, accelerator: Accelerator) -> None:
+    """Raise ConfigError where weights in parts cannot be trained."""
+    if mode == "none":
+        return
+    key = f'train.sharding is "{recipe.train.sharding}"' + (f', here "{mode}"' if recipe.train.sharding != mode else "")
+    if recipe.train.optimizer != "adamw":
+        raise ConfigError(
+            f'{key}, and the moments of train.optimizer "{recipe.train.optimizer}" cannot be cut into parts; set it to '
+            '"adamw"'
+        )
+    if mode == "hybrid" and accelerator.num_processes % local_processes():
+        raise ConfigError(
+            f"{key}, which needs the same number of processes on every node; there are {accelerator.num_processes} in "
+            f"all, and {local_processes()} on this one"
         )
 
 

@@ -33,6 +33,7 @@ from sbr.prompt.encode import PromptEncoder
 from sbr.resume.lock import locked
 from sbr.train import journal, run_folder
 from sbr.train.checkpoint import save_checkpoint, save_final
+from sbr.train.deadline import Deadline
 from sbr.train.learner import Bench, Course, Done, Learner, MetricsT, PartT, QuestionT, Share, Watcher
 from sbr.train.order import left_over, slots_of_step, total_steps
 from sbr.train.setup import make_accelerator, make_trainer
@@ -106,6 +107,28 @@ def run_training(course: Course[QuestionT, PartT, MetricsT], accelerator: Accele
         return
     if newest and accelerator.is_main_process:
         logger.info("continuing after step %d of %d in %s", done, total, recipe.output_dir)
+    place = f"process {accelerator.process_index} of {accelerator.num_processes}"
+    deadline = Deadline(recipe.train.deadline, place)
+    with deadline.watching():
+        with deadline.phase("loading"):
+            bench, learner = _set_up(course, accelerator, total, newest)
+        accelerator.init_trackers("sbr", config={"recipe": recipe.model_dump_json()})
+        if watcher and accelerator.is_main_process:
+            watcher.began(course.name, done, total)
+        _take_steps(course, bench, learner, range(done + 1, total + 1), watcher, deadline)
+        with deadline.phase("saving"):
+            save_final(recipe, bench.trainer)
+    if course.cache is not None and accelerator.is_main_process:
+        course.cache.log_counts()
+    for tracker in accelerator.trackers:
+        tracker.finish()
+
+
+def _set_up(
+    course: Course[QuestionT, PartT, MetricsT], accelerator: Accelerator, total: int, newest: Path | None
+) -> tuple[Bench, Learner[QuestionT, PartT, MetricsT]]:
+    """Load everything; when all processes have, the main one opens the run folder."""
+    recipe = course.recipe
     inputs = _input_files(course)
     run_folder.check_inputs(recipe.output_dir, inputs)
     start = recipe.model_copy(update={"model": course.start})
@@ -124,15 +147,7 @@ def run_training(course: Course[QuestionT, PartT, MetricsT], accelerator: Accele
                 *(unused, len(course.questions), total + 1),
             )
     accelerator.wait_for_everyone()
-    accelerator.init_trackers("sbr", config={"recipe": recipe.model_dump_json()})
-    if watcher and accelerator.is_main_process:
-        watcher.began(course.name, done, total)
-    _take_steps(course, bench, learner, range(done + 1, total + 1), watcher)
-    save_final(recipe, trainer)
-    if course.cache is not None and accelerator.is_main_process:
-        course.cache.log_counts()
-    for tracker in accelerator.trackers:
-        tracker.finish()
+    return bench, learner
 
 
 def _take_steps(
@@ -141,6 +156,7 @@ def _take_steps(
     learner: Learner[QuestionT, PartT, MetricsT],
     steps: range,
     watcher: Watcher | None,
+    deadline: Deadline,
 ) -> None:
     recipe, trainer, accelerator = course.recipe, bench.trainer, bench.trainer.accelerator
     total = steps.stop - 1
@@ -150,9 +166,9 @@ def _take_steps(
     # Two steps of frames at most are held.
     with closing(frames_ahead(shown, bench.load, ahead=1)) as decoded, listening() as stop:
         for step, slots in zip(steps, schedule, strict=True):
-            clock = Stopwatch(accelerator.device)
+            clock = Stopwatch(accelerator.device, deadline)
             learning_rate = float(trainer.schedule.get_last_lr()[0])
-            with clock("step"):
+            with deadline.phase(f"step {step}"), clock("step"):
                 with clock("frames"):
                     frames = [found for _, found in next(decoded)]
                 part = learner.take_step(Share(step, slots, frames, clock))
@@ -162,7 +178,8 @@ def _take_steps(
             with clock("validation"):
                 due = course.validation.due(step, total)
                 seen = course.validation.look(trainer, bench.encoder) if due else Seen()
-            gathered: list[Report[PartT]] = gather_object([Report(part, clock.seconds, stop.asked)])
+            with deadline.phase("metrics of all processes"):
+                gathered: list[Report[PartT]] = gather_object([Report(part, clock.seconds, stop.asked)])
             if accelerator.is_main_process:
                 epoch = step * recipe.train.prompts_per_step / len(course.questions)
                 facts = Done(step, epoch, learning_rate, slowest([own.seconds for own in gathered]), seen)
@@ -173,7 +190,8 @@ def _take_steps(
                 accelerator.log(journal.numbers(metrics), step=step)
             asked = agreed([own.stop for own in gathered])
             if step % recipe.train.save_every == 0 or step == total or asked is not None:
-                save_checkpoint(recipe, step, trainer)
+                with deadline.phase("saving"):
+                    save_checkpoint(recipe, step, trainer)
             if asked is not None and step < total:
                 raise StoppedError(
                     f"{signal.Signals(asked).name}: stopped after step {step} of {total}; checkpoint-{step} is written "

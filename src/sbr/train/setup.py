@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -15,19 +16,21 @@ from torch import nn
 from transformers import get_scheduler
 
 from sbr.algo.algorithm import Algorithm
-from sbr.config.inputs import LoraConfig
+from sbr.config.inputs import ModelConfig
 from sbr.config.recipes import TrainRecipe
 from sbr.config.training import TrainConfig
 from sbr.model import lora
 from sbr.model.families import VisionLanguageModel
 from sbr.model.load import load_model, load_processor
+from sbr.model.twin import Twin
+from sbr.train import sharding
 from sbr.train.checkpoint import restore
 from sbr.train.ema import AverageWeights
-from sbr.train.refusals import check_launch, check_recipe
-from sbr.train.trainer import FixedModel, Policy, Trainer
+from sbr.train.refusals import check_launch, check_recipe, check_sharding
+from sbr.train.trainer import Policy, Trainer
 
 LONGEST_WAIT = timedelta(hours=6)
-"""How long processes wait for each other: the main one writes a large checkpoint, or refills its slots, alone."""
+"""How long processes wait for each other; `train.deadline` ends them before that, and says where they stand."""
 
 
 def make_accelerator(recipe: TrainRecipe) -> Accelerator:
@@ -70,15 +73,32 @@ def make_trainer(
     untrained policy is exactly zero.  The schedule spans `steps` steps.  Seeds torch with `train.seed`, for dropout and
     stochastic rounding; on resume the saved random state follows.
     """
-    torch.manual_seed(recipe.train.seed)
+    start = recipe.model if recipe.lora else recipe.model.model_copy(update={"dtype": recipe.train.weights})
+
+    def trained(device: torch.device) -> Policy:
+        return wrapped(_load_trained(recipe, start, device, resume_from))
+
+    def frozen(device: torch.device) -> Policy:
+        return wrapped(load_model(start, device).requires_grad_(False).eval())
+
+    def wrapped(model: VisionLanguageModel) -> Policy:
+        return Policy(model, temperature, accelerator.autocast)
+
     with_reference = algorithm is not None and algorithm.needs_reference
-    if recipe.lora is None:
-        model, reference = _load_whole(recipe, accelerator.device, resume_from, with_reference)
-    else:
-        model = _load_adapted(recipe, recipe.lora, accelerator.device, resume_from)
-        reference = partial(lora.adapters_off, model) if with_reference else None
-    optimizer = make_optimizer(model, recipe.train)
-    policy, prepared = accelerator.prepare(Policy(model, temperature), optimizer)
+    copies = int(with_reference and recipe.lora is None)
+    mode = sharding.choose(recipe.train.sharding, trained(sharding.META), copies, accelerator)
+    check_sharding(recipe, mode, accelerator)
+    load = sharding.loader(mode, accelerator)
+    policy = load(trained)
+    reference = None
+    if with_reference:
+        reference = policy.without_adapters if recipe.lora else partial(nullcontext, load(frozen))
+    twin = None
+    if mode != "none":
+        rounding = getattr(torch, recipe.model.dtype) if recipe.model.dtype != "float32" else None
+        twin = Twin(load_model(start, sharding.META), policy.model, accelerator.device, rounding)
+    torch.manual_seed(recipe.train.seed)
+    optimizer = make_optimizer(policy.model, recipe.train)
     schedule = get_scheduler(
         "constant_with_warmup" if recipe.train.schedule == "constant" else recipe.train.schedule,
         optimizer,
@@ -86,36 +106,24 @@ def make_trainer(
         num_training_steps=steps,
     )
     kept = algorithm.average if algorithm else None
-    average = AverageWeights(model, kept) if kept else None
+    average = AverageWeights(policy.model, kept) if kept else None
+    prepared: Any = accelerator.prepare_model(policy) if mode == "none" else policy
     processor = load_processor(recipe.model.path)
-    trainer = Trainer(accelerator, policy, model, reference, processor, prepared, schedule, average)
+    trainer = Trainer(accelerator, prepared, reference, processor, optimizer, schedule, average, twin)
     if resume_from is not None:
-        restore(resume_from, trainer)
+        restore(recipe, resume_from, trainer)
     return trainer
 
 
-def _load_whole(
-    recipe: TrainRecipe, device: torch.device, resume_from: Path | None, with_reference: bool
-) -> tuple[VisionLanguageModel, FixedModel | None]:
-    """All weights are trained, in `train.weights`; the reference is a second copy."""
-    start = recipe.model.model_copy(update={"dtype": recipe.train.weights})
-    source = start if resume_from is None else start.model_copy(update={"path": str(resume_from)})
-    model = load_model(source, device)
-    if not with_reference:
-        return model, None
-    reference = load_model(start, device)
-    reference.requires_grad_(False)
-    reference.eval()
-    return model, partial(nullcontext, reference)
-
-
-def _load_adapted(
-    recipe: TrainRecipe, config: LoraConfig, device: torch.device, resume_from: Path | None
+def _load_trained(
+    recipe: TrainRecipe, start: ModelConfig, device: torch.device, resume_from: Path | None
 ) -> VisionLanguageModel:
-    """Only adapters are trained."""
-    model = load_model(recipe.model, device)
+    """The model at the start or at a checkpoint: all its weights are trained, or with LoRA its adapters."""
+    if recipe.lora is None:
+        return load_model(start if resume_from is None else start.model_copy(update={"path": str(resume_from)}), device)
+    model = load_model(start, device)
     if resume_from is None:
-        lora.add_adapter(model, config, recipe.model.path, recipe.train.seed)
+        lora.add_adapter(model, recipe.lora, recipe.model.path, recipe.train.seed)
     else:
         lora.load_adapter(model, resume_from)
     return model

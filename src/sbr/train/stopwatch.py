@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
+
+from sbr.train.deadline import Deadline
 
 
 class Stopwatch:
@@ -15,14 +17,16 @@ class Stopwatch:
     Waits for the accelerator at both ends of a stage, because its kernels run behind Python's back.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, deadline: Deadline | None = None) -> None:
         self._device = device
+        self._phase = deadline.phase if deadline else nullcontext
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         start = self._now()
-        yield
+        with self._phase(stage):
+            yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + self._now() - start
 
     def _now(self) -> float:

@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from sbr.model import lora
 from sbr.model.families import VisionLanguageModel
 from sbr.model.logprobs import CompletionLogprobs, completion_logprobs
+from sbr.model.twin import Twin
 from sbr.train.ema import AverageWeights
 from sbr.types import Prompt
 
+Autocast = Callable[..., AbstractContextManager[Any]]
+"""The precision of a pass."""
+
 
 class Policy(nn.Module):
-    """The trained model as data-parallel wrappers want it: one forward call that holds the whole computation.
+    """A model as data-parallel and sharding wrappers want it: one forward call that holds the whole computation.
 
+    Of a sharded model nothing else may be called: only the outermost module gathers its weights.
     `temperature` is that of the rollouts: the policy of GRPO is what samples, and that divides its logits by it.
     """
 
-    def __init__(self, model: VisionLanguageModel, temperature: float = 1.0) -> None:
+    def __init__(self, model: VisionLanguageModel, temperature: float = 1.0, autocast: Autocast = nullcontext) -> None:
         super().__init__()
         self.model = model
         self.temperature = temperature
+        self._autocast = autocast
 
     def forward(
-        self, prompts: Sequence[Prompt], completions_PG: Sequence[Sequence[Sequence[int]]]
+        self,
+        prompts: Sequence[Prompt],
+        completions_PG: Sequence[Sequence[Sequence[int]]],
+        temperature: float | None = None,
     ) -> CompletionLogprobs:
-        return completion_logprobs(self.model, prompts, completions_PG, self.temperature)
+        """`temperature` other than that of the policy, if given."""
+        temperature = self.temperature if temperature is None else temperature
+        with self._autocast():
+            return completion_logprobs(self.model, prompts, completions_PG, temperature)
+
+    @contextmanager
+    def without_adapters(self) -> Iterator[Policy]:
+        """Inside, the policy is the model below its LoRA adapters."""
+        with lora.adapters_off(self.model):
+            yield self
 
 
-FixedModel = Callable[[], AbstractContextManager[VisionLanguageModel]]
-"""`with fixed() as model:` gives a model that is only asked, never trained.  It may be the policy in another state."""
+FixedPolicy = Callable[[], AbstractContextManager[Policy]]
+"""`with fixed() as policy:` gives a policy that is only asked for log-probabilities, never trained.  It may be the
+trained one in another state."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,11 +64,10 @@ class Trainer:
     """One process's share of everything that is trained."""
 
     accelerator: Accelerator
-    policy: nn.Module
-    """`Policy`, wrapped by accelerate; call it for log-probabilities with gradient."""
-    model: VisionLanguageModel
-    """The same weights unwrapped, for generation and saving."""
-    reference: FixedModel | None
+    policy: Policy | DistributedDataParallel
+    """`Policy`, perhaps wrapped for data parallelism; call it for log-probabilities with gradient.  Its weights may be
+    in parts (`sbr.train.sharding`)."""
+    reference: FixedPolicy | None
     """Of the KL term: a frozen copy, or with LoRA the same model with its adapters off.  None without a KL term and in
     SFT."""
     processor: Any
@@ -55,3 +75,27 @@ class Trainer:
     schedule: torch.optim.lr_scheduler.LRScheduler
     average: AverageWeights | None = None
     """The slow average of the policy that some algorithms ask (`Algorithm.average`)."""
+    twin: Twin | None = None
+    """What is asked in place of the model, where that cannot be or would be slow."""
+
+    @property
+    def plain(self) -> Policy:
+        """The policy without its wrapper."""
+        return self.policy.module if isinstance(self.policy, DistributedDataParallel) else self.policy
+
+    @property
+    def model(self) -> VisionLanguageModel:
+        """What is trained; call it through `policy` only."""
+        return self.plain.model
+
+    @property
+    def asked(self) -> VisionLanguageModel:
+        """What `whole` gives: the same object each time, with weights only inside of `whole`."""
+        return self.twin.model if self.twin else self.model
+
+    def whole(self) -> AbstractContextManager[VisionLanguageModel]:
+        """Inside, `asked` has all present weights on this process and may be asked anything.
+
+        All processes enter together; inside each does as it likes.
+        """
+        return self.twin() if self.twin else nullcontext(self.model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -57,11 +57,11 @@ class Validation:
 
     def look(self, trainer: Trainer, encoder: PromptEncoder) -> Seen:
         """Every process takes its share and has to call this."""
-        with torch.no_grad(), trainer.accelerator.autocast(), evaluating(trainer.model):
-            return Seen(
-                _mean(self._losses(trainer, encoder)) if self._held_out else None,
-                {level: _mean(self._right(trainer, encoder, samples)) for level, samples in self._samples.items()},
-            )
+        with torch.no_grad(), trainer.whole() as model, trainer.accelerator.autocast(), evaluating(model):
+            losses = list(self._losses(trainer, encoder))
+            right = {level: list(self._right(trainer, encoder, samples)) for level, samples in self._samples.items()}
+        accuracy = {level: _mean(parts) for level, parts in right.items()}
+        return Seen(_mean(losses) if self._held_out else None, accuracy)
 
     def _losses(self, trainer: Trainer, encoder: PromptEncoder) -> Iterator[tuple[float, int]]:
         """(sum over the response tokens, their number) of this process's held-out questions."""
@@ -70,7 +70,7 @@ class Validation:
             for asked in decoded:
                 prompts = [encoder.encode_question(question, frames) for question, frames in asked]
                 responses_P = [encoder.encode_responses(question) for question, _ in asked]
-                found = completion_logprobs(trainer.model, prompts, responses_P)
+                found = completion_logprobs(trainer.asked, prompts, responses_P)
                 yield -found.logprobs_BL.sum().item(), int(found.mask_BL.sum())
 
     def _right(
@@ -78,7 +78,7 @@ class Validation:
     ) -> Iterator[tuple[float, int]]:
         """(right answers, questions) of this process's share, asked as an evaluation asks."""
         greedy = Sampling(temperature=0.0, max_new_tokens=self._config.max_new_tokens)
-        engine = NativeEngine(trainer.model, encoder)
+        engine = NativeEngine(trainer.asked, encoder)
         batches = self._batches(trainer, samples)
         with closing(answers(engine, batches, self._frames, self._cache, 1, greedy, seed=0)) as answered:
             for found in answered:
@@ -92,7 +92,7 @@ class Validation:
         return [own[start : start + size] for start in range(0, len(own), size)]
 
 
-def _mean(parts: Iterable[tuple[float, int]]) -> float:
+def _mean(parts: list[tuple[float, int]]) -> float:
     """The quotient of the sums over the parts of all processes, all of which have to call this."""
-    everything: list[tuple[float, int]] = gather_object(list(parts))
+    everything: list[tuple[float, int]] = gather_object(parts)
     return sum(value for value, _ in everything) / sum(count for _, count in everything)

@@ -15,13 +15,13 @@ from sbr.config.recipes import GrpoRecipe
 from sbr.errors import CheckpointError, SbrError
 from sbr.train import checkpoint
 from sbr.train.checkpoint import restore, save_checkpoint, save_final
-from sbr.train.trainer import Trainer
+from sbr.train.trainer import Policy, Trainer
 
 
 class Model(torch.nn.Linear):
     """As much of a transformers model as saving needs."""
 
-    def save_pretrained(self, folder: Path) -> None:
+    def save_pretrained(self, folder: Path, state_dict: None) -> None:
         torch.save(self.state_dict(), folder / "model.pt")
 
 
@@ -33,9 +33,10 @@ class Processor:
 def make_trainer(seed: int = 0) -> Trainer:
     torch.manual_seed(seed)
     model: Any = Model(4, 2)
+    policy = Policy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=9)
-    trainer = Trainer(Accelerator(cpu=True), model, model, None, Processor(), optimizer, schedule)
+    trainer = Trainer(Accelerator(cpu=True), policy, None, Processor(), optimizer, schedule)
     model(torch.ones(3, 4)).sum().backward()
     optimizer.step()
     optimizer.zero_grad()
@@ -59,7 +60,7 @@ def test_optimizer_schedule_and_random_state_come_back(recipe):
     save_checkpoint(recipe, 1, trainer)
     expected = torch.rand(3)  # the next numbers
     other = make_trainer(seed=9)
-    restore(recipe.output_dir / "checkpoint-1", other)
+    restore(recipe, recipe.output_dir / "checkpoint-1", other)
     assert torch.equal(torch.rand(3), expected)
     assert other.schedule.state_dict() == trainer.schedule.state_dict()
     moments, others = (t.optimizer.state_dict()["state"][0]["exp_avg"] for t in (trainer, other))
@@ -99,7 +100,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_no_draft(recipe, monkeypat
     with pytest.raises(CheckpointError, match=r"^final could not be written to"):
         save_final(recipe, trainer)
     assert names(recipe) == ["checkpoint-1", "final"]
-    restore(recipe.output_dir / "checkpoint-1", make_trainer())
+    restore(recipe, recipe.output_dir / "checkpoint-1", make_trainer())
 
 
 def test_a_new_final_model_takes_the_place_of_the_old_one(recipe):
@@ -110,11 +111,11 @@ def test_a_new_final_model_takes_the_place_of_the_old_one(recipe):
     assert names(recipe) == ["final"]
 
 
-@pytest.mark.parametrize(
-    "content", [{}, [], {"optimizer": {}, "schedule": {}}, {"optimizer": 3, "schedule": None}, None]
-)
+@pytest.mark.parametrize("content", [{}, [], {"state": {}}, {"param_groups": 3, "state": None}, None])
 @pytest.mark.parametrize("name", ["training.pt", "rng_0.pt"])
 def test_a_damaged_training_state_is_named(recipe, name, content):
+    train = {"optimizer": "adamw_8bit" if name == "training.pt" else "adamw"}
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=train)})
     save_checkpoint(recipe, 1, make_trainer())
     file = recipe.output_dir / "checkpoint-1" / "training_state" / name
     if content is None:
@@ -122,7 +123,7 @@ def test_a_damaged_training_state_is_named(recipe, name, content):
     else:
         torch.save(content, file)
     with pytest.raises(CheckpointError, match=r"checkpoint-1/training_state is damaged .*remove .*/checkpoint-1 and"):
-        restore(recipe.output_dir / "checkpoint-1", make_trainer())
+        restore(recipe, recipe.output_dir / "checkpoint-1", make_trainer())
 
 
 @pytest.mark.parametrize(
@@ -130,12 +131,13 @@ def test_a_damaged_training_state_is_named(recipe, name, content):
     [
         ("[]", "expected an object"),
         ("{", "is damaged"),
-        ('{"processes": 2}', "written by 2 process"),
-        ("{}", "by None"),
+        ('{"step": 1, "processes": 2}', "has no 'schedule'.*remove .*checkpoint-1 and"),
+        ("{}", "has no 'processes'"),
+        ('{"step": 1, "processes": 1, "schedule": 3}', "training_state is damaged"),
     ],
 )
 def test_a_strange_state_file_is_refused(recipe, content, words):
     save_checkpoint(recipe, 1, make_trainer())
     (recipe.output_dir / "checkpoint-1" / "training_state" / "state.json").write_text(content)
     with pytest.raises(SbrError, match=words):
-        restore(recipe.output_dir / "checkpoint-1", make_trainer())
+        restore(recipe, recipe.output_dir / "checkpoint-1", make_trainer())

@@ -12,7 +12,6 @@ from accelerate import Accelerator
 from sbr.config.load import validate
 from sbr.config.recipes import SftRecipe
 from sbr.train import setup
-from sbr.train.checkpoint import save_checkpoint
 from sbr.train.setup import make_trainer
 
 
@@ -25,29 +24,6 @@ def recipe(tiny_model_dir, tmp_path) -> SftRecipe:
         "train": {"schedule": "constant", "warmup_ratio": 0.5, "learning_rate": 1e-3},
     }
     return validate(SftRecipe, values, "test")
-
-
-def test_the_optimizer_is_restored_after_it_is_prepared(recipe, monkeypatch):
-    """Sharding gives the optimizer other parameters and no state (accelerate's FSDP2)."""
-    accelerator = Accelerator(cpu=True)
-    trainer = make_trainer(recipe, accelerator, 4, None, None)
-    for weight in trainer.model.parameters():
-        weight.grad = torch.ones_like(weight)
-    trainer.optimizer.step()
-    trainer.schedule.step()
-    save_checkpoint(recipe, 1, trainer)
-    prepare = accelerator.prepare
-
-    def sharding(policy: Any, optimizer: torch.optim.Optimizer) -> Any:
-        optimizer.state.clear()
-        return prepare(policy, optimizer)
-
-    monkeypatch.setattr(accelerator, "prepare", sharding)
-    again = make_trainer(recipe, accelerator, 4, recipe.output_dir / "checkpoint-1", None)
-    moments = [state["exp_avg"] for state in again.optimizer.state.values()]
-    assert len(moments) == len(list(again.model.parameters()))
-    assert all(moment.abs().min() > 0 for moment in moments)
-    assert again.schedule.get_last_lr() == trainer.schedule.get_last_lr()
 
 
 def test_a_constant_schedule_warms_up(recipe):

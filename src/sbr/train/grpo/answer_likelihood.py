@@ -9,26 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sbr.model.logprobs import completion_logprobs
 from sbr.reward.answer import answer_span
-from sbr.train.trainer import FixedModel, Trainer
+from sbr.train.ema import AverageWeights
+from sbr.train.trainer import Policy
 from sbr.types import Completion, RolloutGroup
 
 
 def answer_likelihoods(
-    trainer: Trainer, model_of: FixedModel, tokenizer: Any, groups: Sequence[RolloutGroup], size: int
+    policy: Policy, average: AverageWeights, tokenizer: Any, groups: Sequence[RolloutGroup], size: int
 ) -> Tensor:
     """Return likelihood_PG (float32, CPU): exp(mean log-probability of the answer tokens), 0 without an answer.
 
-    The model reads `size` prompts at a time, each once for its whole group.
+    Under the averaged weights of `policy`, at temperature 1.  It reads `size` prompts at a time, each once for its
+    whole group.
     """
     likelihoods: list[list[float]] = []
     for start in range(0, len(groups), size):
         part = groups[start : start + size]
         prompts = [group.prompt for group in part]
         completions_PG = [[completion.token_ids for completion in group.completions] for group in part]
-        with torch.no_grad(), trainer.accelerator.autocast(), model_of() as model:
-            logprobs_BL = completion_logprobs(model, prompts, completions_PG).logprobs_BL.float().cpu()
+        with torch.no_grad(), average():
+            logprobs_BL = policy(prompts, completions_PG, 1.0).logprobs_BL.float().cpu()
         rows = iter(logprobs_BL)
         likelihoods += [
             [

@@ -70,6 +70,11 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     cache = open_cache(recipe.data)
     validation = Validation(recipe, cache)
     algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
+    if algorithm.whole_groups and recipe.train.completions_per_microbatch is not None:
+        raise ConfigError(
+            f"the loss of algo.name {recipe.algo.name} compares the completions of a prompt with each other, so a "
+            "group cannot be cut; remove train.completions_per_microbatch"
+        )
     check_custom(recipe.reward.custom)
     with processes(recipe, resume) as accelerator:
         if algorithm.warning and accelerator.is_main_process:
@@ -129,11 +134,11 @@ class GrpoLearner:
                 right_PG = torch.tensor(
                     [[s.answer.letter == s.rewarded for s in found.scores_G] for found in collected.batch]
                 )
-                likelihood_PG = answer_likelihoods(trainer, trainer.average, self._tokenizer, groups, size)
+                likelihood_PG = answer_likelihoods(trainer.plain, trainer.average, self._tokenizer, groups, size)
                 bonus_PG = algorithm.bonus(right_PG, likelihood_PG)
             advantages_PG = algorithm.advantages(rewards_PG + bonus_PG)
-            temperature = self._recipe.rollout.temperature
-            batches = make_microbatches(trainer, algorithm, groups, advantages_PG, size, updates, temperature)
+            most = train.completions_per_microbatch
+            batches = make_microbatches(trainer, algorithm, groups, advantages_PG, size, updates, most)
         figures: list[BatchFigures] = []
         norms: list[float] = []
         with clock("update"):

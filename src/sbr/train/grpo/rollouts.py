@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,7 +36,7 @@ class Rollouts:
 
     @classmethod
     def of(cls, recipe: GrpoRecipe, algorithm: Algorithm, samples: Sequence[Sample], bench: Bench) -> Rollouts:
-        sampler = open_sampler(bench.trainer.model, bench.trainer.processor, recipe)
+        sampler = open_sampler(bench.trainer.asked, bench.trainer.processor, recipe)
         weight = recipe.reward.length_weight + algorithm.length_weight
         reward = recipe.reward.model_copy(update={"length_weight": weight})
         return cls(bench, sampler, recipe, samples, reward, algorithm.extra_rounds)
@@ -48,9 +49,12 @@ class Rollouts:
                 found = frames_now([slot.sample for slot in slots], self.bench.load)
             return self._ask(slots, [frames for _, frames in found], share.clock)
 
-        first = self._ask(share.slots, share.frames, share.clock)
         spare = partial(spare_slot, self.samples, share.step, self.recipe.train)
-        return refill(first, ask_further, spare, self.extra_rounds)
+        with ExitStack() as stack:
+            with share.clock("rollout"):
+                stack.enter_context(self.bench.trainer.whole())
+            first = self._ask(share.slots, share.frames, share.clock)
+            return refill(first, ask_further, spare, self.extra_rounds)
 
     def _ask(
         self, slots: Sequence[Slot[Sample]], frames: Sequence[Frames], clock: Stopwatch

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from sbr.algo.algorithm import Algorithm
 from sbr.algo.loss import LossInputs, token_mean
-from sbr.model.logprobs import completion_logprobs
 from sbr.model.modes import evaluating
 from sbr.train.gradients import accumulate, apply_gradients, mean_over_processes
 from sbr.train.grpo.metrics import BatchFigures
-from sbr.train.trainer import FixedModel, Trainer
-from sbr.types import Prompt, RolloutGroup
+from sbr.train.trainer import FixedPolicy, Trainer
+from sbr.types import Completion, Prompt, RolloutGroup
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Microbatch:
-    """Some groups and what is known of them.  A group is never split: its completions share one prompt computation.
+    """Some groups, or a part of one, and what is known of them.  Completions of a prompt share one computation of it.
 
     B and L as in `CompletionLogprobs`: B = prompts * group size, L the longest completion among them.
     """
@@ -47,48 +47,58 @@ def make_microbatches(
     advantages_PG: Tensor,
     size: int,
     updates: int,
-    temperature: float = 1.0,
+    most: int | None = None,
 ) -> tuple[Microbatch, ...]:
     """Split the process's groups into microbatches of `size` groups and score them under the reference, if any.
 
+    With `most` a microbatch is a part of one group, of at most so many completions.
+
     Groups whose gradient is exactly zero are left out (`Algorithm.silent_groups_teach`); their rows and tokens still
     count in those of the update.
-    When no other is left one stays: under data parallelism every process has to run a backward pass, and a gradient of
-    zero moves the weights (AdamW's momentum) where no gradient would not.  Processes may so differ in their number of
-    passes, which sharded training would not allow.
+    Some of them stay where another process has more to do, because processes have to run the same number of passes, and
+    one stays everywhere: a gradient of zero moves the weights (AdamW's momentum) where no gradient would not.
 
-    `temperature` is that of the rollouts: all log-probabilities are those of the policy that sampled.  With several
+    All log-probabilities are those of the policy that sampled, at its temperature (`Policy.temperature`).  With several
     `updates` per rollout the old log-probabilities are computed here too, by the training pass; the
     sampler's own differ by rounding, which the ratio would take for a change of policy.  With one update the ratio is 1
     by definition and nothing has to be computed.
     """
-    old_policy = partial(nullcontext, trainer.model) if updates > 1 else None
+    old_policy = partial(nullcontext, trainer.plain) if updates > 1 else None
     rows, tokens = mean_over_processes(
         trainer,
         sum(len(group.completions) for group in groups),
         sum(len(completion.token_ids) for group in groups for completion in group.completions),
     )
-    fixed_logprobs = partial(_fixed_logprobs, trainer, temperature)
-    taught = [p for p in range(len(groups)) if algorithm.silent_groups_teach or advantages_PG[p].any()] or [0]
+    device = trainer.accelerator.device
     batches = []
-    for start in range(0, len(taught), size):
-        chosen = taught[start : start + size]
-        part = [groups[p] for p in chosen]
-        prompts = tuple(group.prompt for group in part)
-        completions_PG = tuple(tuple(completion.token_ids for completion in group.completions) for group in part)
+    for parts in _parts(_taught(algorithm, advantages_PG), len(groups[0].completions), size, most):
+        prompts = tuple(groups[p].prompt for p, _ in parts)
+        chosen_PG = [groups[p].completions[part] for p, part in parts]
+        completions_PG = tuple(tuple(completion.token_ids for completion in chosen_G) for chosen_G in chosen_PG)
         batches.append(
             Microbatch(
                 prompts=prompts,
                 completions_PG=completions_PG,
-                advantages_B=advantages_PG[chosen].flatten().to(trainer.accelerator.device),
-                rollout_logprobs_BL=padded_logprobs(part).to(trainer.accelerator.device),
+                advantages_B=torch.cat([advantages_PG[p, part] for p, part in parts]).to(device),
+                rollout_logprobs_BL=padded_logprobs([c for chosen_G in chosen_PG for c in chosen_G]).to(device),
                 update_rows=rows,
                 update_tokens=tokens,
-                ref_logprobs_BL=fixed_logprobs(trainer.reference, prompts, completions_PG),
-                old_logprobs_BL=fixed_logprobs(old_policy, prompts, completions_PG),
+                ref_logprobs_BL=_fixed_logprobs(trainer.reference, prompts, completions_PG),
+                old_logprobs_BL=_fixed_logprobs(old_policy, prompts, completions_PG),
             )
         )
     return tuple(batches)
+
+
+def _parts(taught: Sequence[int], group_size: int, size: int, most: int | None) -> Iterator[list[tuple[int, slice]]]:
+    """Which groups, and which of their completions, are in each microbatch."""
+    if most is None:
+        for start in range(0, len(taught), size):
+            yield [(p, slice(None)) for p in taught[start : start + size]]
+        return
+    for p in taught:
+        for start in range(0, group_size, most):
+            yield [(p, slice(start, start + most))]
 
 
 def update(
@@ -124,21 +134,31 @@ def update(
     return tuple(figures), apply_gradients(trainer, max_grad_norm, step)
 
 
-def padded_logprobs(groups: Sequence[RolloutGroup]) -> Tensor:
-    """Return rollout_logprobs_BL (float32) of the completions, rows p0g0, p0g1, ..., zeros after the end."""
-    rows = [torch.tensor(completion.logprobs) for group in groups for completion in group.completions]
+def padded_logprobs(completions_B: Sequence[Completion]) -> Tensor:
+    """Return rollout_logprobs_BL (float32), zeros after the end."""
+    rows = [torch.tensor(completion.logprobs) for completion in completions_B]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
 
+def _taught(algorithm: Algorithm, advantages_PG: Tensor) -> list[int]:
+    """Which groups this process computes: those with a gradient, and as many others as the busiest process has more.
+
+    All processes call it.
+    """
+    if algorithm.silent_groups_teach:
+        return list(range(len(advantages_PG)))
+    speaks = [bool(advantages_G.any()) for advantages_G in advantages_PG]
+    wanted = max(1, *gather_object([sum(speaks)]))
+    silent = [p for p, speaks_p in enumerate(speaks) if not speaks_p]
+    return sorted([p for p, speaks_p in enumerate(speaks) if speaks_p] + silent[: wanted - sum(speaks)])
+
+
+@torch.no_grad()
 def _fixed_logprobs(
-    trainer: Trainer,
-    temperature: float,
-    fixed: FixedModel | None,
-    prompts: Sequence[Prompt],
-    completions_PG: Sequence[Sequence[Sequence[int]]],
+    fixed: FixedPolicy | None, prompts: Sequence[Prompt], completions_PG: Sequence[Sequence[Sequence[int]]]
 ) -> Tensor | None:
-    """Log-probabilities without gradient and without dropout; None without a model."""
+    """Log-probabilities without gradient and without dropout; None without a policy."""
     if fixed is None:
         return None
-    with torch.no_grad(), trainer.accelerator.autocast(), fixed() as model, evaluating(model):
-        return completion_logprobs(model, prompts, completions_PG, temperature).logprobs_BL
+    with fixed() as policy, evaluating(policy):
+        return policy(prompts, completions_PG).logprobs_BL

@@ -84,7 +84,8 @@ class SftLearner:
             prompts = [self._encoder.encode_question(*pair) for pair in zip(asked, share.frames, strict=True)]
             responses_P = [self._encoder.encode_responses(question) for question in asked]
         with share.clock("update"):
-            loss = learn_responses(self._trainer, prompts, responses_P, train.prompts_per_microbatch)
+            size, most = train.prompts_per_microbatch, train.completions_per_microbatch
+            loss = learn_responses(self._trainer, prompts, responses_P, size, most)
             norm = apply_gradients(self._trainer, train.max_grad_norm, share.step)
         responses = [response for responses in responses_P for response in responses]
         return SftPart(loss, rows=len(responses), tokens=sum(map(len, responses)), grad_norm=norm)
@@ -94,10 +95,15 @@ class SftLearner:
 
 
 def learn_responses(
-    trainer: Trainer, prompts: Sequence[Prompt], responses_P: Sequence[Sequence[Sequence[int]]], size: int
+    trainer: Trainer,
+    prompts: Sequence[Prompt],
+    responses_P: Sequence[Sequence[Sequence[int]]],
+    size: int,
+    most: int | None = None,
 ) -> float:
     """Gradients of the loss of a step, in microbatches of `size` prompts; returns this process's part of the loss.
 
+    With `most` a microbatch is one prompt with at most so many of its responses.
     The mean is over the response tokens of all processes, whatever the sizes of the microbatches.
     """
     (tokens,) = mean_over_processes(trainer, sum(len(response) for responses in responses_P for response in responses))
@@ -107,6 +113,13 @@ def learn_responses(
         loss = sft_loss(found.logprobs_BL, found.mask_BL, tokens)
         return loss, loss.item()
 
-    starts = range(0, len(prompts), size)
-    rows = [Rows(prompts[start : start + size], responses_P[start : start + size]) for start in starts]
+    if most is None:
+        starts = range(0, len(prompts), size)
+        rows = [Rows(prompts[start : start + size], responses_P[start : start + size]) for start in starts]
+    else:
+        rows = [
+            Rows([prompt], [responses[start : start + most]])
+            for prompt, responses in zip(prompts, responses_P, strict=True)
+            for start in range(0, len(responses), most)
+        ]
     return sum(accumulate(trainer, rows, loss_of)) / trainer.accelerator.num_processes
