@@ -172,20 +172,6 @@ def test_kill_9_while_saving_then_resume_gives_the_same_run(finished, make_lora_
     assert_same_run(recipe.output_dir, finished.output_dir)
 
 
-def test_two_processes_learn_what_one_learns(make_lora_recipe, tmp_path):
-    changes = {"train.prompts_per_step": 4, "train.prompts_per_microbatch": 1, "model.gradient_checkpointing": True}
-    one = make_lora_recipe(tmp_path / "one", changes)
-    two = make_lora_recipe(tmp_path / "two", changes)
-    process = whole.launch(*whole.TORCHRUN, "-m", "sbr", "grpo", whole.write_toml(two, tmp_path / "recipe.toml"))
-    assert process.returncode == 0, process.stderr
-    train_grpo(one, resume=False)
-    keys = ("reward_mean", "loss", "kl", "entropy", "grad_norm", "tokens_mean")
-    for line, other in zip(*map(whole.repeatable, (one.output_dir, two.output_dir)), strict=True):
-        assert [line[key] for key in keys] == pytest.approx([other[key] for key in keys], rel=1e-3, abs=1e-6)
-    weights, others = (adapter_weights(recipe.output_dir / "final") for recipe in (one, two))
-    assert max(float((weight - others[name]).abs().max()) for name, weight in weights.items()) < 1e-5
-
-
 def test_old_and_reference_log_probabilities_are_without_dropout(make_lora_recipe, sbr_sample, sbr_frames, tmp_path):
     """In whatever mode the step before has left the model."""
     recipe = make_lora_recipe(tmp_path, {"lora.dropout": 0.5})

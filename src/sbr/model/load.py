@@ -121,6 +121,7 @@ def _read_structure(config: ModelConfig, resolved: str, model_class: Any) -> Vis
     configs = load_configs(config.path)
     with _reading(config.path, "config.json"), init_empty_weights(include_buffers=False):
         model = model_class._from_config(configs.config, dtype=getattr(torch, config.dtype))
+    model.tie_weights()  # what was tied there has come apart
     model.generation_config = configs.generation_config
     return model.eval()
 

@@ -46,7 +46,7 @@ STATE = Path("training_state") / "state.json"
 WORK = Work("a training run", "--output_dir")
 
 _IN_TRAINING = {
-    *("train.save_every", "train.keep_checkpoints"),
+    *("train.save_every", "train.keep_checkpoints", "train.sharding", "train.deadline"),
     *(f"validation.{key}" for key in SftValidationConfig.model_fields if key != "share"),
 }
 MAY_CHANGE = frozenset(
