@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +202,47 @@ def test_rollouts_come_from_the_weights_that_are_trained(pairs):
         first, second = (whole.repeatable(run.output_dir) for run in pairs[name])
         for line, other in zip(first, second, strict=True):
             assert other["rollout_mismatch"] == pytest.approx(line["rollout_mismatch"], rel=0.1)
+
+
+STANDS_STILL = """
+import os, time
+
+def rank_one_sleeps(text, sample, tokens):
+    if os.environ["RANK"] == "1":
+        time.sleep(1000)
+    return 0.0
+"""
+
+
+def test_a_process_that_stands_still_is_named_and_ends_the_run(make_recipe, tmp_path, monkeypatch):
+    (tmp_path / "stands_still.py").write_text(STANDS_STILL)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(whole.__file__).parents[2] / 'src'}")
+    changes = {
+        **SHORT,
+        "train.sharding": PARTS,
+        "train.deadline": 0.2,
+        "reward.custom": {"stands_still:rank_one_sleeps": 1.0},
+    }
+    file = whole.write_toml(make_recipe(tmp_path / "run", changes), tmp_path / "recipe.toml")
+    done = whole.launch(*whole.TORCHRUN, "-m", "--", "sbr", "grpo", file)
+    assert done.returncode != 0
+    assert "process 1 of 2 has stood still for 0.2 minutes in step 1 / step / reward (train.deadline)" in done.stderr
+    assert "in rank_one_sleeps" in done.stderr
+
+
+def test_kill_9_of_one_process_then_the_same_command_gives_the_same_run(pairs, tmp_path):
+    finished = pairs["grpo, two updates"][1]
+    recipe = finished.model_copy(update={"output_dir": tmp_path / "run"})
+    file = whole.write_toml(recipe, tmp_path / "recipe.toml")
+    words = [sys.executable, *whole.TORCHRUN, "-m", "--", "sbr", "grpo", str(file)]
+    with subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE) as run:
+        while run.poll() is None and not (recipe.output_dir / "checkpoint-1").exists():
+            time.sleep(0.005)
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        os.kill(int(random.choice(children)), signal.SIGKILL)
+        run.communicate()
+    assert run.returncode != 0
+    assert not (recipe.output_dir / "final").exists()
+    done = whole.launch(*whole.TORCHRUN, "-m", "--", "sbr", "grpo", file, "--resume")
+    assert done.returncode == 0, done.stderr
+    whole.assert_same_run(recipe.output_dir, finished.output_dir)

@@ -179,7 +179,7 @@ def write_toml(recipe: Section, file: Path) -> Path:
     """The recipe as a user would write it."""
 
     def lines(values: Mapping[str, Any], section: str) -> Iterator[str]:
-        yield from (f"{k} = {json.dumps(v)}" for k, v in values.items() if not isinstance(v, Mapping))
+        yield from (f"{json.dumps(k)} = {json.dumps(v)}" for k, v in values.items() if not isinstance(v, Mapping))
         for key, value in values.items():
             if isinstance(value, Mapping):
                 yield f"[{section}{key}]"
