@@ -61,6 +61,7 @@ class Training(Generic[RecipeT]):
     def run(self, arguments: list[str]) -> None:
         """Parse the words after the verb and train."""
         recipe, resume = self.parse(arguments)
+        resume = resume or (_started_again() and run_folder.holds_run(recipe.output_dir))
         run_folder.check_start(recipe, resume)  # before anything slow is imported or loaded
         refuse_early(recipe)
         train = self.load()
@@ -81,6 +82,11 @@ class Training(Generic[RecipeT]):
         width = max(map(len, files))
         lines = "".join(f"  {file:<{width}}  {words}\n" for file, words in files.items())
         return f"Done.  The trained model lies in {folder / run_folder.FINAL}.\n{lines}Next: sbr eval --run {folder}"
+
+
+def _started_again() -> bool:
+    """Has a launcher repeated the command by itself, after a process or a node was lost?"""
+    return any(os.environ.get(name, "0") != "0" for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))
 
 
 class TrainingBar:

@@ -15,6 +15,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+GRACE = 3
+"""Seconds in which the other processes can say the same: the launcher ends all when one has ended, and those that only
+wait may be first."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -66,4 +70,5 @@ class Deadline:
             *(self._place, self._seconds / 60, " / ".join(self._phases) or "between two phases"),
         )
         faulthandler.dump_traceback(file=sys.__stderr__ or 2)
+        time.sleep(GRACE)
         os._exit(1)
