@@ -37,6 +37,10 @@ class CheckpointError(SbrError):
     """A model folder or a training state cannot be used."""
 
 
+class NotFiniteError(SbrError):
+    """A gradient is infinite or no number; nothing was updated."""
+
+
 class BusyError(SbrError):
     """Another process writes where this one was to write."""
 

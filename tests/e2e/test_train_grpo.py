@@ -35,7 +35,7 @@ from sbr.config.load import validate
 from sbr.config.recipes import GrpoRecipe
 from sbr.config.section import Section
 from sbr.data.rows.annotations import TrainingRow, write_rows
-from sbr.errors import BusyError, CheckpointError, ConfigError, MediaError
+from sbr.errors import BusyError, CheckpointError, ConfigError, MediaError, NotFiniteError
 from sbr.model.load import load_model, load_processor
 from sbr.model.logprobs import completion_logprobs
 from sbr.prompt.encode import PromptEncoder
@@ -395,6 +395,21 @@ def test_sigterm_writes_a_checkpoint_and_the_resumed_run_is_the_same(finished, m
     assert [line["step"] for line in read_lines(recipe.output_dir / "metrics.jsonl")] == [1, 2, 3]
     train_grpo(recipe, resume=True)
     assert_same_run(recipe.output_dir, finished.output_dir)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_and_what_it_learned_from_is_kept(
+    make_recipe, tmp_path, monkeypatch
+):
+    norms = iter([1.0, float("nan")])
+    monkeypatch.setattr("sbr.train.gradients.clip_grad_norm_", lambda *_: torch.tensor(next(norms)))
+    recipe = make_recipe(tmp_path / "run", {"train.max_grad_norm": 1e9, "log.completions_every": 1})
+    with pytest.raises(NotFiniteError, match=r"step 2: the gradient norm is nan; .*not_finite_step_2_process_0\.jsonl"):
+        train_grpo(recipe, resume=False)
+    kept = read_lines(recipe.output_dir / "not_finite_step_2_process_0.jsonl")
+    assert {line["step"] for line in kept} == {2}
+    assert len(kept) == 3 * 4 and all(line["response"] for line in kept)
+    assert [line["step"] for line in read_lines(recipe.output_dir / "metrics.jsonl")] == [1]
+    assert not (recipe.output_dir / "checkpoint-2").exists()
 
 
 def test_damaged_training_state_is_named(finished, make_recipe, tmp_path):

@@ -25,7 +25,7 @@ from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
 from sbr.data.rows.annotations import ChatMessage, ChatPart, CotRow, write_rows
 from sbr.data.sources.cot import hold_out, load_cot_questions
 from sbr.data.sources.select import load_training
-from sbr.errors import CheckpointError, ConfigError, DataError, MediaError
+from sbr.errors import CheckpointError, ConfigError, DataError, MediaError, NotFiniteError
 from sbr.eval.runner import evaluate
 from sbr.frames.load import load_frames
 from sbr.model.load import load_model, load_processor
@@ -398,6 +398,17 @@ def test_without_a_reference_grpo_continues_when_the_cold_start_is_gone(make_col
     train_grpo(broken, resume=True)
     assert_same_run(broken.output_dir, whole.output_dir)
     assert not (broken.output_dir / "cold_start").exists()
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_and_what_it_learned_from_is_kept(
+    make_recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sbr.train.gradients.clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    recipe = make_recipe(tmp_path / "run")
+    with pytest.raises(NotFiniteError, match=r"step 1: the gradient norm is inf; .*not_finite_step_1_process_0\.jsonl"):
+        train_sft(recipe, resume=False)
+    kept = grpo.read_lines(recipe.output_dir / "not_finite_step_1_process_0.jsonl")
+    assert [line["slot"] for line in kept] == [0, 1, 2, 3] and all(line["responses"] for line in kept)
 
 
 def test_accelerate_launch_trains_on_a_cpu(make_recipe, tmp_path):

@@ -17,7 +17,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from sbr.errors import SbrError
+from sbr.errors import NotFiniteError
 from sbr.model.twin import whole
 from sbr.train.trainer import Trainer
 
@@ -48,11 +48,11 @@ def accumulate(
 def apply_gradients(trainer: Trainer, max_grad_norm: float, step: int) -> float:
     """Clip the accumulated gradients, let the optimizer take its step, and return their norm before clipping.
 
-    Raises SbrError when the gradient is not finite; the weights are then left as they were.
+    Raises NotFiniteError when the gradient is not finite; the weights are then left as they were.
     """
     norm = float(whole(clip_grad_norm_(trainer.policy.parameters(), max_grad_norm)))
     if not math.isfinite(norm):
-        raise SbrError(
+        raise NotFiniteError(
             f"step {step}: the gradient norm is {norm}; nothing was updated.  Resuming would meet the same numbers "
             "again, so start a new run from the newest checkpoint (--model.path) with a lower --train.learning_rate or "
             "in --model.dtype float32"

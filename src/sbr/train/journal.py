@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sbr.errors import CheckpointError
+from sbr.errors import CheckpointError, NotFiniteError
 from sbr.files import replace_file
 
 if TYPE_CHECKING:
@@ -21,6 +22,19 @@ def append(file: Path, records: Sequence[DataclassInstance]) -> None:
     text = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
     with file.open("a", encoding="utf-8") as stream:
         stream.write(text)
+
+
+@contextmanager
+def kept_if_broken(
+    folder: Path, step: int, process: int, records: Callable[[], Sequence[DataclassInstance]]
+) -> Iterator[None]:
+    """When a gradient inside is not finite, write what the step learned from into `folder`, and name the file."""
+    try:
+        yield
+    except NotFiniteError as error:
+        file = folder / f"not_finite_step_{step}_process_{process}.jsonl"
+        append(file, records())
+        raise NotFiniteError(f"{error}.  What this process learned from in that step lies in {file}") from None
 
 
 def steps(file: Path) -> list[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -141,9 +142,11 @@ class GrpoLearner:
             batches = make_microbatches(trainer, algorithm, groups, advantages_PG, size, updates, most)
         figures: list[BatchFigures] = []
         norms: list[float] = []
-        with clock("update"):
+        records = partial(completion_records, step, collected, bonus_PG)
+        process = trainer.accelerator.process_index
+        with clock("update"), journal.kept_if_broken(self._recipe.output_dir, step, process, records):
             for _ in range(updates):
                 found, norm = update(trainer, algorithm, batches, train.max_grad_norm, step)
                 figures += found
                 norms.append(norm)
-        return ProcessStep(completion_records(step, collected, bonus_PG), tuple(figures), tuple(norms))
+        return ProcessStep(records(), tuple(figures), tuple(norms))

@@ -106,7 +106,7 @@ def update(
 ) -> tuple[tuple[BatchFigures, ...], float]:
     """One optimizer update over all microbatches; return their figures and the gradient norm before clipping.
 
-    Raises SbrError when the gradient is not finite; the weights are then left as they were.
+    Raises NotFiniteError when the gradient is not finite; the weights are then left as they were.
     """
 
     def loss_of(batch: Microbatch) -> tuple[Tensor, BatchFigures]:

@@ -18,7 +18,7 @@ from sbr.data.sources.cot import CotQuestion, hold_out, load_cot_questions
 from sbr.errors import CheckpointError
 from sbr.frames.cache import open_cache
 from sbr.model.tokens import end_tokens
-from sbr.train import run_folder
+from sbr.train import journal, run_folder
 from sbr.train.gradients import accumulate, apply_gradients, mean_over_processes
 from sbr.train.learner import Bench, Course, Done, Share, Watcher
 from sbr.train.order import total_steps
@@ -63,6 +63,16 @@ class Rows:
     responses_P: Sequence[Sequence[Sequence[int]]]
 
 
+@dataclass(frozen=True, slots=True)
+class LearnedRow:
+    """A question of a step whose gradient was not finite, one line of its file."""
+
+    step: int
+    slot: int
+    sample_id: str
+    responses: tuple[str, ...]
+
+
 class SftLearner:
     """One step of SFT, a `sbr.train.learner.Learner`.  Raises CheckpointError where a model would not learn to end."""
 
@@ -83,7 +93,14 @@ class SftLearner:
         with share.clock("frames"):
             prompts = [self._encoder.encode_question(*pair) for pair in zip(asked, share.frames, strict=True)]
             responses_P = [self._encoder.encode_responses(question) for question in asked]
-        with share.clock("update"):
+        folder, process = self._recipe.output_dir, self._trainer.accelerator.process_index
+
+        def learned() -> list[LearnedRow]:
+            return [
+                LearnedRow(share.step, slot.index, slot.sample.sample_id, slot.sample.responses) for slot in share.slots
+            ]
+
+        with share.clock("update"), journal.kept_if_broken(folder, share.step, process, learned):
             size, most = train.prompts_per_microbatch, train.completions_per_microbatch
             loss = learn_responses(self._trainer, prompts, responses_P, size, most)
             norm = apply_gradients(self._trainer, train.max_grad_norm, share.step)
