@@ -702,6 +702,23 @@ def test_weights_are_trained_in_float32_and_saved_in_the_asked_dtype(make_recipe
     assert 1e-5 < repeatable(recipe.output_dir)[-1]["rollout_mismatch"] < 0.1
 
 
+@pytest.mark.parametrize("changes", [{}, {"lora.rank": 4}], ids=["full", "lora"])
+def test_a_twin_answers_as_the_weights_do(make_recipe, tmp_path, changes):
+    """In 16 bits bit for bit; with adapters, added to rounded weights, nearly."""
+    found = []
+    for twin in (False, True):
+        both = {"train.max_steps": 2, "model.dtype": "bfloat16", "train.learning_rate": 1e-2, **changes}
+        recipe = make_recipe(tmp_path / str(twin), {**both, "rollout.twin": twin})
+        AcceleratorState._reset_state(reset_partial_state=True)
+        train_grpo(recipe, resume=False)
+        found.append(recipe.output_dir)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    if not changes:
+        assert repeatable(found[0]) == repeatable(found[1])
+    first, second = (repeatable(folder)[-1]["rollout_mismatch"] for folder in found)
+    assert second == pytest.approx(first, rel=0.5)
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
 def test_weights_in_16_bits_and_resume(make_recipe, tmp_path):
     changes = {

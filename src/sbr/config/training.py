@@ -39,6 +39,11 @@ class RolloutConfig(Section):
     """Draw from so many of the likeliest tokens; 0 keeps the whole vocabulary."""
     max_new_tokens: NewTokens = 256
     """Longest completion."""
+    twin: bool | None = None
+    """Draw from a copy of the weights that is made for every rollout: rounded once to model.dtype where passes round
+    them anyway, adapters added.  Default: where weights are cut into parts, and on a GPU where float32 weights would be
+    rounded in every step.  With adapters in 16 bits the sum is rounded too, which training does not do: look at
+    rollout_mismatch, and weigh with algo.importance."""
     compile: bool = False
     """Run the decoding steps through torch.compile with static shapes: for GPUs and weights in 16 bits (float32 weights
     would be converted in every step).  The first steps take a minute more."""

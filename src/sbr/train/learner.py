@@ -112,6 +112,8 @@ class Course(Generic[QuestionT, PartT, MetricsT]):
     """Says what the policy is compared with; None in SFT."""
     temperature: float
     """Of the policy that is trained (`sbr.train.trainer.Policy`)."""
+    twin: bool | None
+    """`rollout.twin`"""
     make_learner: Callable[[Bench], Learner[QuestionT, PartT, MetricsT]]
 
 

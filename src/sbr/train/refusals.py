@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 
 from sbr.config.inputs import LoraConfig, ModelConfig
-from sbr.config.recipes import TrainRecipe
+from sbr.config.recipes import GrpoRecipe, TrainRecipe
 from sbr.errors import ConfigError
 from sbr.model import lora
 from sbr.model.paths import resolve_model_path
@@ -68,6 +68,8 @@ def check_sharding(recipe: TrainRecipe, mode: str, accelerator: Accelerator) -> 
             f'{key}, and the moments of train.optimizer "{recipe.train.optimizer}" cannot be cut into parts; set it to '
             '"adamw"'
         )
+    if isinstance(recipe, GrpoRecipe) and recipe.rollout.twin is False:
+        raise ConfigError(f"{key}, and nothing can be drawn from parts; remove rollout.twin")
     if mode == "hybrid" and accelerator.num_processes % local_processes():
         raise ConfigError(
             f"{key}, which needs the same number of processes on every node; there are {accelerator.num_processes} in "

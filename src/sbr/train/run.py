@@ -132,7 +132,7 @@ def _set_up(
     inputs = _input_files(course)
     run_folder.check_inputs(recipe.output_dir, inputs)
     start = recipe.model_copy(update={"model": course.start})
-    trainer = make_trainer(start, accelerator, total, newest, course.algorithm, course.temperature)
+    trainer = make_trainer(start, accelerator, total, newest, course.algorithm, course.temperature, course.twin)
     encoder = PromptEncoder(trainer.processor, recipe.prompt)
     load = partial(load_frames, config=recipe.frames, factor=encoder.size_factor, cache=course.cache)
     bench = Bench(trainer, encoder, load)

@@ -64,10 +64,11 @@ def make_trainer(
     resume_from: Path | None,
     algorithm: Algorithm | None,
     temperature: float = 1.0,
+    twin: bool | None = None,
 ) -> Trainer:
     """Load the model (from `resume_from` when given), what `algorithm` compares it with, and the optimizer.
 
-    `algorithm` is None in SFT, which has no reference; `temperature` is that of `Policy`.
+    `algorithm` is None in SFT, which has no reference; `temperature` is that of `Policy`, `twin` is `rollout.twin`.
 
     The reference always comes from `model.path`, in the same precision as the policy, so that the KL term of an
     untrained policy is exactly zero.  The schedule spans `steps` steps.  Seeds torch with `train.seed`, for dropout and
@@ -93,10 +94,11 @@ def make_trainer(
     reference = None
     if with_reference:
         reference = policy.without_adapters if recipe.lora else partial(nullcontext, load(frozen))
-    twin = None
-    if mode != "none":
-        rounding = getattr(torch, recipe.model.dtype) if recipe.model.dtype != "float32" else None
-        twin = Twin(load_model(start, sharding.META), policy.model, accelerator.device, rounding)
+    rounding = getattr(torch, recipe.model.dtype) if recipe.model.dtype != "float32" else None
+    faster = accelerator.device.type == "cuda" and rounding is not None and start.dtype == "float32"
+    copied = None
+    if mode != "none" or (faster if twin is None else twin):
+        copied = Twin(load_model(start, sharding.META), policy.model, accelerator.device, rounding)
     torch.manual_seed(recipe.train.seed)
     optimizer = make_optimizer(policy.model, recipe.train)
     schedule = get_scheduler(
@@ -109,7 +111,7 @@ def make_trainer(
     average = AverageWeights(policy.model, kept) if kept else None
     prepared: Any = accelerator.prepare_model(policy) if mode == "none" else policy
     processor = load_processor(recipe.model.path)
-    trainer = Trainer(accelerator, prepared, reference, processor, optimizer, schedule, average, twin)
+    trainer = Trainer(accelerator, prepared, reference, processor, optimizer, schedule, average, copied)
     if resume_from is not None:
         restore(recipe, resume_from, trainer)
     return trainer

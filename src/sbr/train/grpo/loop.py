@@ -87,8 +87,10 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
         def make_learner(bench: Bench) -> GrpoLearner:
             return GrpoLearner(recipe, algorithm, bench, Rollouts.of(recipe, algorithm, samples, bench))
 
-        temperature = recipe.rollout.temperature
-        course = Course("GRPO", recipe, start, samples, cache, validation, algorithm, temperature, make_learner)
+        asked = recipe.rollout
+        course = Course(
+            *("GRPO", recipe, start, samples, cache, validation, algorithm, asked.temperature, asked.twin, make_learner)
+        )
         run_training(course, accelerator, watcher)
 
 

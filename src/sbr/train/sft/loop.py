@@ -52,7 +52,7 @@ def sft_course(recipe: SftRecipe, name: str) -> Course[CotQuestion, SftPart, Sft
 
     cache = open_cache(recipe.data)
     validation = Validation(recipe, cache, held_out)
-    return Course(name, recipe, recipe.model, questions, cache, validation, None, 1.0, make_learner)
+    return Course(name, recipe, recipe.model, questions, cache, validation, None, 1.0, None, make_learner)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
