@@ -59,9 +59,15 @@ class Deadline:
             self._since = time.monotonic()
 
     def _watch(self) -> None:
-        while not self._over.wait(min(1.0, self._seconds / 4)):
-            if time.monotonic() - self._since > self._seconds:
+        tick = min(1.0, self._seconds / 4)
+        last = time.monotonic()
+        while not self._over.wait(tick):
+            now = time.monotonic()
+            if now - last > 10 * tick:  # the whole process was stopped, by Ctrl-Z or a scheduler
+                self._since = now
+            if now - self._since > self._seconds:
                 self._end()
+            last = now
 
     def _end(self) -> None:
         logger.error(

@@ -87,7 +87,7 @@ def make_trainer(
 
     with_reference = algorithm is not None and algorithm.needs_reference
     copies = int(with_reference and recipe.lora is None)
-    mode = sharding.choose(recipe.train.sharding, trained(sharding.META), copies, accelerator)
+    mode = sharding.choose(recipe.train.sharding, partial(trained, sharding.META), copies, accelerator)
     check_sharding(recipe, mode, accelerator)
     load = sharding.loader(mode, accelerator)
     policy = load(trained)

@@ -37,10 +37,10 @@ and rollouts."""
 logger = logging.getLogger(__name__)
 
 
-def choose(wanted: Sharding, policy: nn.Module, copies: int, accelerator: Accelerator) -> Mode:
+def choose(wanted: Sharding, structure: Callable[[], nn.Module], copies: int, accelerator: Accelerator) -> Mode:
     """Return what "auto" means here; the main process decides.  All processes call it.
 
-    `policy` may be without weights; `copies` says how many more of it are held (the reference).
+    `structure` makes the policy, without weights; `copies` says how many more of it are held (the reference).
     """
     if not distributed.is_initialized():
         return "none"  # one process has nobody to share with
@@ -48,7 +48,7 @@ def choose(wanted: Sharding, policy: nn.Module, copies: int, accelerator: Accele
         return wanted
     found: list[Any] = ["none"]
     if accelerator.is_main_process and accelerator.num_processes > 1:
-        needed, room = state_bytes(policy, copies), ROOM * memory_of_process(accelerator.device)
+        needed, room = state_bytes(structure(), copies), ROOM * memory_of_process(accelerator.device)
         if needed > room:
             found = ["full" if local_processes() == accelerator.num_processes else "hybrid"]
         logger.info(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,18 @@ def test_a_phase_without_end_is_named() -> None:
     assert done.returncode == 1
     assert "process 3 of 8 has stood still for 0.01 minutes in step 7 / rollout (train.deadline)" in done.stderr
     assert "in waits_for_ever" in done.stderr
+
+
+def test_a_process_that_was_stopped_goes_on() -> None:
+    waits = "import time\nfrom sbr.train.deadline import Deadline\nwith Deadline(0.02, 'p').watching():\n    "
+    with subprocess.Popen(
+        [sys.executable, "-c", waits + "print('on', flush=True)\n    time.sleep(1)"], stdout=-1
+    ) as run:
+        assert run.stdout and run.stdout.readline() == b"on\n"
+        run.send_signal(signal.SIGSTOP)
+        time.sleep(4)  # three times the deadline
+        run.send_signal(signal.SIGCONT)
+    assert run.returncode == 0
 
 
 def test_what_ends_in_time_is_left_alone() -> None:

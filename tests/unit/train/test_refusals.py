@@ -53,9 +53,9 @@ def test_auto_cuts_what_takes_more_than_half_of_the_memory(monkeypatch, room, lo
     policy.bias.requires_grad_(False)
     # 90 weights with gradient and moments, 10 without, a reference of all.
     assert sharding.state_bytes(policy, 1) == 90 * 12 + 2 * 400
-    assert sharding.choose("auto", policy, 1, EIGHT) == mode
-    assert sharding.choose("hybrid", policy, 1, EIGHT) == "hybrid"
+    assert sharding.choose("auto", lambda: policy, 1, EIGHT) == mode
+    assert sharding.choose("hybrid", lambda: policy, 1, EIGHT) == "hybrid"
 
 
 def test_one_process_shares_with_nobody():
-    assert sharding.choose("full", torch.nn.Linear(1, 1), 0, EIGHT) == "none"
+    assert sharding.choose("full", lambda: torch.nn.Linear(1, 1), 0, EIGHT) == "none"
