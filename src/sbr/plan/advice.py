@@ -36,7 +36,7 @@ def _changes(recipe: TrainRecipe, plan: Plan) -> Iterator[tuple[tuple[str, ...],
     same: list[tuple[bool, tuple[str, ...]]] = [
         (cluster.gpus > 1 and plan.cost.mode == "none", ("--train.sharding", "full")),
         (train.prompts_per_microbatch > 1, ("--train.prompts_per_microbatch", "1")),
-        (not recipe.model.gradient_checkpointing, ("--model.gradient_checkpointing", "True")),
+        (not recipe.model.gradient_checkpointing, ("--model.gradient_checkpointing",)),
         *((_can_cut(recipe, plan, rows), ("--train.completions_per_microbatch", str(rows))) for rows in (4, 2, 1)),
     ]
     for useful, more in same:
@@ -51,7 +51,7 @@ def _changes(recipe: TrainRecipe, plan: Plan) -> Iterator[tuple[tuple[str, ...],
         gpus *= 2
     if recipe.lora is None:
         plain = () if train.optimizer == "adamw" else ("--train.optimizer", "adamw", "--train.weights", "float32")
-        yield (*words, *plain, "--lora.rank", "64", "--model.train_vision", "False"), cluster
+        yield (*words, *plain, "--lora.rank", "64", "--model.no-train_vision"), cluster
 
 
 def _can_cut(recipe: TrainRecipe, plan: Plan, rows: int) -> bool:

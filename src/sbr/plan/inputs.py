@@ -29,10 +29,8 @@ def make_prompt(model: VisionLanguageModel, frames: FramesConfig, text_tokens: i
     times = frames.max_frames // FRAME_FACTOR
     picture = height * width // merge**2
     start, end = [0] * (text_tokens // 2), [0] * (text_tokens - text_tokens // 2)
-    if config.model_type == "qwen3_vl":
-        video = ([0] * TIMESTAMP + [2] * picture) * times
-    else:
-        video = [2] * (picture * times)
+    between = [0] * TIMESTAMP if config.model_type == "qwen3_vl" else []
+    video = (between + [2] * picture) * times
     kinds = torch.tensor([*start, *video, *[1] * picture, *end])
     media = {1: config.image_token_id, 2: config.video_token_id}
     ids = torch.full_like(kinds, text_token(model))

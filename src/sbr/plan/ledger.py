@@ -136,10 +136,9 @@ class Ledger(TorchDispatchMode):
 
 def _run(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
     """What is made without content, such as the buffers of FSDP2, is fake."""
-    if func in MADE_EMPTY:
-        if (kwargs.get("dtype") or torch.get_default_dtype()).is_floating_point:
-            with FAKE:
-                return func(*args, **kwargs)
+    if func in MADE_EMPTY and (kwargs.get("dtype") or torch.get_default_dtype()).is_floating_point:
+        with FAKE:
+            return func(*args, **kwargs)
     return func(*args, **kwargs)
 
 

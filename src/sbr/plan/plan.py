@@ -82,8 +82,8 @@ def make_plan(
     check(recipe, cluster)
     cost = step_cost(recipe, cluster, assumed)
     seconds = {name: phase.operations / rates.operations for name, phase in cost.phases.items()}
-    if "rollout" in seconds:
-        seconds["rollout"] += cost.decoding_bytes / rates.bytes
+    if "decoding" in seconds:
+        seconds["decoding"] += cost.decoding_bytes / rates.bytes
     return Plan(cluster, cost, assumed, seconds, changes)
 
 

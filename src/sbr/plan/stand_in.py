@@ -1,4 +1,4 @@
-"""What a run works with, without content: a policy, a reference and a twin of fake weights, on one of several processes.
+"""What a run works with, without content: policy, reference and twin of fake weights, on one of several processes.
 
 Sharding is the real one (`sbr.train.sharding.shard`, FSDP2), over torch's fake process group: collective calls return
 at once, and buffers and gathered weights come and go as on a GPU.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ class StepCost:
     weights: int
     """Numbers of the whole model."""
     phases: dict[str, Phase]
-    """rollout (GRPO), reference (of what is compared with the policy), update."""
+    """prefill and decoding (the rollout of GRPO), reference (whatever is compared with the policy), update."""
     decoding_bytes: float
     """Read in all steps of decoding, for one prompt: weights and caches.  0 in SFT."""
 
@@ -197,34 +197,34 @@ class _Step:
         self.phases[name] = Phase(larger.parts, before.operations + found.operations)
 
     def _rollout(self, recipe: GrpoRecipe, prompt: Prompt) -> None:
-        config, size, steps = recipe.rollout, self.assumed.responses, self.assumed.response_tokens
-        sampling = Sampling(config.temperature, config.top_p, config.top_k, steps)
-        rows = self.prompts * size
-        accelerator = self.trainer.accelerator
-        with self._phase("rollout", 1 / self.prompts), torch.no_grad():
-            self.names.filling = self.trainer.twin is not None
-            with asked(self.trainer) as model:
+        """All prompts of the process are asked together."""
+        trainer, share, size = self.trainer, 1 / self.prompts, self.assumed.responses
+        with torch.no_grad(), ExitStack() as stack:
+            with self._phase("prefill", share):
+                self.names.filling = trainer.twin is not None
+                model = stack.enter_context(asked(trainer))
                 self.names.filling = False
-                with accelerator.autocast(), evaluating(model):
-                    prompts = [prompt] * self.prompts
-                    cache, logits, positions = prefill(
-                        model, prompts, size, steps, config.compile, PREFILL_PROMPTS["cuda"]
-                    )
-                    kept = [*cache.prompt_keys, *cache.prompt_values, *cache.keys, *cache.values]
-                    self.ledger.add("caches", kept)
-                    banned = torch.zeros(1, dtype=torch.long)
-                    drawn = uniforms(range(self.prompts), size, 1).flatten()
-                    before = self.ledger.operations
-                    if steps > 1:
-                        cache.length = steps - 2
-                        cache.begin_step()
-                        tokens = torch.full((rows,), text_token(model))
-                        logits = next_logits(model, cache, tokens, positions)
-                    draw(logits, drawn, banned, sampling)
-                    self.ledger.operations += (self.ledger.operations - before) * max(0, steps - 2)
-                    read = sum(weight.numel() * weight.itemsize for weight in model.model.language_model.parameters())
-                    read += sum(tensor.numel() * tensor.itemsize for tensor in kept)
-                    self.decoding_bytes = read * (steps - 1) / self.prompts
+                stack.enter_context(trainer.accelerator.autocast())
+                stack.enter_context(evaluating(model))
+                steps, compiled = self.assumed.response_tokens, recipe.rollout.compile
+                found = prefill(model, [prompt] * self.prompts, size, steps, compiled, PREFILL_PROMPTS["cuda"])
+                cache, logits, positions = found
+                del found
+            kept = [*cache.prompt_keys, *cache.prompt_values, *cache.keys, *cache.values]
+            self.ledger.add("caches", kept)
+            with self._phase("decoding", share * (steps - 1)):
+                if steps > 1:
+                    cache.length = steps - 2
+                    cache.begin_step()
+                    tokens = torch.full((len(positions),), text_token(model))
+                    logits = next_logits(model, cache, tokens, positions)
+                config = recipe.rollout
+                sampling = Sampling(config.temperature, config.top_p, config.top_k, steps)
+                drawn = uniforms(range(self.prompts), size, 1).flatten()
+                draw(logits, drawn, torch.zeros(1, dtype=torch.long), sampling)
+            read = [*model.model.language_model.parameters(), *model.lm_head.parameters(), *kept]
+            once = {id(tensor): tensor.numel() * tensor.itemsize for tensor in read}
+            self.decoding_bytes = sum(once.values()) * share * (steps - 1)
 
     def _grpo(self, recipe: GrpoRecipe, prompt: Prompt) -> None:
         algorithm, trainer, tokens = self.algorithm, self.trainer, self.assumed.response_tokens
