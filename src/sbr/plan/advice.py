@@ -37,7 +37,7 @@ def _changes(recipe: TrainRecipe, plan: Plan) -> Iterator[tuple[tuple[str, ...],
         (cluster.gpus > 1 and plan.cost.mode == "none", ("--train.sharding", "full")),
         (train.prompts_per_microbatch > 1, ("--train.prompts_per_microbatch", "1")),
         (not recipe.model.gradient_checkpointing, ("--model.gradient_checkpointing",)),
-        *((_can_cut(recipe, plan, rows), ("--train.completions_per_microbatch", str(rows))) for rows in (4, 2, 1)),
+        *((_can_cut(recipe, plan, rows), ("--train.completions_per_microbatch", str(rows))) for rows in (2, 1)),
     ]
     for useful, more in same:
         if useful:

@@ -17,12 +17,16 @@ import torch
 from torch import Tensor, UntypedStorage
 from torch._guards import active_fake_mode
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
 ATEN = torch.ops.aten
 MADE_EMPTY = (ATEN.empty.memory_format, ATEN.empty_strided.default)
+
+RESIZE = "resize_"
+"""No operation, so a method that has to be replaced, as torch's `MemTracker` does."""
 
 FAKE = FakeTensorMode(allow_non_fake_inputs=True)
 """The mode that all fake tensors of the process belong to."""
@@ -71,12 +75,12 @@ class Ledger(TorchDispatchMode):
             self._resized(storage)
             return done
 
-        UntypedStorage.resize_ = resized
+        setattr(UntypedStorage, RESIZE, resized)
         super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        UntypedStorage.resize_ = self._resize
+        setattr(UntypedStorage, RESIZE, self._resize)
         super().__exit__(*error)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -84,7 +88,7 @@ class Ledger(TorchDispatchMode):
             return args[0].fake_device  # every second call
         if active_fake_mode() not in (None, FAKE):
             return func(*args, **kwargs or {})  # DTensor looks what shapes come out; nothing is taken
-        if any(issubclass(kind, torch.distributed.tensor.DTensor) for kind in types):
+        if any(issubclass(kind, DTensor) for kind in types):
             return NotImplemented  # it turns into operations on its part
         kwargs = kwargs or {}
         if func is ATEN._local_scalar_dense.default and isinstance(args[0], FakeTensor):

@@ -113,11 +113,13 @@ def process_group(cluster: Cluster, mode: sharding.Mode) -> Iterator[Callable[[P
 
 def sharding_of(recipe: TrainRecipe, cluster: Cluster) -> sharding.Mode:
     """What `train.sharding` means on the cluster, by the rule of `sharding.choose`.  Raises ConfigError as a run."""
+    wanted = recipe.train.sharding
     mode: sharding.Mode = "none"
-    if cluster.gpus > 1 and recipe.train.sharding != "auto":
-        mode = recipe.train.sharding
-    elif cluster.gpus > 1 and state_of_a_copy(recipe) > sharding.ROOM * cluster.memory:
-        mode = "full" if cluster.nodes == 1 else "hybrid"
+    if cluster.gpus > 1 and wanted == "auto":
+        if state_of_a_copy(recipe) > sharding.ROOM * cluster.memory:
+            mode = "full" if cluster.nodes == 1 else "hybrid"
+    elif cluster.gpus > 1 and wanted != "auto":
+        mode = wanted
     accelerator: Any = StandIn(cluster, recipe.model.dtype, Tensor.backward)
     check_sharding(recipe, mode, accelerator)
     return mode

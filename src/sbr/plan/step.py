@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -90,6 +90,11 @@ class _Names:
         """Of all matrices of weights."""
         self.sharded = False
 
+    def know(self, trainer: Trainer, mode: Mode) -> None:
+        self.sharded = mode != "none"
+        self.shapes = {tuple(weight.shape) for weight in trainer.model.parameters() if weight.ndim > 1}
+        self.vocabulary = trainer.model.lm_head.out_features
+
     def __call__(self, func: Any, tensor: Tensor) -> str:
         shape = tuple(tensor.shape)
         if self.filling:
@@ -109,7 +114,6 @@ def step_cost(recipe: TrainRecipe, cluster: Cluster, assumed: Assumed) -> StepCo
     algorithm = algorithm_of(recipe)
     mode = sharding_of(recipe, cluster)
     names = _Names()
-    ledger = Ledger(names)
 
     def backward(loss: Tensor) -> None:
         names.backward = True
@@ -120,35 +124,33 @@ def step_cost(recipe: TrainRecipe, cluster: Cluster, assumed: Assumed) -> StepCo
     with process_group(cluster, mode) as cut:
         temperature = recipe.rollout.temperature if isinstance(recipe, GrpoRecipe) else 1.0
         trainer = make_trainer(recipe, algorithm, temperature, accelerator, mode, cut)
-        names.sharded = mode != "none"
-        names.shapes = {tuple(weight.shape) for weight in trainer.model.parameters() if weight.ndim > 1}
-        names.vocabulary = trainer.model.lm_head.out_features
-        with ledger:
-            return _Step(recipe, algorithm, cluster, assumed, mode, trainer, ledger, names).cost()
+        names.know(trainer, mode)
+        with Ledger(names) as ledger:
+            return _Step(recipe, algorithm, cluster, assumed, mode, trainer, names, ledger).cost()
 
 
+@dataclass
 class _Step:
-    def __init__(
-        self,
-        recipe: TrainRecipe,
-        algorithm: Algorithm | None,
-        cluster: Cluster,
-        assumed: Assumed,
-        mode: Mode,
-        trainer: Trainer,
-        ledger: Ledger,
-        names: _Names,
-    ) -> None:
-        self.recipe, self.algorithm, self.cluster, self.assumed = recipe, algorithm, cluster, assumed
-        self.mode, self.trainer, self.ledger, self.names = mode, trainer, ledger, names
-        train = recipe.train
-        self.prompts = train.prompts_per_step // cluster.gpus
+    recipe: TrainRecipe
+    algorithm: Algorithm | None
+    cluster: Cluster
+    assumed: Assumed
+    mode: Mode
+    trainer: Trainer
+    names: _Names
+    ledger: Ledger
+    phases: dict[str, Phase] = field(default_factory=dict)
+    decoding_bytes: float = 0.0
+
+    def __post_init__(self) -> None:
+        train, responses = self.recipe.train, self.assumed.responses
+        self.prompts = train.prompts_per_step // self.cluster.gpus
         """Of a step, on this process."""
         self.size = min(train.prompts_per_microbatch, self.prompts)
-        self.rows = min(train.completions_per_microbatch or assumed.responses, assumed.responses)
-        self.passes = math.ceil(self.prompts / self.size) * math.ceil(assumed.responses / self.rows)
-        self.phases: dict[str, Phase] = {}
-        self.decoding_bytes = 0.0
+        self.rows = min(train.completions_per_microbatch or responses, responses)
+        """Of a prompt in a microbatch."""
+        self.passes = math.ceil(self.prompts / self.size) * math.ceil(responses / self.rows)
+        """Microbatches of an update."""
 
     def cost(self) -> StepCost:
         prompt = make_prompt(self.trainer.model, self.recipe.frames, self.assumed.text_tokens)

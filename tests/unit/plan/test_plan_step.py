@@ -116,6 +116,16 @@ def test_sixteen_bits(folder: Path) -> None:
     assert "rounded" not in parts
 
 
+def test_a_pass_that_is_computed_again_keeps_no_rounded_weights(folder: Path) -> None:
+    kept, computed = (
+        plan(folder, model__dtype="bfloat16", model__gradient_checkpointing=again)
+        .cost.phases["update"]
+        .parts["rounded"]
+        for again in (False, True)
+    )
+    assert computed < kept / 2
+
+
 def test_what_saves_activations(folder: Path) -> None:
     def taken(**values: Any) -> int:
         parts = plan(folder, **values).cost.phases["update"].parts
