@@ -189,14 +189,11 @@ class _Step:
 
     @contextmanager
     def _phase(self, name: str, share: float) -> Iterator[None]:
-        """`share`: prompts of the step that one pass inside stands for, as a multiple of one prompt."""
+        """`share`: how often the part that is run inside is run for one prompt."""
         self.ledger.restart()
         yield
-        before = self.phases.get(name, Phase({}, 0.0))
         parts = {part: self.ledger.peak[part] for part in PARTS if self.ledger.peak[part]}
-        found = Phase(parts, self.ledger.operations * share)
-        larger = found if found.peak >= before.peak else before
-        self.phases[name] = Phase(larger.parts, before.operations + found.operations)
+        self.phases[name] = Phase(parts, self.ledger.operations * share)
 
     def _rollout(self, recipe: GrpoRecipe, prompt: Prompt) -> None:
         """All prompts of the process are asked together."""
