@@ -73,7 +73,37 @@ def merged(name: str, prepare: Callable[[Place], object], *expected: str) -> Cas
 
 
 TEMPLATE = "chat_template.jinja"
+
+
+def planned(name: str, damage: Callable[[Place], object], *expected: str, more: str = "", **values: Any) -> Case:
+    """A recipe of GRPO and a model folder, of which a plan reads config.json only."""
+
+    def make(place: Place) -> list[str]:
+        place.copy("model")
+        damage(place)
+        return ["plan", str(place.recipe("grpo", **values)), *more.split()]
+
+    return Case(f"plan: {name}", make, expected)
+
+
 CASES: tuple[Case, ...] = (
+    planned("no config", gone("config.json"), "model", "config.json"),
+    planned("config that is none", written("config.json", "[]"), "config.json"),
+    planned("heads that do not divide", config(section="text_config", num_attention_heads=7), "no multiple of it"),
+    planned("code to run", config(auto_map={"AutoModel": "x.Y"}), "auto_map"),
+    planned("another family", config(model_type="llama"), "this version trains"),
+    planned("uneven GPUs", lambda place: None, "cannot share evenly", more="--gpus 3"),
+    planned("longer than a completion", lambda place: None, "--response-tokens is 9", more="--response-tokens 9"),
+    planned("unknown key", lambda place: None, "--train.sed", more="--train.sed 3"),
+    planned("unknown flag", lambda place: None, "--gpu", more="--gpu 3"),
+    planned("no such model", lambda place: None, "model folder no/where/at", **{"model.path": "no/where/at"}),
+    planned(
+        "file of something else",
+        lambda place: place.write("a.json", "[1]"),
+        "a.json holds something else",
+        more="--json a.json",
+    ),
+    planned("group of one", lambda place: None, "rollout.group_size is 1", **{"rollout.group_size": 1}),
     model("a model that is nowhere", lambda _: None, "no/such/folder", path="no/such/folder"),
     model("a model that is nowhere", lambda _: None, "no/such/folder", verb="grpo", path="no/such/folder"),
     model("a model that is nowhere", lambda _: None, "no/such/folder", verb="distill", path="no/such/folder"),

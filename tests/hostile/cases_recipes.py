@@ -9,7 +9,7 @@ from typing import Any
 from cases import Case
 from house import Place
 
-VERBS = ("grpo", "sft", "distill", "eval")
+VERBS = ("grpo", "sft", "distill", "eval", "plan")
 
 
 def broken(name: str, make: Callable[[Place], object], *expected: str) -> list[Case]:

@@ -113,11 +113,11 @@ def test_static_shapes_compile_to_one_graph_and_change_nothing(early, tokenizer,
         return graph.forward
 
     torch.compiler.reset()
-    compiled = torch.compile(native._next_logits, backend=backend, fullgraph=True)
+    compiled = torch.compile(native.next_logits, backend=backend, fullgraph=True)
     monkeypatch.setattr(native, "_compiled_next_logits", compiled)
     caches = []
-    prefill = native._prefill
-    monkeypatch.setattr(native, "_prefill", lambda *args: caches.append(prefill(*args)) or caches[-1])
+    prefill = native.prefill
+    monkeypatch.setattr(native, "prefill", lambda *args: caches.append(prefill(*args)) or caches[-1])
     found = generate(ours, tokenizer, prompts, 3, SAMPLED, SEEDS, compiled=True)
     assert len(graphs) == 1  # 23 steps, one shape, no break
     assert caches[0][0].keys[0].shape[2] == 32  # no odd number of slots
@@ -285,7 +285,7 @@ def test_static_shapes_are_shared_by_rollouts_of_other_lengths(ours, tokenizer, 
 
     torch.compiler.reset()
     monkeypatch.setattr(decode, "STATIC_PROMPT", lengths[-1])
-    compiled = torch.compile(native._next_logits, backend=backend, fullgraph=True)
+    compiled = torch.compile(native.next_logits, backend=backend, fullgraph=True)
     monkeypatch.setattr(native, "_compiled_next_logits", compiled)
     for prompt, seed in zip(prompts, SEEDS, strict=True):
         expected = generate(ours, tokenizer, [prompt], 2, SAMPLED, [seed])

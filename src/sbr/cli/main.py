@@ -44,6 +44,9 @@ VERBS = {
         f"distill.batch_size, distill.max_new_tokens, {_MEDIA}",
     ),
     "sft": Verb("sbr.cli.sft", "fine-tune a model on chains of thought from a recipe", _TRAINING),
+    "plan": Verb(
+        "sbr.cli.plan", "say what a training recipe takes on each GPU, whether it fits, and what to change if not"
+    ),
     "eval": Verb(
         "sbr.cli.eval",
         "answer the benchmark's questions and print accuracy per level and domain",
@@ -66,6 +69,7 @@ examples:
   sbr demo                                               the whole path on the miniature, on a CPU
   sbr data check data/SEED-Bench-R1                      is everything there?
   sbr data cache data/SEED-Bench-R1                      decode every clip once; later runs read the frames
+  sbr plan recipes/qwen2vl_7b/grpo.toml --gpus 8         what it takes on each GPU
   sbr grpo recipes/qwen2vl_7b/grpo.toml --train.seed 1   the paper's run
   sbr eval --model runs/grpo/final --data data/SEED-Bench-R1 --out runs/grpo/eval
 """

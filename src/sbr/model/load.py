@@ -18,7 +18,7 @@ from sbr.errors import CheckpointError
 from sbr.model import lora
 from sbr.model.equip import equip
 from sbr.model.families import MODEL_CLASSES, VisionLanguageModel, VisionLanguageProcessor
-from sbr.model.model_folder import check_model_folder, check_vocabulary, refuse_code
+from sbr.model.model_folder import check_config, check_model_folder, check_vocabulary, refuse_code
 from sbr.model.paths import resolve_model_path
 from sbr.prompt.chat_template import check_template
 from sbr.resume.folder import weight_files
@@ -87,7 +87,8 @@ def load_model(config: ModelConfig, device: torch.device) -> VisionLanguageModel
     if lora.is_adapter(resolved):
         return _load_adapted(config, resolved, device)
     if Path(resolved).is_dir():
-        check_model_folder(config.path, Path(resolved))
+        check = check_config if device.type == "meta" else check_model_folder
+        check(config.path, Path(resolved))
     model_class = _model_class(config.path, resolved)
     read = _read_structure if device.type == "meta" else _read_weights
     model = read(config, resolved, model_class)

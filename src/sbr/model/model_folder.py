@@ -52,10 +52,7 @@ def refuse_code(path: str, folder: Path) -> None:
 
 def check_model_folder(path: str, folder: Path) -> None:
     """Raises CheckpointError, which names the model by `path`, before any memory is taken for its weights."""
-    refuse_code(path, folder)
-    config = _read(path, folder / "config.json")
-    for part in (config, config.get("text_config"), config.get("vision_config")):
-        _check_sizes(path, part if isinstance(part, dict) else {})
+    config = check_config(path, folder)
     shapes = [shape for file in _weight_files(path, folder) for shape in _shapes(path, file)]
     held, described = sum(map(_product, shapes)), _described(config)
     if described > held:
@@ -63,6 +60,15 @@ def check_model_folder(path: str, folder: Path) -> None:
             f"{path}: config.json describes a model of at least {described:,} weights, but the files hold {held:,}; "
             "copy the checkpoint again"
         )
+
+
+def check_config(path: str, folder: Path) -> dict[str, Any]:
+    """What config.json says; raises CheckpointError when its sizes cannot be, or when a config names Python code."""
+    refuse_code(path, folder)
+    config = _read(path, folder / "config.json")
+    for part in (config, config.get("text_config"), config.get("vision_config")):
+        _check_sizes(path, part if isinstance(part, dict) else {})
+    return config
 
 
 def check_vocabulary(path: str, folder: Path, tokens: int) -> None:

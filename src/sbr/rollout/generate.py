@@ -68,7 +68,7 @@ def generate(
     rules = rules or TokenRules.of(model, tokenizer)
     packs = packing_helps(model) and not compiled
     with evaluating(model), packed_weights(model) if packs else nullcontext():
-        cache, logits_BV, positions_B = _prefill(model, prompts, group_size, sampling.max_new_tokens, compiled)
+        cache, logits_BV, positions_B = prefill(model, prompts, group_size, sampling.max_new_tokens, compiled)
         tokens_BL, logprobs_BL = _decode(model, rules, cache, logits_BV, positions_B, sampling, uniforms_BL, compiled)
     if not logprobs_BL.isfinite().all():
         raise CheckpointError(
@@ -82,11 +82,19 @@ def generate(
     return [tuple(completions[p * group_size : (p + 1) * group_size]) for p in range(len(prompts))]
 
 
-def _prefill(
-    model: VisionLanguageModel, prompts: Sequence[Prompt], group_size: int, steps: int, compiled: bool
+def prefill(
+    model: VisionLanguageModel,
+    prompts: Sequence[Prompt],
+    group_size: int,
+    steps: int,
+    compiled: bool,
+    size: int | None = None,
 ) -> tuple[DecodeCache, torch.Tensor, torch.Tensor]:
-    """The cache of B = P * G rows, logits of their first tokens (B, V) and the positions of these (B,)."""
-    size = PREFILL_PROMPTS.get(model.device.type, len(prompts))
+    """The cache of B = P * G rows, logits of their first tokens (B, V) and the positions of these (B,).
+
+    `size` prompts in each pass; the default is that of the device (`PREFILL_PROMPTS`).
+    """
+    size = size or PREFILL_PROMPTS.get(model.device.type, len(prompts))
     prefilled: list[tuple[DynamicCache, PackedRow]] = []
     hidden: list[torch.Tensor] = []
     for start in range(0, len(prompts), size):
@@ -111,7 +119,7 @@ def _decode(
     compiled: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids (B, steps), -1 after the end, and log-probabilities (B, steps), without meaning after the end."""
-    next_logits = _compiled_next_logits if compiled else _next_logits
+    step_logits = _compiled_next_logits if compiled else next_logits
     device, (B, steps) = logits.device, uniforms_BL.shape
     banned = torch.tensor(rules.banned, dtype=torch.long, device=device)
     ends = torch.tensor(rules.ends, device=device)
@@ -121,7 +129,7 @@ def _decode(
     rows = torch.arange(B, device=device)  # what the rows still in the batch were at the start
     active = torch.ones_like(rows, dtype=torch.bool)
     for step in range(steps):
-        tokens, logprobs = _draw(logits, uniforms_BL[rows, step], banned, sampling)
+        tokens, logprobs = draw(logits, uniforms_BL[rows, step], banned, sampling)
         tokens_BL[rows, step] = torch.where(active, tokens, -1)
         logprobs_BL[rows, step] = logprobs
         active = active & ~torch.isin(tokens, ends)
@@ -133,11 +141,11 @@ def _decode(
             cache.keep(keep)
             rows, positions, active, tokens = rows[keep], positions[keep], active[keep], tokens[keep]
         cache.begin_step()
-        logits = next_logits(model, cache, tokens, positions + step)
+        logits = step_logits(model, cache, tokens, positions + step)
     return tokens_BL, logprobs_BL
 
 
-def _next_logits(
+def next_logits(
     model: VisionLanguageModel, cache: DecodeCache, tokens_B: torch.Tensor, positions_B: torch.Tensor
 ) -> torch.Tensor:
     """One decoding step, (B, V)."""
@@ -151,10 +159,10 @@ def _next_logits(
     return model.lm_head(hidden)
 
 
-_compiled_next_logits = torch.compile(_next_logits)
+_compiled_next_logits = torch.compile(next_logits)
 
 
-def _draw(
+def draw(
     logits_BV: torch.Tensor, uniforms_B: torch.Tensor, banned: torch.Tensor, sampling: Sampling
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Next tokens and their log-probabilities under the full distribution."""

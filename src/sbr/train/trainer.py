@@ -44,7 +44,7 @@ class Policy(nn.Module):
     ) -> CompletionLogprobs:
         """`temperature` other than that of the policy, if given."""
         temperature = self.temperature if temperature is None else temperature
-        with self._autocast():
+        with self._autocast(), _rounded_when_used():
             return completion_logprobs(self.model, prompts, completions_PG, temperature)
 
     @contextmanager
@@ -52,6 +52,21 @@ class Policy(nn.Module):
         """Inside, the policy is the model below its LoRA adapters."""
         with lora.adapters_off(self.model):
             yield self
+
+
+@contextmanager
+def _rounded_when_used() -> Iterator[None]:
+    """Autocast does not keep the 16-bit copies of weights that it makes.
+
+    A pass uses every weight once, so nothing is rounded twice.  Kept to the end of the pass they would be 2 bytes for
+    each weight: with gradient checkpointing or weights in parts, most of what a pass holds.
+    """
+    before = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(before)
 
 
 FixedPolicy = Callable[[], AbstractContextManager[Policy]]

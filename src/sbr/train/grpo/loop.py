@@ -54,28 +54,14 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     Raises ConfigError or CheckpointError when the run may not start, BusyError when another one writes its folder,
     DataError or MediaError when a sample cannot be used (nothing is skipped), SbrError when a gradient is not finite.
     """
-    if recipe.rollout.group_size < 2:
-        raise ConfigError(
-            f"rollout.group_size is {recipe.rollout.group_size}: a completion is compared with the others of its "
-            "prompt, so a group of one has no signal; set it to 2 or more (the paper uses 8)"
-        )
-    if recipe.cold_start is not None and recipe.lora is not None:
-        # The reference of adapters is the model without them, which would be the model before the cold start.
-        raise ConfigError(
-            "[cold_start] trains all weights and [lora] adapters only; run them apart: `sbr sft` first, then "
-            "`sbr grpo` with [lora] and --model.path <its run>/final"
-        )
+    refuse_recipe(recipe)
     run_folder.check_start(recipe, resume)
     samples = load_training(recipe.data)
     total_steps(len(samples), recipe.train)  # may refuse
     cache = open_cache(recipe.data)
     validation = Validation(recipe, cache)
     algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
-    if algorithm.whole_groups and recipe.train.completions_per_microbatch is not None:
-        raise ConfigError(
-            f"the loss of algo.name {recipe.algo.name} compares the completions of a prompt with each other, so a "
-            "group cannot be cut; remove train.completions_per_microbatch"
-        )
+    refuse_cut(recipe, algorithm)
     check_custom(recipe.reward.custom)
     with processes(recipe, resume) as accelerator:
         if algorithm.warning and accelerator.is_main_process:
@@ -92,6 +78,30 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
             *("GRPO", recipe, start, samples, cache, validation, algorithm, asked.temperature, asked.twin, make_learner)
         )
         run_training(course, accelerator, watcher)
+
+
+def refuse_recipe(recipe: GrpoRecipe) -> None:
+    """Raise ConfigError for what no GRPO run can learn from."""
+    if recipe.rollout.group_size < 2:
+        raise ConfigError(
+            f"rollout.group_size is {recipe.rollout.group_size}: a completion is compared with the others of its "
+            "prompt, so a group of one has no signal; set it to 2 or more (the paper uses 8)"
+        )
+    if recipe.cold_start is not None and recipe.lora is not None:
+        # The reference of adapters is the model without them, which would be the model before the cold start.
+        raise ConfigError(
+            "[cold_start] trains all weights and [lora] adapters only; run them apart: `sbr sft` first, then "
+            "`sbr grpo` with [lora] and --model.path <its run>/final"
+        )
+
+
+def refuse_cut(recipe: GrpoRecipe, algorithm: Algorithm) -> None:
+    """Raise ConfigError where `algorithm` needs groups whole that `recipe` cuts."""
+    if algorithm.whole_groups and recipe.train.completions_per_microbatch is not None:
+        raise ConfigError(
+            f"the loss of algo.name {recipe.algo.name} compares the completions of a prompt with each other, so a "
+            "group cannot be cut; remove train.completions_per_microbatch"
+        )
 
 
 class GrpoLearner:
