@@ -12,6 +12,7 @@ A run has one process or, under `torchrun` or `accelerate launch`, several; each
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -61,7 +62,10 @@ def processes(recipe: TrainRecipe, resume: bool) -> Iterator[Accelerator]:
     Raises ConfigError when the launch cannot train `recipe`, BusyError when another run writes the folder, and what
     `run_folder.check_start` raises: the folder may have changed before it was held.
     """
-    accelerator = make_accelerator(recipe)
+    place = f"process {os.environ.get('RANK', '0')} of {os.environ.get('WORLD_SIZE', '1')}"
+    deadline = Deadline(recipe.train.deadline, place)
+    with deadline.watching(), deadline.phase("joining the other processes"):
+        accelerator = make_accelerator(recipe)
     with _held(recipe.output_dir, accelerator):
         run_folder.check_start(recipe, resume)
         yield accelerator
