@@ -232,13 +232,13 @@ def test_a_process_that_stands_still_is_named_and_ends_the_run(make_recipe, tmp_
     changes = {
         **SHORT,
         "train.sharding": PARTS,
-        "train.deadline": 0.5,
+        "train.deadline": 0.75,
         "reward.custom": {"stands_still:rank_one_sleeps": 1.0},
     }
     file = whole.write_toml(make_recipe(tmp_path / "run", changes), tmp_path / "recipe.toml")
     done = whole.launch(*whole.TORCHRUN, "-m", "--", "sbr", "grpo", file)
     assert done.returncode != 0
-    assert "process 1 of 2 has stood still for 0.5 minutes in step 1 / step / reward (train.deadline)" in done.stderr
+    assert "process 1 of 2 has stood still for 0.75 minutes in step 1 / step / reward (train.deadline)" in done.stderr
     assert "in rank_one_sleeps" in done.stderr
 
 
