@@ -29,7 +29,7 @@ WORDS = {
     "average": "the slow average of the policy",
     "buckets": "of data parallelism, for gradients on their way",
     "gathered": "weights and gradients of the layers at hand, whole",
-    "twin": "the whole copy that is asked in rollouts",
+    "twin": "the copy that is asked in rollouts, mostly in 16 bits",
     "rounded": "16-bit copies of weights that autocast makes",
     "activations": "and everything else that a pass makes",
     "caches": "keys and values of decoding",
@@ -166,7 +166,7 @@ def _table(plan: Plan) -> Table:
     table.add_section()
     table.add_row("together", *(_gib(phase.peak) for phase in phases.values()), "")
     table.add_row("operations", *(f"{phase.operations / 1e12:.1f}" for phase in phases.values()), "10^12, a prompt")
-    table.add_row("time", *(f"{seconds:.2f}" for seconds in plan.seconds.values()), "seconds a prompt and GPU, at most")
+    table.add_row("time", *(f"{seconds:.2f}" for seconds in plan.seconds.values()), "seconds a prompt, at least")
     return table
 
 

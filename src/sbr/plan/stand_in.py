@@ -20,7 +20,6 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from sbr.algo.algorithm import Algorithm
 from sbr.algo.select import select
-from sbr.config.inputs import ModelConfig
 from sbr.config.recipes import GrpoRecipe, TrainRecipe
 from sbr.model import lora
 from sbr.model.load import load_model
@@ -30,6 +29,7 @@ from sbr.train import sharding
 from sbr.train.ema import AverageWeights, trained
 from sbr.train.grpo.loop import refuse_cut, refuse_recipe
 from sbr.train.refusals import check_launch, check_recipe, check_sharding
+from sbr.train.setup import asks_twin, start_of
 from sbr.train.trainer import Policy, Trainer
 
 CPU = torch.device("cpu")
@@ -146,10 +146,6 @@ def trained_model(recipe: TrainRecipe) -> Any:
     return model
 
 
-def start_of(recipe: TrainRecipe) -> ModelConfig:
-    return recipe.model if recipe.lora else recipe.model.model_copy(update={"dtype": recipe.train.weights})
-
-
 def make_trainer(
     recipe: TrainRecipe,
     algorithm: Algorithm | None,
@@ -174,7 +170,8 @@ def make_trainer(
         else:
             reference = policy.without_adapters
     twin = None
-    if mode != "none":
+    wanted = recipe.rollout.twin if isinstance(recipe, GrpoRecipe) else None
+    if asks_twin(wanted, mode, recipe, "cuda"):
         rounding = getattr(torch, recipe.model.dtype) if recipe.model.dtype != "float32" else None
         twin = Twin(load_model(start_of(recipe), sharding.META), policy.model, CPU, rounding)
         fill(twin.model)

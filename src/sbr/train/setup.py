@@ -74,7 +74,7 @@ def make_trainer(
     untrained policy is exactly zero.  The schedule spans `steps` steps.  Seeds torch with `train.seed`, for dropout and
     stochastic rounding; on resume the saved random state follows.
     """
-    start = recipe.model if recipe.lora else recipe.model.model_copy(update={"dtype": recipe.train.weights})
+    start = start_of(recipe)
 
     def trained(device: torch.device) -> Policy:
         return wrapped(_load_trained(recipe, start, device, resume_from))
@@ -95,9 +95,8 @@ def make_trainer(
     if with_reference:
         reference = policy.without_adapters if recipe.lora else partial(nullcontext, load(frozen))
     rounding = getattr(torch, recipe.model.dtype) if recipe.model.dtype != "float32" else None
-    faster = accelerator.device.type == "cuda" and rounding is not None and start.dtype == "float32"
     copied = None
-    if mode != "none" or (faster if twin is None else twin):
+    if asks_twin(twin, mode, recipe, accelerator.device.type):
         copied = Twin(load_model(start, sharding.META), policy.model, accelerator.device, rounding)
     torch.manual_seed(recipe.train.seed)
     optimizer = make_optimizer(policy.model, recipe.train)
@@ -115,6 +114,19 @@ def make_trainer(
     if resume_from is not None:
         restore(recipe, resume_from, trainer)
     return trainer
+
+
+def start_of(recipe: TrainRecipe) -> ModelConfig:
+    """The model as it is loaded for training: with LoRA in `model.dtype`, otherwise in `train.weights`."""
+    return recipe.model if recipe.lora else recipe.model.model_copy(update={"dtype": recipe.train.weights})
+
+
+def asks_twin(wanted: bool | None, mode: sharding.Mode, recipe: TrainRecipe, device: str) -> bool:
+    """Whether a copy is asked in place of the weights; `wanted` is `rollout.twin`, `device` "cpu" or "cuda"."""
+    if mode != "none":
+        return True
+    rounds_in_every_step = recipe.model.dtype != "float32" and start_of(recipe).dtype == "float32"
+    return device == "cuda" and rounds_in_every_step if wanted is None else wanted
 
 
 def _load_trained(

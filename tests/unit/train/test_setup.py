@@ -49,3 +49,23 @@ def test_processes_wait_for_hours_and_join_on_a_cpu(recipe, monkeypatch):
     (group,) = seen["kwargs_handlers"]
     assert group.timeout >= timedelta(hours=2)
     assert seen["cpu"] == (not torch.accelerator.is_available())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "mode", "dtype", "weights", "device", "asked"),
+    [
+        (None, "none", "bfloat16", "float32", "cuda", True),  # rounded in every step otherwise
+        (None, "none", "bfloat16", "float32", "cpu", False),
+        (None, "none", "bfloat16", "bfloat16", "cuda", False),
+        (None, "none", "float32", "float32", "cuda", False),
+        (False, "none", "bfloat16", "float32", "cuda", False),
+        (True, "none", "float32", "float32", "cpu", True),
+        (None, "full", "float32", "float32", "cpu", True),
+    ],
+)
+def test_where_a_twin_is_asked(recipe, wanted, mode, dtype, weights, device, asked):
+    model, train = (
+        recipe.model.model_copy(update={"dtype": dtype}),
+        recipe.train.model_copy(update={"weights": weights}),
+    )
+    assert setup.asks_twin(wanted, mode, recipe.model_copy(update={"model": model, "train": train}), device) is asked
