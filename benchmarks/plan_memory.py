@@ -136,14 +136,15 @@ def _words(name: str, value: Any) -> list[str]:
 def _measure(work: Pass) -> int:
     recipe = recipe_of(work, work.folder)
     model: Any = load_model(recipe.model.model_copy(update={"dtype": "float32"}), META)
-    model.to_empty(device="cpu")
+    torch.manual_seed(0)
+    # Weights alone: Module.to_empty would empty the rotary frequencies too, which are there already.
+    model._apply(lambda part: torch.randn(part.shape) * 0.02 if part.is_meta else part)
     model.tie_weights()
     if recipe.lora is not None:
         model.to(getattr(torch, work.dtype))
         lora.add_adapter(model, recipe.lora, work.folder, 0)
-    torch.manual_seed(0)
-    for weight in model.parameters():
-        weight.data = torch.randn_like(weight) * 0.02
+        for weight in model.parameters():
+            weight.data = torch.randn_like(weight) * 0.02
     accelerator: Any = StandIn(Cluster(), work.dtype, torch.Tensor.backward)
     policy = Policy(model, 1.0, accelerator.autocast)
     trainer = Trainer(accelerator, policy, None, None, cast(Any, IdleOptimizer()), cast(Any, None))
