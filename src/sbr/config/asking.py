@@ -64,8 +64,9 @@ class EngineConfig(Section):
     """How often a request is repeated: after timeouts, lost connections and the statuses 408, 409, 429 and 5xx."""
     timeout: Annotated[float, Field(gt=0, le=86400)] = 600.0
     """Seconds without an answer after which a request has failed."""
-    media: Literal["frames", "video_jpeg"] = "frames"
-    """frames: every frame is a picture (PNG, lossless).  video_jpeg: frames as one video of JPEGs, as vLLM reads it."""
+    media: Literal["frames", "video_jpeg", "video_png"] = "frames"
+    """frames: every frame is a picture (PNG, lossless).  video_jpeg: frames as one video of JPEGs, as vLLM reads it.
+    video_png: the same of PNGs, lossless."""
     extra: Plain = Field(default_factory=dict)
     """Further fields of every request to the endpoint, such as top_k; new ones in a recipe file only."""
     tensor_parallel: Annotated[int, Field(ge=1, le=1024)] = 1

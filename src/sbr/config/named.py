@@ -31,7 +31,7 @@ def _named(name: str) -> str:
 Named = Annotated[str, AfterValidator(_named)]
 """Such as "my_rewards:short": function `short` of my_rewards.py."""
 
-NativeOrNamed = Annotated[str, AfterValidator(lambda name: name if name == "native" else _named(name))]
+SamplerName = Annotated[str, AfterValidator(lambda name: name if name in ("native", "vllm") else _named(name))]
 
 
 @lru_cache

@@ -6,13 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sbr.config.named import Named, NativeOrNamed
+from sbr.config.named import Named, SamplerName
 from sbr.config.section import (
     Answers,
     BatchSize,
     Count,
     Level,
     NewTokens,
+    Place,
     Rate,
     Rule,
     Section,
@@ -25,10 +26,26 @@ from sbr.config.section import (
 )
 
 
+class VllmSamplerConfig(Section):
+    urls: tuple[Text, ...] = ()
+    """Servers of vLLM that run elsewhere, such as http://10.0.0.7:8000, started as docs/pipeline.md says (none: every
+    process starts one on its own GPU, which sleeps while training)."""
+    weights_folder: Place | None = None
+    """Where weights are handed over; trainer and servers both see it, and it holds the model once (None: /dev/shm)."""
+    gpu_memory: Rate = 0.4
+    """Of a server that is started here: share of the GPU's memory that it may use while it draws."""
+    eager: bool = False
+    """Of a server that is started here: no compilation and no CUDA graphs; starts faster, answers slower."""
+    timeout: Annotated[float, Field(gt=0, le=86400)] = 1800.0
+    """Seconds that a server may take for a request, or to load the weights."""
+
+
 class RolloutConfig(Section):
-    sampler: NativeOrNamed = "native"
-    """Who draws the completions: native, the weights at hand, or "module:function" of your own, which is given the
-    trainer's model, the processor and the recipe and returns an `sbr.rollout.sampler.Sampler`."""
+    sampler: SamplerName = "native"
+    """Who draws the completions: native, the weights at hand; vllm; or "module:function" of your own, which is given
+    the trainer's model, the processor and the recipe and returns an `sbr.rollout.sampler.Sampler`."""
+    vllm: VllmSamplerConfig = VllmSamplerConfig()
+    """Of sampler vllm."""
     group_size: Answers = 8
     """Completions of every prompt, which are compared with each other."""
     temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0

@@ -13,7 +13,7 @@ from PIL import Image
 from sbr.prompt.template import chat_messages
 from sbr.types import Frames, Sample
 
-Media = Literal["frames", "video_jpeg"]
+Media = Literal["frames", "video_jpeg", "video_png"]
 
 
 def openai_messages(sample: Sample, frames: Frames, media: Media) -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def openai_messages(sample: Sample, frames: Frames, media: Media) -> list[dict[s
 
     frames: every frame of the video is a picture of its own.  video_jpeg: the video is one `video_url` of JPEGs with
     commas between them, as vLLM reads it (see `video_fields`); quality 100 without subsampling, the least that JPEG
-    can lose.  With subtitles the frames are single pictures anyhow, the texts between them.
+    can lose.  video_png: the same of PNGs, which lose nothing; vLLM opens either (seen in 0.32).  With subtitles the frames are single pictures anyhow, the texts between them.
     """
     times = [index / frames.fps for index in frames.indices] if frames.fps else []
     video = [] if frames.video_THWC is None else list(frames.video_THWC)
@@ -34,8 +34,9 @@ def openai_messages(sample: Sample, frames: Frames, media: Media) -> list[dict[s
             content.append(_image(next(pictures)))
         elif part["type"] == "text":
             content.append(part)
-        elif media == "video_jpeg":
-            url = ",".join(_base64(frame, "JPEG", quality=100, subsampling=0) for frame in video)
+        elif media != "frames":
+            file = _jpeg if media == "video_jpeg" else _png
+            url = ",".join(file(frame) for frame in video)
             content.append({"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{url}"}})
         else:
             content += [_image(frame) for frame in video]
@@ -69,8 +70,16 @@ def prompt_text(messages: Sequence[dict[str, Any]]) -> str:
 
 def _image(pixels_HWC: np.ndarray) -> dict[str, Any]:
     """Lossless: the server gets the very pixels that the native engine would."""
-    url = f"data:image/png;base64,{_base64(pixels_HWC, 'PNG', compress_level=1)}"
+    url = f"data:image/png;base64,{_png(pixels_HWC)}"
     return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _png(pixels_HWC: np.ndarray) -> str:
+    return _base64(pixels_HWC, "PNG", compress_level=1)
+
+
+def _jpeg(pixels_HWC: np.ndarray) -> str:
+    return _base64(pixels_HWC, "JPEG", quality=100, subsampling=0)
 
 
 def _base64(pixels_HWC: np.ndarray, kind: str, **options: int) -> str:

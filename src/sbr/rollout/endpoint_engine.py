@@ -78,7 +78,7 @@ class EndpointEngine:
                     except SbrError as error:
                         failure = error
                         break
-                    video = self._config.media == "video_jpeg" and question.frames.video_THWC is not None
+                    video = self._config.media != "frames" and question.frames.video_THWC is not None
                     fields = video_fields(question.frames) if video else None
                     future = self._client.submit(messages, sampling, request_seed(question.seed, index), fields)
                     pending[future] = (question, index, prompt_text(messages))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from sbr.config.named import call_named
@@ -16,6 +17,11 @@ from sbr.rollout.sampling import Sampling
 from sbr.types import Completion, Prompt
 
 
+Whole = Callable[[], AbstractContextManager[VisionLanguageModel]]
+"""`with whole() as model:` gives the policy with all its present weights, for as long as that lasts; a collective call
+where the weights are cut into parts.  It is always the same object (`sbr.train.trainer.Trainer.whole`)."""
+
+
 @runtime_checkable
 class Sampler(Protocol):
     """Draws groups of completions from the policy as it is now.
@@ -25,13 +31,18 @@ class Sampler(Protocol):
     log-probabilities that it drew with.
     """
 
+    def present(self, whole: Whole) -> AbstractContextManager[None]:
+        """Inside, `sample` draws from the policy as it is now.  All processes enter and leave together."""
+        ...
+
     def sample(
         self, questions: Sequence[Question], prompts: Sequence[Prompt], group_size: int, sampling: Sampling
     ) -> list[tuple[Completion, ...]]:
         """`group_size` completions of every question, in order, drawn with the questions' seeds.
 
         `prompts` are the same questions as model inputs; a sampler that runs the processor itself takes the sample and
-        its frames instead.  Called under the autocast of training.
+        its frames instead.  Called inside of `present`, under the autocast of training, by all processes a first time
+        and then by each as often as it likes.
         """
         ...
 
@@ -44,6 +55,11 @@ class NativeSampler:
         self._tokenizer = processor.tokenizer
         self._compiled = recipe.rollout.compile
         self._rules = TokenRules.of(model, processor.tokenizer)
+
+    @contextmanager
+    def present(self, whole: Whole) -> Iterator[None]:
+        with whole():
+            yield
 
     def sample(
         self, questions: Sequence[Question], prompts: Sequence[Prompt], group_size: int, sampling: Sampling
@@ -60,10 +76,14 @@ def open_sampler(model: VisionLanguageModel, processor: Any, recipe: GrpoRecipe)
     name = recipe.rollout.sampler
     if name == "native":
         return NativeSampler(model, processor, recipe)
+    if name == "vllm":
+        from sbr.rollout.vllm_sampler import open_vllm  # only where it is asked for
+
+        return open_vllm(model, processor, recipe)
     sampler = call_named(name, "rollout.sampler", model, processor, recipe)
     if not isinstance(sampler, Sampler):
         raise ConfigError(
-            f"rollout.sampler is {name!r}: it returned a {type(sampler).__name__} without a method `sample`; see "
+            f"rollout.sampler is {name!r}: it returned a {type(sampler).__name__} without the methods `present` and `sample`; see "
             "sbr.rollout.sampler.Sampler"
         )
     return sampler

@@ -214,7 +214,7 @@ def test_functions_of_ones_own_are_named_as_module_and_function(tmp_path: Path) 
     words = ["--reward.custom", "mine:short", "1", "mine:long", "-0.5"]
     two = load_recipe(GrpoRecipe, written(tmp_path, MINIMAL), words)
     assert two.reward.custom == {"mine:short": 1.0, "mine:long": -0.5}
-    for wrong in ('[rollout]\nsampler = "vllm"\n', '[reward.custom]\n"short" = 0.5\n'):
+    for wrong in ('[rollout]\nsampler = "sglang"\n', '[reward.custom]\n"short" = 0.5\n'):
         with pytest.raises(ConfigError, match=r'expected a function as "module:function"'):
             load_recipe(GrpoRecipe, written(tmp_path, MINIMAL + wrong))
 

@@ -52,7 +52,7 @@ class Rollouts:
         spare = partial(spare_slot, self.samples, share.step, self.recipe.train)
         with ExitStack() as stack:
             with share.clock("rollout"):
-                stack.enter_context(self.bench.trainer.whole())
+                stack.enter_context(self.sampler.present(self.bench.trainer.whole))
             first = self._ask(share.slots, share.frames, share.clock)
             return refill(first, ask_further, spare, self.extra_rounds)
 
