@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -16,6 +13,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import forked
 import pytest
 
 from sbr.cli.main import run
@@ -154,14 +152,11 @@ def kill_after(asked: DistillRecipe, lines: int, folder: Path) -> int:
     """Run in a process of its own and kill -9 it once so many answers are on disk; how many there are then."""
     file, samples = folder / "asked.json", asked.output_dir / "samples.jsonl"
     file.write_text(asked.model_dump_json())
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen([sys.executable, "-c", CHILD, file], stderr=log) as child,
-    ):
+    with forked.start("-c", CHILD, file) as child:
         while child.poll() is None and not (samples.exists() and samples.read_bytes().count(b"\n") >= lines):
             time.sleep(0.002)
         child.kill()
-    assert child.returncode == -signal.SIGKILL, (folder / "log").read_text()
+    assert child.returncode == -signal.SIGKILL, child.output
     return samples.read_bytes().count(b"\n")
 
 
@@ -181,29 +176,15 @@ def test_processes_share_the_questions_and_one_that_is_killed_is_made_up_for(dat
         f"output_dir='{out}'\n[model]\npath='sbr:mini'\ndtype='float32'\n[data]\nroot='{data_root}'\n"
         f"[frames]\nheight=84\nwidth=84\n[distill]\nsamples={K}\nmax_new_tokens=32\nbatch_size=5\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "--"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-
-    def launch() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*command, "sbr", "distill", str(file), "--distill.keep", "2"],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    with launch() as run:
+    words = ["-m", "sbr", "distill", file, "--distill.keep", "2"]
+    with forked.torchrun(*words) as run:
         while run.poll() is None and not (out / "samples-1.jsonl").exists():
             time.sleep(0.005)
-        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-        os.kill(int(children[1]), signal.SIGKILL)
-        output = run.communicate()[0]
-    assert run.returncode != 0, output
-    with launch() as run:
-        output = run.communicate()[0]
-    assert run.returncode == 0, output
-    assert output.count("answers kept") == 1, "one process speaks"
+        run.workers[1].kill()
+    assert run.workers[1].returncode == -signal.SIGKILL, run.output
+    with forked.torchrun(*words) as run:
+        assert run.wait() == 0, run.output
+    assert run.output.count("answers kept") == 1, "one process speaks"
     assert {path.name for path in out.glob("samples*")} == {"samples.jsonl"}
     distill(recipe(data_root, out))
     assert samples_of(out) == samples_of(finished)

@@ -3,10 +3,7 @@
 import base64
 import io
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -14,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from chat_server import ChatServer, Said, completion
@@ -155,7 +153,7 @@ def test_answers_are_those_of_the_native_engine_shown_the_same_pictures(data_roo
         assert (record.response, record.completion_tokens) == (reply.text, reply.tokens)
 
 
-def start(settings: EvalRecipe, folder: Path) -> subprocess.Popen:
+def start(settings: EvalRecipe, folder: Path) -> forked.Forked:
     """`sbr eval` with a recipe file, in a process of its own."""
     file = folder / "recipe.toml"
     engine = settings.engine
@@ -165,14 +163,10 @@ def start(settings: EvalRecipe, folder: Path) -> subprocess.Popen:
         f"concurrency = {engine.concurrency}\n[eval]\nlevels = ['L1']\nbatch_size = 4\n"
         f"protocol = '{settings.eval.protocol}'\nsamples = {settings.eval.samples}\n"
     )
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with (folder / "log").open("w") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "sbr", "eval", str(file)], stdout=log, stderr=log, env=environment
-        )
+    return forked.start("-m", "sbr", "eval", file)
 
 
-def wait_for_lines(file: Path, lines: int, run: subprocess.Popen) -> None:
+def wait_for_lines(file: Path, lines: int, run: forked.Forked) -> None:
     for _ in range(24_000):
         if run.poll() is not None or (file.exists() and file.read_bytes().count(b"\n") >= lines):
             return
@@ -186,7 +180,7 @@ def test_a_killed_run_asks_for_no_finished_answer_again(data_root, tmp_path):
         run = start(settings, tmp_path)
         wait_for_lines(records, 7, run)
         run.kill()
-        assert run.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
+        assert run.wait() == -signal.SIGKILL, run.output
         kept = records.read_bytes().count(b"\n")
         assert 7 <= kept < 2 * COUNT
         evaluate(settings)
@@ -204,10 +198,10 @@ def test_ctrl_c_ends_at_once_and_keeps_what_is_there(data_root, tmp_path):
         wait_for_lines(records, 4, run)
         run.send_signal(signal.SIGINT)
         started = time.monotonic()
-        assert run.wait(100) == 130, (tmp_path / "log").read_text()
+        assert run.wait(100) == 130, run.output
         assert time.monotonic() - started < 60  # most of it for leaving a Python that holds torch
     assert len(read_records(records)) == 4
-    assert "run the same command again" in (tmp_path / "log").read_text()
+    assert "run the same command again" in run.output
 
 
 def test_a_final_failure_keeps_the_answers_and_the_same_command_continues(data_root, tmp_path):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,24 +97,9 @@ def answers_on_disk(folder: Path) -> set[bytes]:
     return found
 
 
-def launch(recipe: EvalRecipe, *launcher: str) -> subprocess.Popen[str]:
-    """As README has it: torchrun ... -m -- sbr eval --run RUN."""
+def words(recipe: EvalRecipe) -> list[str]:
     run = str(Path(recipe.model.path).parent)
-    return subprocess.Popen(
-        [sys.executable, "-m", *launcher, "sbr", "eval", "--run", run, *WORDS, "--out", str(recipe.output_dir)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def torchrun(processes: int) -> tuple[str, ...]:
-    return "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m", "--"
-
-
-def workers(launcher: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()]
+    return ["sbr", "eval", "--run", run, *WORDS, "--out", str(recipe.output_dir)]
 
 
 @pytest.fixture(scope="module")
@@ -133,13 +116,11 @@ def test_killed_processes_lose_no_answer_and_another_number_of_processes_finishe
     for victim in (0, 1):
         before = len(kept)
         kill_at = before + random.randrange(1, 40)
-        with launch(to(out, asked), *torchrun(2)) as run:
+        with forked.torchrun("-m", *words(to(out, asked))) as run:
             while run.poll() is None and len(answers_on_disk(out)) < kill_at:
                 time.sleep(0.005)
-            os.kill(workers(run.pid)[victim], signal.SIGKILL)
-            output = run.communicate()[0]
-        assert run.returncode != 0
-        assert "SIGKILL" in output
+            run.workers[victim].kill()
+        assert run.workers[victim].returncode == -signal.SIGKILL, run.output
         found = answers_on_disk(out)
         assert kept <= found, "an answer that was there is there still"
         assert before < len(found) < len(rows(finished))
@@ -164,11 +145,10 @@ def test_an_uninterrupted_run_of_two_processes_writes_the_rows_of_one(asked, fin
         (out / name).write_bytes((finished / name).read_bytes())
     lines = (finished / "records.jsonl").read_text("utf-8").splitlines(keepends=True)
     (out / "records.jsonl").write_text("".join(lines[60:]), "utf-8")  # out of order: the first are missing
-    with launch(to(out, asked), *torchrun(2)) as run:
-        output = run.communicate()[0]
-    assert run.returncode == 0, output
+    with forked.torchrun("-m", *words(to(out, asked))) as run:
+        assert run.wait() == 0, run.output
     assert rows(out) == rows(finished)
-    assert output.count("In %, with 95 % intervals clustered by question") == 1
+    assert run.output.count("In %, with 95 % intervals clustered by question") == 1
     summary = read_summary(out / "summary.json")
     assert summary.levels == read_summary(finished / "summary.json").levels
     assert not list(out.glob("records-*"))
@@ -181,10 +161,9 @@ def test_shares_differ_by_one_item_at_most():
 
 def test_processes_without_work(asked, finished):
     before = (finished / "records.jsonl").read_bytes()
-    with launch(to(finished, asked), *torchrun(2)) as run:
-        output = run.communicate(timeout=300)[0]
-    assert run.returncode == 0, output
-    assert "L1 Daily life" in output
+    with forked.torchrun("-m", *words(to(finished, asked))) as run:
+        assert run.wait() == 0, run.output
+    assert "L1 Daily life" in run.output
     assert (finished / "records.jsonl").read_bytes() == before
 
 

@@ -3,8 +3,6 @@
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import forked
 import numpy as np
 import pytest
 from PIL import Image
@@ -226,15 +225,11 @@ def test_killed_run_continues_to_the_same_answers(tiny_model_dir, data_root, fin
     records = tmp_path / "out" / "records.jsonl"
     whole = (finished / "records.jsonl").stat().st_size
     kill_at = random.randrange(1, whole // 2)
-    log = tmp_path / "log"
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen([sys.executable, "-c", CHILD, tmp_path / "recipe.json"], stderr=stderr) as run,
-    ):
+    with forked.start("-c", CHILD, tmp_path / "recipe.json") as run:
         while run.poll() is None and not (records.exists() and records.stat().st_size >= kill_at):
             time.sleep(0.002)
         run.kill()
-    assert run.returncode == -signal.SIGKILL, log.read_text()
+    assert run.returncode == -signal.SIGKILL, run.output
     left = records.read_bytes().count(b"\n")
     evaluate(asked)
     assert answers(tmp_path / "out") == answers(finished), f"killed at {kill_at} of {whole} bytes, {left} lines left"

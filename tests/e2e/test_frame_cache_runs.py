@@ -6,13 +6,12 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import av
+import forked
 import numpy as np
 import pytest
 from PIL import Image
@@ -101,12 +100,8 @@ def samples_of(root: Path) -> list[Sample]:
     return load_training_samples(root, "training_6k.jsonl", 0, None) + load_level(root, "L1", None)
 
 
-def command(code: str, root: Path, *flags: str) -> list[str]:
-    return [sys.executable, "-c", code, "data", "cache", str(root), *FLAGS, *flags]
-
-
-def filled(code: str, root: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(code, root, *flags), capture_output=True, text=True, check=False)
+def fill(code: str, root: Path, *flags: str) -> forked.Forked:
+    return forked.start("-c", code, "data", "cache", root, *FLAGS, *flags)
 
 
 def whole_entries(root: Path) -> int:
@@ -153,7 +148,7 @@ def forbid_decoding(patched: pytest.MonkeyPatch) -> None:
 def test_killed_at_any_moment_the_next_call_goes_on(root, monkeypatch, capsys):
     there = 0
     for wanted in (1, 9):
-        process = subprocess.Popen(command(SLOW, root, "--workers", "1"), stdout=subprocess.DEVNULL)
+        process = fill(SLOW, root, "--workers", "1")
         try:
             while len(list((root / ".cache" / "sbr_frames").glob("??/*"))) < wanted:
                 assert process.poll() is None, "it ended before it was killed"
@@ -163,8 +158,8 @@ def test_killed_at_any_moment_the_next_call_goes_on(root, monkeypatch, capsys):
         assert process.wait() == -signal.SIGKILL
         assert there <= whole_entries(root) < 2 * CLIPS  # nothing that was whole is lost, nothing is half
         there = whole_entries(root)
-    killed = filled(KILLED_BEFORE_RENAMING, root, "--workers", "1")  # the worst moment: written and not yet named
-    assert killed.returncode == -signal.SIGKILL
+    killed = fill(KILLED_BEFORE_RENAMING, root, "--workers", "1")  # the worst moment: written and not yet named
+    assert killed.wait() == -signal.SIGKILL, killed.output
     assert whole_entries(root) == there and len(drafts(root)) >= 1
     for draft in drafts(root):
         os.utime(draft, (0, 0))  # as if it were hours ago
@@ -177,9 +172,9 @@ def test_killed_at_any_moment_the_next_call_goes_on(root, monkeypatch, capsys):
 
 
 def test_two_processes_fill_one_cache(root, monkeypatch):
-    pair = [subprocess.Popen(command(SLOW, root, "--workers", "2"), stdout=-1, stderr=-1, text=True) for _ in range(2)]
-    outputs = [process.communicate()[0] for process in pair]
-    assert [process.returncode for process in pair] == [0, 0]
+    pair = [fill(SLOW, root, "--workers", "2") for _ in range(2)]
+    assert [process.wait() for process in pair] == [0, 0]
+    outputs = [process.output for process in pair]
     for output in outputs:
         assert figure(output, "hits") + figure(output, "built") == figure(output, "entries") == 2 * CLIPS
     assert sum(figure(output, "built") for output in outputs) >= 2 * CLIPS

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import test_train_grpo as whole
 import torch
@@ -161,14 +159,8 @@ def test_kill_9_then_resume_gives_the_same_run_and_average(runs, make_recipe, tm
     recipe = make_recipe(tmp_path / "run", {**SHORT, "algo": ALGOS["grpo_care"]})
     file = tmp_path / "recipe.json"
     file.write_text(recipe.model_dump_json(), encoding="utf-8")
-    process = subprocess.run(
-        [sys.executable, "-c", whole.KILL_IN_THE_SECOND_SAVE, str(file)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        check=False,
-        timeout=600,
-    )
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    process = forked.run("-c", whole.KILL_IN_THE_SECOND_SAVE, file)
+    assert process.returncode == -signal.SIGKILL, process.output
     assert [path.name for path in sorted(recipe.output_dir.glob("checkpoint-*"))] == ["checkpoint-1"]
     train_grpo(recipe, resume=True)
     whole.assert_same_run(recipe.output_dir, finished.output_dir)

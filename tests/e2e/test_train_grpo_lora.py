@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import forked
 import peft
 import pytest
 import test_train_grpo as whole
@@ -157,14 +155,8 @@ def test_kill_9_while_saving_then_resume_gives_the_same_run(finished, make_lora_
         train_grpo(finished, resume=False)
     file = tmp_path / "recipe.json"
     file.write_text(recipe.model_dump_json(), encoding="utf-8")
-    process = subprocess.run(
-        [sys.executable, "-c", whole.KILL_IN_THE_SECOND_SAVE, str(file)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        check=False,
-        timeout=600,
-    )
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    process = forked.run("-c", whole.KILL_IN_THE_SECOND_SAVE, file)
+    assert process.returncode == -signal.SIGKILL, process.output
     assert (recipe.output_dir / "checkpoint-1").exists()
     assert not (recipe.output_dir / "checkpoint-2").exists()
     train_grpo(recipe, resume=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import test_train_grpo as grpo
 import torch
@@ -191,19 +189,16 @@ KILL_IN_THE_SECOND_SAVE = grpo.KILL_IN_THE_SECOND_SAVE.replace("train.grpo impor
 KILL_IN_THE_SECOND_SAVE = KILL_IN_THE_SECOND_SAVE.replace("train_grpo", "train_sft").replace("GrpoRecipe", "SftRecipe")
 
 
-def run_script(script: str, recipe: Any, tmp_path: Path, *launch: str) -> subprocess.CompletedProcess[bytes]:
-    file, program = tmp_path / "recipe.json", tmp_path / "script.py"
+def run_script(script: str, recipe: Any, tmp_path: Path) -> forked.Forked:
+    file = tmp_path / "recipe.json"
     file.write_text(recipe.model_dump_json(), encoding="utf-8")
-    program.write_text(script, encoding="utf-8")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    command = [sys.executable, *launch, str(program), str(file)]
-    return subprocess.run(command, env=environment, capture_output=True, check=False, timeout=900)
+    return forked.run("-c", script, file)
 
 
 def test_kill_9_while_saving_then_resume_gives_the_same_run(finished, make_recipe, tmp_path):
     recipe = make_recipe(tmp_path / "run")
     process = run_script(KILL_IN_THE_SECOND_SAVE, recipe, tmp_path)
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    assert process.returncode == -signal.SIGKILL, process.output
     assert (recipe.output_dir / "checkpoint-2").exists()
     assert not (recipe.output_dir / "checkpoint-4").exists()
     train_sft(recipe, resume=True)
@@ -357,13 +352,13 @@ train_grpo(read_resolved(GrpoRecipe, Path(sys.argv[1])), resume="--resume" in sy
 def test_kill_9_in_either_part_then_resume_gives_the_same_run(cold, make_cold, tmp_path):
     recipe = make_cold(tmp_path / "run")
     process = run_script(KILL_AT_STEP.replace("IN_SFT", "True"), recipe, tmp_path)
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    assert process.returncode == -signal.SIGKILL, process.output
     assert not (recipe.output_dir / "cold_start" / "final").exists()
     with pytest.raises(ConfigError, match=r"already holds a run.*--resume"):
         train_grpo(recipe, resume=False)
     script = KILL_AT_STEP.replace("IN_SFT", "False").replace('"--resume" in sys.argv', "True")
     process = run_script(script, recipe, tmp_path)
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    assert process.returncode == -signal.SIGKILL, process.output
     assert (recipe.output_dir / "cold_start" / "final").exists()
     assert (recipe.output_dir / "checkpoint-1").exists()
     for checkpoint in (recipe.output_dir / "cold_start").glob("checkpoint-*"):

@@ -127,6 +127,9 @@ def test_static_shapes_compile_to_one_graph_and_change_nothing(early, tokenizer,
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+@pytest.mark.parametrize(
+    "tiny_model_dir", ["qwen2_vl"], indirect=True
+)  # its graph is like that of the others, and dear
 def test_compiled_decoding_draws_the_same_tokens(early, tokenizer, prompts) -> None:
     ours, _ = early
     torch.compiler.reset()

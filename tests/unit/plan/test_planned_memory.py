@@ -29,6 +29,6 @@ def benchmark() -> ModuleType:
 
 
 def test_planned_is_measured_within_a_tenth(benchmark: ModuleType, tmp_path: Path) -> None:
-    work = benchmark.Pass("30M", lora=False, checkpointing=True, frames=8, tokens=32)
+    work = benchmark.Pass("30M", lora=False, checkpointing=True, frames=8, tokens=32, group_size=4)
     folder = str(benchmark.write_config("30M", tmp_path))
     assert benchmark.planned(work, folder) == pytest.approx(benchmark.measured(work, folder), rel=0.1)
