@@ -90,7 +90,10 @@ class Forked:
 
 
 class Processes:
-    """Several that join each other, as `torchrun` starts them on one machine: when one fails the others are asked to end."""
+    """Several that join each other, as `torchrun` starts them on one machine.
+
+    When one fails, the others are asked to end and after a while killed.
+    """
 
     def __init__(self, count: int, words: Sequence[str | Path], environment: Mapping[str, str]) -> None:
         with socket.socket() as free:
