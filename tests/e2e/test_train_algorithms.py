@@ -129,7 +129,7 @@ def test_a_sampler_of_ones_own_is_asked_and_corrected_for(make_recipe, tmp_path,
     assert line["rollout_mismatch"] == pytest.approx(0.5, abs=1e-4)
     assert (line["importance_mean"], line["importance_capped"]) == (pytest.approx(1.5), 1.0)  # exp(0.5) is 1.65
     other = make_recipe(tmp_path / "other", {**changes, "rollout.sampler": "own_sampler:nothing"})
-    with pytest.raises(ConfigError, match=r"returned a .*Tokenizer.* without a method `sample`"):
+    with pytest.raises(ConfigError, match=r"returned a .*Tokenizer.* without the methods `present` and `sample`"):
         train_grpo(other, resume=False)
     assert not (tmp_path / "other").exists()
 

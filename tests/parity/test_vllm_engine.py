@@ -98,7 +98,8 @@ def compare_greedy(engine: VllmEngine, config: ModelConfig, questions: list[Ques
             continue
         differing += 1
         inputs = llm_input(found.question, prompt)
-        [output] = engine._llm.generate([inputs], engine._params(found.question, 1, GREEDY), use_tqdm=False)
+        vllm = engine._model
+        [output] = vllm._llm.generate([inputs], vllm._params(found.question, 1, GREEDY), use_tqdm=False)
         tokens = tuple(output.outputs[0].token_ids)
         at = first_difference(tokens, expected.token_ids)
         both = [expected.token_ids[: at + 1], tokens[: at + 1]]

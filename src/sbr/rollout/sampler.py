@@ -16,7 +16,6 @@ from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
 from sbr.types import Completion, Prompt
 
-
 Whole = Callable[[], AbstractContextManager[VisionLanguageModel]]
 """`with whole() as model:` gives the policy with all its present weights, for as long as that lasts; a collective call
 where the weights are cut into parts.  It is always the same object (`sbr.train.trainer.Trainer.whole`)."""

@@ -79,12 +79,13 @@ class VllmSampler:
 
     def _start(self) -> VllmServer:
         recipe, config, state = self._recipe, self._recipe.rollout.vllm, self._state
-        pictures = recipe.frames.max_frames + 1
+        text: Any = self._model.config.text_config
+        length = recipe.prompt.max_tokens + recipe.rollout.max_new_tokens
         server = start_server(
             resolve_model_path(recipe.model.path),
             recipe.model.dtype,
-            recipe.prompt.max_tokens + recipe.rollout.max_new_tokens,
-            pictures=pictures,
+            min(length, text.max_position_embeddings),
+            pictures=recipe.frames.max_frames + 1,
             gpu=state.local_process_index if state.device.type == "cuda" else None,
             gpu_memory=config.gpu_memory,
             eager=config.eager,
@@ -158,7 +159,9 @@ class VllmSampler:
                 f"tokens, training one of {len(expected)}; they part at {at}: is it the same checkpoint?"
             )
         if len(completions) != group_size:
-            raise EndpointError(f"vLLM at {self._servers[place].url} gave {len(completions)} of {group_size} completions")
+            raise EndpointError(
+                f"vLLM at {self._servers[place].url} gave {len(completions)} of {group_size} completions"
+            )
         return completions
 
     def _request(self, place: int, question: Question, group_size: int, sampling: Sampling) -> dict[str, Any]:

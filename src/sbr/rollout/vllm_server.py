@@ -22,7 +22,10 @@ from sbr.errors import CheckpointError, ConfigError, EndpointError
 FOLLOWER = "sbr.rollout.vllm_worker.Follower"
 NAME = "policy"
 """Of the model at a server that was started here."""
-_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT")
+_LAUNCHER = (
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT"),
+)
+"""Variables of torchrun: vLLM would take them for its own."""
 _SHOWN = 2000
 """Characters of what a server said last that a message shows."""
 
@@ -30,7 +33,9 @@ _SHOWN = 2000
 class VllmServer:
     """One server at `url` (without /v1).  `started` is its process when it is ours."""
 
-    def __init__(self, url: str, timeout: float, started: subprocess.Popen[bytes] | None = None, log: Path | None = None):
+    def __init__(
+        self, url: str, timeout: float, started: subprocess.Popen[bytes] | None = None, log: Path | None = None
+    ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self._http = httpx2.Client(timeout=httpx2.Timeout(timeout, connect=10.0))
         self._started = started
@@ -43,7 +48,9 @@ class VllmServer:
         except httpx2.HTTPError as error:
             raise EndpointError(self._gone(path, error)) from error
         if said.status_code != 200:
-            raise EndpointError(f"vLLM at {self.url} answered {path} with status {said.status_code}: {_tail(said.text)}")
+            raise EndpointError(
+                f"vLLM at {self.url} answered {path} with status {said.status_code}: {_tail(said.text)}"
+            )
         try:
             return said.json() if said.content else None
         except ValueError as error:
@@ -133,7 +140,9 @@ def start_server(
     words += ["--enforce-eager"] if eager else []
     # With chunks a seed fails on a CPU ("CPU Generator does not use offset").
     words += ["--no-enable-chunked-prefill"] if gpu is None else ["--enable-sleep-mode"]
-    environment = {key: value for key, value in os.environ.items() if key not in _LAUNCHER and "TORCHELASTIC" not in key}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in _LAUNCHER and "TORCHELASTIC" not in key
+    }
     environment |= {"VLLM_SERVER_DEV_MODE": "1", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
     if gpu is not None:
         visible = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
@@ -153,7 +162,8 @@ def server_words(folder: str, dtype: str, length: int, pictures: int) -> list[st
     return [
         *("--model", folder, "--dtype", dtype, "--max-model-len", str(length)),
         *("--limit-mm-per-prompt", json.dumps({"video": 1, "image": pictures})),
-        *("--generation-config", "vllm", "--logprobs-mode", "raw_logprobs", "--worker-extension-cls", FOLLOWER),
+        *("--generation-config", "vllm", "--trust-request-mm-kwargs"),
+        *("--logprobs-mode", "raw_logprobs", "--worker-extension-cls", FOLLOWER),
     ]
 
 

@@ -1,6 +1,6 @@
 """What a worker of vLLM needs to follow a policy that is trained.  vLLM imports this; sbr itself does not.
 
-    python -m vllm.entrypoints.openai.api_server ... --worker-extension-cls sbr.rollout.vllm_worker.Follower
+python -m vllm.entrypoints.openai.api_server ... --worker-extension-cls sbr.rollout.vllm_worker.Follower
 """
 
 from __future__ import annotations
