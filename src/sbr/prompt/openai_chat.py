@@ -21,7 +21,8 @@ def openai_messages(sample: Sample, frames: Frames, media: Media) -> list[dict[s
 
     frames: every frame of the video is a picture of its own.  video_jpeg: the video is one `video_url` of JPEGs with
     commas between them, as vLLM reads it (see `video_fields`); quality 100 without subsampling, the least that JPEG
-    can lose.  video_png: the same of PNGs, which lose nothing; vLLM opens either (seen in 0.32).  With subtitles the frames are single pictures anyhow, the texts between them.
+    can lose.  video_png: the same of PNGs, which lose nothing; vLLM opens either (seen in 0.32).  With subtitles the
+    frames are single pictures anyhow, the texts between them.
     """
     times = [index / frames.fps for index in frames.indices] if frames.fps else []
     video = [] if frames.video_THWC is None else list(frames.video_THWC)

@@ -82,7 +82,7 @@ def open_sampler(model: VisionLanguageModel, processor: Any, recipe: GrpoRecipe)
     sampler = call_named(name, "rollout.sampler", model, processor, recipe)
     if not isinstance(sampler, Sampler):
         raise ConfigError(
-            f"rollout.sampler is {name!r}: it returned a {type(sampler).__name__} without the methods `present` and `sample`; see "
-            "sbr.rollout.sampler.Sampler"
+            f"rollout.sampler is {name!r}: it returned a {type(sampler).__name__} without the methods `present` "
+            "and `sample`; see sbr.rollout.sampler.Sampler"
         )
     return sampler

@@ -58,12 +58,10 @@ class Follower:
 
 
 def _weights(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    from safetensors import safe_open
+    from safetensors.torch import load_file
 
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118: no mapping
-                yield name, tensors.get_tensor(name)
+        yield from load_file(file).items()
 
 
 def _positions(model: Any, input_tokens: list[int], mm_features: list[Any]) -> tuple[torch.Tensor, int]:
