@@ -95,10 +95,14 @@ def sampler(make, model, tmp_path_factory) -> Iterator[VllmSampler]:
         server.close()
 
 
+def tokens(groups: Any) -> list[list[tuple[int, ...]]]:
+    return [[one.token_ids for one in group] for group in groups]
+
+
 def gap(model: Any, prompts: Any, groups: Any) -> float:
     """Mean difference between the log-probabilities that were drawn with and those of `model`."""
     with torch.no_grad():
-        found = completion_logprobs(model, prompts, [[one.token_ids for one in group] for group in groups])
+        found = completion_logprobs(model, prompts, tokens(groups))
     drawn = torch.cat([torch.tensor(one.logprobs) for group in groups for one in group])
     return float((found.logprobs_BL[found.mask_BL] - drawn).abs().mean())
 
@@ -113,12 +117,9 @@ def test_it_draws_from_the_policy_again_and_again(sampler, model, questions, pro
     assert gap(model, prompts, first) < GAP
     assert all(len(group) == 4 for group in first)
     assert any(len({one.text for one in group}) > 1 for group in first)
-    again = drawn(sampler, model, questions, prompts)
-    assert [[one.token_ids for one in group] for group in again] == [
-        [one.token_ids for one in group] for group in first
-    ]
-    (other,) = drawn(sampler, model, [replace(questions[0], seed=99)], prompts[:1])
-    assert [one.token_ids for one in other] != [one.token_ids for one in first[0]]
+    assert tokens(drawn(sampler, model, questions, prompts)) == tokens(first)
+    other = drawn(sampler, model, [replace(questions[0], seed=99)], prompts[:1])
+    assert tokens(other) != tokens(first[:1])
 
 
 @pytest.mark.parametrize("part", ["visual", "language_model"])
@@ -148,10 +149,10 @@ def test_it_follows_weights_and_caches_nothing_of_older_ones(sampler, model, que
 
 
 def test_another_prompt_is_noticed(sampler, model, questions, prompts) -> None:
-    tokens = prompts[0].input_ids_S.clone()
-    tokens[-1] += 1
+    others = prompts[0].input_ids_S.clone()
+    others[-1] += 1
     with pytest.raises(EndpointError, match=r"reads a prompt of (\d+) tokens, training one of \1; they part at \d+"):
-        drawn(sampler, model, questions[:1], [replace(prompts[0], input_ids_S=tokens)])
+        drawn(sampler, model, questions[:1], [replace(prompts[0], input_ids_S=others)])
 
 
 def test_temperatures_are_refused(make, model, tmp_path) -> None:

@@ -39,7 +39,7 @@ AS_THEY_ARE = {"images_kwargs": {"do_resize": False}, "videos_kwargs": {"do_resi
 CHECKED = 2
 """Prompts of the first rollout whose log-probabilities are compared with the training pass."""
 LARGEST_GAP = {"float32": 1e-4, "bfloat16": 2e-2}
-"""Mean difference of log-probabilities.  Seen between right ones: 2.5e-7 and 2.8e-3; faults began at 3e-3 in float32."""
+"""Mean difference of log-probabilities.  Seen between right ones: 2.5e-7 and 2.8e-3; float32 faults began at 3e-3."""
 NEVER = -100.0
 """Added to the logit of a token that is not to be drawn: the most that the API takes."""
 _CACHES = ("prefix", "mm", "encoder")
@@ -155,8 +155,8 @@ class VllmSampler:
         if found != expected:
             at = next((i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b), "their end")
             raise EndpointError(
-                f"sample {question.sample.sample_id}: vLLM at {self._servers[place].url} reads a prompt of {len(found)} "
-                f"tokens, training one of {len(expected)}; they part at {at}: is it the same checkpoint?"
+                f"sample {question.sample.sample_id}: vLLM at {self._servers[place].url} reads a prompt of "
+                f"{len(found)} tokens, training one of {len(expected)}; they part at {at}: is it the same checkpoint?"
             )
         if len(completions) != group_size:
             raise EndpointError(
