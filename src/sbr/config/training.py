@@ -46,6 +46,9 @@ class RolloutConfig(Section):
     the trainer's model, the processor and the recipe and returns an `sbr.rollout.sampler.Sampler`."""
     vllm: VllmSamplerConfig = VllmSamplerConfig()
     """Of sampler vllm."""
+    ahead: bool = False
+    """Draw the completions of the next step while this one is learned from, by a policy that is one step older.  Needs
+    a sampler that computes elsewhere (rollout.vllm.urls) and algo.importance."""
     group_size: Answers = 8
     """Completions of every prompt, which are compared with each other."""
     temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0

@@ -58,6 +58,8 @@ class Share(Generic[QuestionT]):
     """Of the slots, in order."""
     clock: Stopwatch
     """For the stages of the step; "frames" and "step" are taken already."""
+    following: Callable[[], Share[QuestionT] | None] = lambda: None
+    """The share of the next step, early; None after the last one."""
 
 
 @dataclass(frozen=True, slots=True)

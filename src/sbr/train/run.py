@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -169,13 +170,25 @@ def _take_steps(
     shown = ([slot.sample for slot in slots] for slots in upcoming)
     # Two steps of frames at most are held.
     with closing(frames_ahead(shown, bench.load, ahead=1)) as decoded, listening() as stop:
-        for step, slots in zip(steps, schedule, strict=True):
-            clock = Stopwatch(accelerator.device, deadline)
-            learning_rate = float(trainer.schedule.get_last_lr()[0])
-            with deadline.phase(f"step {step}"), clock("step"):
-                with clock("frames"):
+        ready: deque[Share[QuestionT]] = deque()
+
+        def share_of(step: int) -> Share[QuestionT] | None:
+            """They are asked for in order; one that was had early is still there."""
+            if not ready and step in steps:
+                clock = Stopwatch(accelerator.device, deadline)
+                with clock("step"), clock("frames"):
                     frames = [found for _, found in next(decoded)]
-                part = learner.take_step(Share(step, slots, frames, clock))
+                ready.append(Share(step, next(schedule), frames, clock, partial(share_of, step + 1)))
+            return ready[0] if ready else None
+
+        for step in steps:
+            learning_rate = float(trainer.schedule.get_last_lr()[0])
+            with deadline.phase(f"step {step}"):
+                share = share_of(step)
+                assert share is not None
+                clock = ready.popleft().clock
+                with clock("step"):
+                    part = learner.take_step(share)
                 trainer.schedule.step()
                 if trainer.average:
                     trainer.average.after_step(step)

@@ -22,6 +22,7 @@ from sbr.errors import ConfigError
 from sbr.frames.cache import open_cache
 from sbr.reward.custom import check_custom
 from sbr.train import journal, run_folder
+from sbr.train.grpo.ahead import RolloutsAhead
 from sbr.train.grpo.alarms import findings
 from sbr.train.grpo.answer_likelihood import answer_likelihoods
 from sbr.train.grpo.cold_start import cold_start
@@ -71,7 +72,9 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
             start = cold_start(recipe, recipe.cold_start, algorithm.needs_reference, resume, accelerator, watcher)
 
         def make_learner(bench: Bench) -> GrpoLearner:
-            return GrpoLearner(recipe, algorithm, bench, Rollouts.of(recipe, algorithm, samples, bench))
+            rollouts = Rollouts.of(recipe, algorithm, samples, bench)
+            ahead = RolloutsAhead(rollouts) if recipe.rollout.ahead else rollouts
+            return GrpoLearner(recipe, algorithm, bench, ahead)
 
         asked = recipe.rollout
         course = Course(
@@ -87,11 +90,28 @@ def refuse_recipe(recipe: GrpoRecipe) -> None:
             f"rollout.group_size is {recipe.rollout.group_size}: a completion is compared with the others of its "
             "prompt, so a group of one has no signal; set it to 2 or more (the paper uses 8)"
         )
+    if recipe.rollout.ahead:
+        _refuse_ahead(recipe)
     if recipe.cold_start is not None and recipe.lora is not None:
         # The reference of adapters is the model without them, which would be the model before the cold start.
         raise ConfigError(
             "[cold_start] trains all weights and [lora] adapters only; run them apart: `sbr sft` first, then "
             "`sbr grpo` with [lora] and --model.path <its run>/final"
+        )
+
+
+def _refuse_ahead(recipe: GrpoRecipe) -> None:
+    native, own_gpu = recipe.rollout.sampler == "native", not recipe.rollout.vllm.urls
+    if native or (recipe.rollout.sampler == "vllm" and own_gpu):
+        what = "draws with the weights that are being trained" if native else "sleeps while training"
+        raise ConfigError(
+            f'rollout.ahead draws while this process trains, and rollout.sampler "{recipe.rollout.sampler}" {what}; set '
+            'rollout.sampler to "vllm" and name servers in rollout.vllm.urls, or remove rollout.ahead'
+        )
+    if recipe.algo.importance == "none":
+        raise ConfigError(
+            "rollout.ahead learns from completions of a policy that is one step older, and nothing weighs them for "
+            'that; set algo.importance, to "token" for instance'
         )
 
 
@@ -107,7 +127,9 @@ def refuse_cut(recipe: GrpoRecipe, algorithm: Algorithm) -> None:
 class GrpoLearner:
     """One step of GRPO, a `sbr.train.learner.Learner`."""
 
-    def __init__(self, recipe: GrpoRecipe, algorithm: Algorithm, bench: Bench, rollouts: Rollouts) -> None:
+    def __init__(
+        self, recipe: GrpoRecipe, algorithm: Algorithm, bench: Bench, rollouts: Rollouts | RolloutsAhead
+    ) -> None:
         self._recipe = recipe
         self._algorithm = algorithm
         self._trainer = bench.trainer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -43,18 +43,24 @@ class Rollouts:
 
     def collect(self, share: Share[Sample]) -> Collected:
         """The scored groups of this process's slots, and of the prompts that took the place of some."""
+        with ExitStack() as stack:
+            with share.clock("rollout"):
+                stack.enter_context(self.present())
+            return self.draw(share)
 
+    def present(self) -> AbstractContextManager[None]:
+        """Inside, `draw` draws from the policy as it is now.  All processes enter together."""
+        return self.sampler.present(self.bench.trainer.whole)
+
+    def draw(self, share: Share[Sample]) -> Collected:
         def ask_further(slots: Sequence[Slot[Sample]]) -> tuple[ScoredGroup, ...]:
             with share.clock("frames"):
                 found = frames_now([slot.sample for slot in slots], self.bench.load)
             return self._ask(slots, [frames for _, frames in found], share.clock)
 
         spare = partial(spare_slot, self.samples, share.step, self.recipe.train)
-        with ExitStack() as stack:
-            with share.clock("rollout"):
-                stack.enter_context(self.sampler.present(self.bench.trainer.whole))
-            first = self._ask(share.slots, share.frames, share.clock)
-            return refill(first, ask_further, spare, self.extra_rounds)
+        first = self._ask(share.slots, share.frames, share.clock)
+        return refill(first, ask_further, spare, self.extra_rounds)
 
     def _ask(
         self, slots: Sequence[Slot[Sample]], frames: Sequence[Frames], clock: Stopwatch
