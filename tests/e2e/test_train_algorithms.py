@@ -134,6 +134,70 @@ def test_a_sampler_of_ones_own_is_asked_and_corrected_for(make_recipe, tmp_path,
     assert not (tmp_path / "other").exists()
 
 
+ELSEWHERE = """
+import copy, hashlib, threading
+from contextlib import contextmanager
+from sbr.rollout.sampler import NativeSampler
+
+drawn = []  # (weights, thread) of every rollout
+fails_at = None
+
+class Elsewhere(NativeSampler):
+    @contextmanager
+    def present(self, whole):
+        with whole() as model:
+            self._model = copy.deepcopy(model)
+        yield
+
+    def sample(self, *arguments):
+        weight = next(iter(self._model.parameters())).detach().numpy()
+        drawn.append((hashlib.sha256(weight.tobytes()).hexdigest(), threading.current_thread().name))
+        if len(drawn) == fails_at:
+            raise RuntimeError("it broke")
+        return super().sample(*arguments)
+"""
+
+
+def test_one_step_ahead(make_recipe, tmp_path, monkeypatch):
+    """The completions of step t + 1 come from the weights before the update of step t."""
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    monkeypatch.syspath_prepend(tmp_path)
+    import elsewhere  # type: ignore[import-not-found]
+
+    changes = {**SHORT, "train.max_steps": 4, "train.learning_rate": 1e-2, "train.warmup_ratio": 0.0}
+    changes |= {"algo": {"name": "grpo", "importance": "token"}, "rollout.sampler": "elsewhere:Elsewhere"}
+    recipe = make_recipe(tmp_path / "run", {**changes, "rollout.ahead": True})
+    train_grpo(recipe, resume=False)
+    weights, threads = zip(*elsewhere.drawn, strict=True)
+    assert threads == ("MainThread", "rollouts", "rollouts", "rollouts")
+    assert weights[0] == weights[1] and len(set(weights)) == 3
+    lines = whole.read_lines(recipe.output_dir / "metrics.jsonl")
+    assert lines[0]["rollout_mismatch"] < 1e-4 < lines[1]["rollout_mismatch"]
+    assert lines[1]["importance_mean"] != pytest.approx(1.0, abs=1e-6)
+    # Without it every step draws anew.
+    elsewhere.drawn.clear()
+    train_grpo(make_recipe(tmp_path / "not_ahead", changes), resume=False)
+    assert len({before for before, _ in elsewhere.drawn}) == 4
+    elsewhere.drawn.clear()
+    elsewhere.fails_at = 3
+    with pytest.raises(RuntimeError, match="it broke"):
+        train_grpo(make_recipe(tmp_path / "broken", {**changes, "rollout.ahead": True}), resume=False)
+    assert [line["step"] for line in whole.read_lines(tmp_path / "broken" / "metrics.jsonl")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algo": {"name": "grpo", "importance": "token"}}, 'rollout.sampler "native" draws with the weights that are'),
+        ({"rollout.sampler": "vllm"}, r'rollout.sampler "vllm" sleeps while training; set it to "vllm" and name'),
+        ({"rollout.sampler": "vllm", "rollout.vllm": {"urls": ["http://x:1"]}}, "nothing weighs them .* set algo.imp"),
+    ],
+)
+def test_ahead_of_what_cannot_be(make_recipe, tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        train_grpo(make_recipe(tmp_path / "run", {**SHORT, **changes, "rollout.ahead": True}), resume=False)
+
+
 @pytest.mark.parametrize("name", ALGOS)
 def test_runs_learns_and_resumes(runs, make_recipe, model_dir, tmp_path, name):
     finished = runs(name)

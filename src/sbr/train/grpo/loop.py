@@ -105,10 +105,10 @@ def _refuse_ahead(recipe: GrpoRecipe) -> None:
     if native or (recipe.rollout.sampler == "vllm" and own_gpu):
         what = "draws with the weights that are being trained" if native else "sleeps while training"
         raise ConfigError(
-            f'rollout.ahead draws while this process trains, and rollout.sampler "{recipe.rollout.sampler}" {what}; set '
-            'rollout.sampler to "vllm" and name servers in rollout.vllm.urls, or remove rollout.ahead'
+            f'rollout.ahead draws while this process trains, and rollout.sampler "{recipe.rollout.sampler}" {what}; '
+            'set it to "vllm" and name servers in rollout.vllm.urls, or remove rollout.ahead'
         )
-    if recipe.algo.importance == "none":
+    if getattr(recipe.algo, "importance", None) == "none":  # an algorithm of one's own knows itself
         raise ConfigError(
             "rollout.ahead learns from completions of a policy that is one step older, and nothing weighs them for "
             'that; set algo.importance, to "token" for instance'
