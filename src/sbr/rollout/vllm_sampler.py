@@ -57,14 +57,14 @@ class VllmSampler:
         self._rules = TokenRules.of(model, processor.tokenizer)
         self._bias = {str(token): NEVER for token in self._rules.banned}
         self._state = PartialState()
+        self._on_gpu = torch.cuda.is_available()
         self._run = uuid.uuid4().hex[:12]
         self._version = 0
         self._whole: Whole | None = None
         """Until the first rollout was compared."""
         rank, count = self._state.process_index, self._state.num_processes
         config = recipe.rollout.vllm
-        self._colocated = not config.urls
-        self._sleeps = self._colocated and self._state.device.type == "cuda"
+        self._sleeps = not config.urls and self._on_gpu
         if config.urls:
             urls = config.urls[rank::count] or (config.urls[rank % len(config.urls)],)
             self._servers = [VllmServer(url, config.timeout) for url in urls]
@@ -86,7 +86,7 @@ class VllmSampler:
             recipe.model.dtype,
             min(length, text.max_position_embeddings),
             pictures=recipe.frames.max_frames + 1,
-            gpu=state.local_process_index if state.device.type == "cuda" else None,
+            gpu=state.local_process_index if self._on_gpu else None,
             gpu_memory=config.gpu_memory,
             eager=config.eager,
             timeout=config.timeout,

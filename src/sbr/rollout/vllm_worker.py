@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,14 @@ class Follower:
         Every weight has to be there: vLLM joins some (q, k and v; gate and up), and a part of such a layer, loaded
         alone, destroys it without a word.
         """
-        from vllm.config import set_current_vllm_config
-        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
+        config = import_module("vllm.config")
+        reload = import_module("vllm.model_executor.model_loader.reload")
 
         model = self.model_runner.get_model()
-        with set_current_vllm_config(self.vllm_config):
-            initialize_layerwise_reload(model)
+        with config.set_current_vllm_config(self.vllm_config):
+            reload.initialize_layerwise_reload(model)
             loaded = model.load_weights(_weights(Path(folder)))
-            finalize_layerwise_reload(model, self.model_config)
+            reload.finalize_layerwise_reload(model, self.model_config)
         head = model.language_model.lm_head
         if head.weight.device.type == "cpu":  # there it keeps a packed copy of its own
             head.quant_method.process_weights_after_loading(head)

@@ -26,24 +26,29 @@ class RolloutsAhead:
 
     def __init__(self, rollouts: Rollouts) -> None:
         self._rollouts = rollouts
-        self._begun: tuple[ExitStack, Future[Collected]] | None = None
+        self._begun: tuple[ExitStack, Future[Collected], Stopwatch] | None = None
 
     def collect(self, share: Share[Sample]) -> Collected:
-        """What was begun in the step before, and begin that of the next step.  "rollout" is the time that was waited.
+        """What was begun in the step before, and begin that of the next step.
+
+        "rollout" is the time that was waited; the other stages of drawing took theirs while nobody waited.
 
         Raises what drawing has raised.
         """
         if self._begun is None:
             collected = self._rollouts.collect(share)
         else:
-            present, future = self._begun
+            present, future, clock = self._begun
             with share.clock("rollout"), present:
                 collected = future.result()
+            for stage, seconds in clock.seconds.items():
+                if stage != "rollout":
+                    share.clock.seconds[stage] = share.clock.seconds.get(stage, 0.0) + seconds
         following = share.following()
         self._begun = None if following is None else self._begin(following, share.clock)
         return collected
 
-    def _begin(self, share: Share[Sample], clock: Stopwatch) -> tuple[ExitStack, Future[Collected]]:
+    def _begin(self, share: Share[Sample], clock: Stopwatch) -> tuple[ExitStack, Future[Collected], Stopwatch]:
         present = ExitStack()
         with clock("rollout"):  # the weights are handed over while nothing else goes on
             present.enter_context(self._rollouts.present())
@@ -57,4 +62,4 @@ class RolloutsAhead:
                 future.set_exception(error)
 
         threading.Thread(target=draw, name="rollouts", daemon=True).start()  # never keeps a run alive that ends
-        return present, future
+        return present, future, unwatched.clock
