@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from sbr.config.recipes import GrpoRecipe
@@ -59,6 +60,7 @@ class VllmSampler:
         self._state = PartialState()
         self._on_gpu = torch.cuda.is_available()
         self._run = uuid.uuid4().hex[:12]
+        """In the salt of every request: what an earlier run of this folder left in a server's caches is not found."""
         self._version = 0
         self._whole: Whole | None = None
         """Until the first rollout was compared."""
@@ -75,7 +77,9 @@ class VllmSampler:
         self._names = [server.model() for server in self._servers]
         for server in self._servers:
             server.call("follow_transformers")
-        self._folder = (config.weights_folder or Path("/dev/shm")) / f"sbr-weights-{_shared(self._run)}"
+        name = hashlib.sha256(str(recipe.output_dir.resolve()).encode()).hexdigest()[:12]
+        # Of this run folder, so that what a killed run left there is written over and not kept for ever.
+        self._folder = (config.weights_folder or Path("/dev/shm")) / f"sbr-weights-{name}"
 
     def _start(self) -> VllmServer:
         recipe, config, state = self._recipe, self._recipe.rollout.vllm, self._state
@@ -236,15 +240,11 @@ def open_vllm(model: VisionLanguageModel, processor: Any, recipe: GrpoRecipe) ->
 
 def _write(model: VisionLanguageModel, folder: Path) -> None:
     """One safetensors file; the weights may lie on a GPU."""
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: weight.detach().to("cpu").contiguous() for name, weight in model.named_parameters()}
-    save_file(tensors, folder / "model.safetensors")
-
-
-def _shared(own: str) -> str:
-    """The main process's word, on every process."""
-    from accelerate.utils import broadcast_object_list
-
-    words = [own]
-    broadcast_object_list(words)
-    return hashlib.sha256(words[0].encode()).hexdigest()[:12]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise OSError(
+            f"weights cannot be handed over in {folder}: {error}; rollout.vllm.weights_folder has to hold the model once"
+        ) from error
