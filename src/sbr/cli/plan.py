@@ -33,6 +33,7 @@ WORDS = {
     "rounded": "16-bit copies of weights that autocast makes",
     "activations": "and everything else that a pass makes",
     "caches": "keys and values of decoding",
+    "sampler": "what vLLM may take while it draws (rollout.vllm.gpu_memory)",
     "logits": "and what the loss makes of them",
 }
 

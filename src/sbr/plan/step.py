@@ -32,7 +32,7 @@ from sbr.types import Completion, Prompt, RolloutGroup
 
 PARTS = (
     *("weights", "gradients", "optimizer", "reference", "average", "buckets", "gathered", "twin", "rounded"),
-    *("activations", "caches", "logits"),
+    *("activations", "caches", "logits", "sampler"),
 )
 """In the order of tables; docs/performance.md says what each is."""
 
@@ -73,7 +73,7 @@ class StepCost:
     weights: int
     """Numbers of the whole model."""
     phases: dict[str, Phase]
-    """prefill and decoding (the rollout of GRPO), reference (whatever is compared with the policy), update."""
+    """prefill and decoding (the rollout of GRPO; of sampler vllm: rollout), reference (whatever is compared with the policy), update."""
     decoding_bytes: float
     """Read in all steps of decoding, for one prompt: weights and caches.  0 in SFT."""
 
@@ -156,8 +156,11 @@ class _Step:
         prompt = make_prompt(self.trainer.model, self.recipe.frames, self.assumed.text_tokens)
         self._state()
         if isinstance(self.recipe, GrpoRecipe):
-            if self.recipe.rollout.sampler == "native":
-                self._rollout(self.recipe, prompt)
+            match self.recipe.rollout.sampler:
+                case "native":
+                    self._rollout(self.recipe, prompt)
+                case "vllm":
+                    self._served_rollout(self.recipe)
             self._grpo(self.recipe, prompt)
         else:
             self._sft(prompt)
@@ -224,6 +227,17 @@ class _Step:
             read = [*model.model.language_model.parameters(), *model.lm_head.parameters(), *kept]
             once = {id(tensor): tensor.numel() * tensor.itemsize for tensor in read}
             self.decoding_bytes = sum(once.values()) * share * (steps - 1)
+
+    def _served_rollout(self, recipe: GrpoRecipe) -> None:
+        """The weights are whole on this process while a server, on the same GPU or elsewhere, takes them over."""
+        if not recipe.rollout.vllm.urls:
+            with FAKE:
+                taken = torch.empty(int(recipe.rollout.vllm.gpu_memory * self.cluster.memory), dtype=torch.uint8)
+            self.ledger.add("sampler", [taken])
+        with torch.no_grad(), self._phase("rollout", 0.0):
+            self.names.filling = True
+            with asked(self.trainer):
+                self.names.filling = False
 
     def _grpo(self, recipe: GrpoRecipe, prompt: Prompt) -> None:
         algorithm, trainer, tokens = self.algorithm, self.trainer, self.assumed.response_tokens

@@ -246,5 +246,5 @@ def _write(model: VisionLanguageModel, folder: Path) -> None:
         save_file(tensors, folder / "model.safetensors")
     except (OSError, SafetensorError) as error:
         raise OSError(
-            f"weights cannot be handed over in {folder}: {error}; rollout.vllm.weights_folder has to hold the model once"
+            f"weights cannot be handed over in {folder}: {error}; rollout.vllm.weights_folder has to hold the model"
         ) from error

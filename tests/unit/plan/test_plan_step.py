@@ -183,3 +183,12 @@ def test_what_the_run_would_refuse_is_refused(folder: Path) -> None:
         plan(folder, rollout__group_size=1)
     with pytest.raises(ConfigError, match="a group cannot be cut"):
         plan(folder, algo__name="reg_grpo", train__completions_per_microbatch=2)
+
+
+def test_a_server_of_vllm_on_the_same_gpu_or_elsewhere(folder: Path) -> None:
+    here = plan(folder, rollout__sampler="vllm", rollout__vllm={"gpu_memory": 0.25})
+    assert here.cost.phases["rollout"].parts["sampler"] == 20 << 30
+    assert {name for name, phase in here.cost.phases.items() if "sampler" in phase.parts} == {"rollout"}
+    elsewhere = plan(folder, rollout__sampler="vllm", rollout__vllm={"urls": ["http://other:8000"]})
+    assert "sampler" not in elsewhere.cost.phases["rollout"].parts
+    assert elsewhere.cost.phases["update"] == here.cost.phases["update"] == plan(folder).cost.phases["update"]
