@@ -73,7 +73,8 @@ class StepCost:
     weights: int
     """Numbers of the whole model."""
     phases: dict[str, Phase]
-    """prefill and decoding (the rollout of GRPO; of sampler vllm: rollout), reference (whatever is compared with the policy), update."""
+    """prefill and decoding (the rollout of GRPO; of sampler vllm, rollout), reference (whatever is compared with the
+    policy), update."""
     decoding_bytes: float
     """Read in all steps of decoding, for one prompt: weights and caches.  0 in SFT."""
 
