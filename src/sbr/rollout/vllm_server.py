@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import json
+import logging
 import os
 import signal
 import socket
@@ -26,8 +27,12 @@ _LAUNCHER = (
     *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR", "MASTER_PORT"),
 )
 """Variables of torchrun: vLLM would take them for its own."""
+PAUSES = (1.0, 5.0, 20.0)
+"""Seconds before a request whose connection was lost is sent again."""
 _SHOWN = 2000
 """Characters of what a server said last that a message shows."""
+
+_log = logging.getLogger(__name__)
 
 
 class VllmServer:
@@ -37,16 +42,19 @@ class VllmServer:
         self, url: str, timeout: float, started: subprocess.Popen[bytes] | None = None, log: Path | None = None
     ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
-        self._http = httpx2.Client(timeout=httpx2.Timeout(timeout, connect=10.0))
+        # A connection that waits for the next step is closed by the server, and sometimes just when it is used again.
+        fresh = httpx2.Limits(max_keepalive_connections=0)
+        self._http = httpx2.Client(timeout=httpx2.Timeout(timeout, connect=10.0), limits=fresh)
         self._started = started
         self._log = log
 
     def post(self, path: str, body: dict[str, Any] | None = None, **parameters: Any) -> Any:
-        """The JSON that the server answers, None for an empty answer.  Raises EndpointError."""
-        try:
-            said = self._http.post(f"{self.url}{path}", json=body, params=parameters)
-        except httpx2.HTTPError as error:
-            raise EndpointError(self._gone(path, error)) from error
+        """The JSON that the server answers, None for an empty answer.
+
+        A lost connection is tried again after each of `PAUSES`; asked twice, a server does the same.  Raises
+        EndpointError.
+        """
+        said = self._send(path, body, parameters)
         if said.status_code != 200:
             raise EndpointError(
                 f"vLLM at {self.url} answered {path} with status {said.status_code}: {_tail(said.text)}"
@@ -55,6 +63,18 @@ class VllmServer:
             return said.json() if said.content else None
         except ValueError as error:
             raise EndpointError(f"vLLM at {self.url} answered {path} with no JSON: {_tail(said.text)}") from error
+
+    def _send(self, path: str, body: dict[str, Any] | None, parameters: dict[str, Any]) -> httpx2.Response:
+        for pause in (*PAUSES, None):
+            try:
+                return self._http.post(f"{self.url}{path}", json=body, params=parameters)
+            except httpx2.HTTPError as error:
+                lost = isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
+                if pause is None or not lost or self._ended:
+                    raise EndpointError(self._gone(path, error)) from error
+                _log.warning("vLLM at %s%s: %s; it is asked again in %g s", self.url, path, error, pause)
+                time.sleep(pause)
+        raise AssertionError
 
     def call(self, method: str, *arguments: str) -> list[Any]:
         """A method of `sbr.rollout.vllm_worker.Follower` on every worker; what each returned."""
@@ -77,7 +97,7 @@ class VllmServer:
                     return
             except httpx2.HTTPError:
                 pass
-            if self._started is not None and self._started.poll() is not None:
+            if self._started is not None and self._ended:
                 raise CheckpointError(
                     f"vLLM ended with status {self._started.returncode} before it was ready; the end of {self._log}:\n"
                     f"{self._last_words()}\nwhen the GPU's memory is the reason, change rollout.vllm.gpu_memory"
@@ -96,12 +116,16 @@ class VllmServer:
 
     def _gone(self, path: str, error: Exception) -> str:
         cause = f"{type(error).__name__}: {error}".rstrip(": ")
-        if self._started is not None and self._started.poll() is not None:
-            return (
-                f"vLLM, started by this run, has ended with status {self._started.returncode}; continue with --resume; "
-                f"the end of {self._log}:\n{self._last_words()}"
-            )
-        return f"vLLM at {self.url}{path} does not answer ({cause}); start it again and continue with --resume"
+        if self._started is None:
+            return f"vLLM at {self.url}{path} does not answer ({cause}); start it again and continue with --resume"
+        state = f"has ended with status {self._started.returncode}" if self._ended else f"does not answer ({cause})"
+        return (
+            f"vLLM, started by this run, {state}; continue with --resume; the end of {self._log}:\n{self._last_words()}"
+        )
+
+    @property
+    def _ended(self) -> bool:
+        return self._started is not None and self._started.poll() is not None
 
     def _last_words(self) -> str:
         return _tail(self._log.read_text(encoding="utf-8", errors="replace")) if self._log else ""
