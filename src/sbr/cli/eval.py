@@ -83,10 +83,11 @@ class Args:
     engine: str | None = None
     """Where answers come from: native, the model in this process (default), vllm, or endpoint, an OpenAI-compatible
     server."""
-    url: str | None = None
-    """Address of the server; its key, if it wants one, is read from the environment variable OPENAI_API_KEY."""
+    url: tuple[str, ...] | None = None
+    """Address of the server, or of several with the same model; the key, if they want one, is read from the
+    environment variable OPENAI_API_KEY."""
     concurrency: int | None = None
-    """Requests to the server at the same time."""
+    """Requests to each server at the same time."""
 
 
 def run(arguments: list[str]) -> None:
