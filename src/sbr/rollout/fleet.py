@@ -7,8 +7,10 @@ import logging
 import resource
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import httpx2
 
 from sbr.config.asking import EngineConfig
 from sbr.errors import ConfigError, EndpointError
@@ -38,9 +40,8 @@ class _Member:
     room: int
     """Requests it may have under way: `engine.concurrency`, none while it is left out, one until it has answered
     again."""
-    under_way: set[asyncio.Task[Reply]] = field(default_factory=set)
+    under_way: int = 0
     answers: int = 0
-    last_answer: float = 0.0
     failure: ServerError | None = None
     """Why it was left out, until it has answered again."""
     trials: asyncio.Task[None] | None = None
@@ -49,15 +50,16 @@ class _Member:
 class Fleet:
     """`config.urls`, asked for `model`.  Its methods run in one event loop.
 
-    A server that fails (`ServerError`) is left out with a warning.  What it has under way goes to the others, unless it
-    has answered something meanwhile: then it may finish that.  It comes back when it has answered a chat of one token
-    and then one request.  A single server is never left out: its errors are those of the request.
+    A server that fails (`ServerError`) is left out with a warning, and each of its requests that fails goes to another.
+    It comes back when it has answered a chat of one token and then one request, without retries.  A single server is
+    never left out: its errors are those of the request.
     """
 
     def __init__(self, config: EngineConfig, model: str) -> None:
         """Raises ConfigError when the system does not allow so many connections."""
         self._concurrency = config.concurrency
-        self._members = [_Member(Server(config, url, model), config.concurrency) for url in config.urls]
+        tls = httpx2.create_ssl_context()  # takes longer than all the rest
+        self._members = [_Member(Server(config, url, model, tls), config.concurrency) for url in config.urls]
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._several = len(self._members) > 1
         if self._several:
@@ -84,30 +86,23 @@ class Fleet:
             member = await self._free_member()
             on_trial = member.failure is not None
             retries = 0 if on_trial else None
-            began = asyncio.get_running_loop().time()
-            task = asyncio.create_task(member.server.ask(messages, sampling, seed, fields, retries))
-            member.under_way.add(task)
+            member.under_way += 1
             try:
-                await asyncio.wait([task])
-            finally:
-                task.cancel()  # of use only when this request is dropped
-                member.under_way.discard(task)
-                self._wake(1)
-            if task.cancelled():
-                continue  # its server is left out
-            try:
-                reply = task.result()
+                reply = await member.server.ask(messages, sampling, seed, fields, retries)
             except ServerError as error:
                 if not self._several:
                     raise
+                self._leave_out(member, error)
                 if not on_trial:
                     failures.append(error)
-                self._leave_out(member, error, began)
                 if len(failures) == _MOST_FAILURES:
                     raise _together(f"{_MOST_FAILURES} servers failed at one request", failures) from None
-                continue
-            self._answered(member)
-            return reply
+            else:
+                self._answered(member)
+                return reply
+            finally:
+                member.under_way -= 1
+                self._wake(1)
 
     def log_answers(self) -> None:
         """One line with the answers of each of several servers."""
@@ -124,11 +119,11 @@ class Fleet:
         except ServerError as error:
             if not self._several:
                 raise
-            self._leave_out(member, error, began=0.0)
+            self._leave_out(member, error)
 
     async def _free_member(self) -> _Member:
         """The one to be asked next, as soon as there is one.  Raises EndpointError when none is left."""
-        while not (free := [member for member in self._members if len(member.under_way) < member.room]):
+        while not (free := [member for member in self._members if member.under_way < member.room]):
             self._check_room()
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -137,7 +132,7 @@ class Fleet:
             except asyncio.CancelledError:
                 self._wake(1)  # it may have been this one's turn
                 raise
-        return min(free, key=lambda member: (len(member.under_way), member.answers))
+        return min(free, key=lambda member: (member.under_way, member.answers))
 
     def _wake(self, count: int) -> None:
         """Let so many requests that wait look for a server."""
@@ -149,24 +144,19 @@ class Fleet:
 
     def _answered(self, member: _Member) -> None:
         member.answers += 1
-        member.last_answer = asyncio.get_running_loop().time()
         if member.room and member.failure is not None:
             _log.info("%s answers again", member.server.url)
             member.failure = None
             member.room = self._concurrency
             self._wake(member.room)
 
-    def _leave_out(self, member: _Member, error: ServerError, began: float) -> None:
-        """After a request that began then has failed."""
+    def _leave_out(self, member: _Member, error: ServerError) -> None:
         if not member.room:
             return
         if member.failure is None:
             _log.warning("%s; it is left out, and asked every %g s whether it is back", error.cause, _AGAIN_SECONDS)
         member.failure, member.room = error, 0
         member.trials = asyncio.create_task(self._wait_until_back(member))
-        if member.last_answer <= began:
-            for task in member.under_way:
-                task.cancel()
         if not self.room:
             self._wake(len(self._waiting))
 
@@ -205,7 +195,7 @@ def _allow_connections(config: EngineConfig) -> None:
         return
     if most != resource.RLIM_INFINITY and most < needed:
         raise ConfigError(
-            f"{len(config.urls)} servers in engine.url with engine.concurrency {config.concurrency} need {needed:,} open "
-            f"files, and the system allows {most:,}; lower engine.concurrency, or raise the limit (`ulimit -n`)"
+            f"{len(config.urls)} servers in engine.url with engine.concurrency {config.concurrency} need {needed:,} "
+            f"open files, and the system allows {most:,}; lower engine.concurrency, or raise the limit (`ulimit -n`)"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import ssl
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -14,7 +15,7 @@ import openai
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 from sbr.config.asking import EngineConfig
-from sbr.errors import EndpointError
+from sbr.errors import ConfigError, EndpointError
 from sbr.rollout.engine import Reply
 from sbr.rollout.sampling import Sampling
 
@@ -78,21 +79,27 @@ class Server:
     4, 8, 8 ... seconds, less up to a quarter by chance.
     """
 
-    def __init__(self, config: EngineConfig, url: str, model: str) -> None:
+    def __init__(self, config: EngineConfig, url: str, model: str, tls: ssl.SSLContext) -> None:
+        """Raises ConfigError when `url` is no address."""
         self.config = config
         self.url = url
         self.model = model
         # With the line feed of a file it came from, the error about that header would show it.
         self._key = os.environ.get(config.api_key_env, "").strip()
-        http = _BoundedClient()
+        http = _BoundedClient(verify=tls)
         http.seconds = config.timeout
-        self._client = openai.AsyncOpenAI(
-            http_client=http,
-            base_url=url,
-            api_key=self._key or "none",  # the package wants one; servers without keys do not read it
-            timeout=openai.Timeout(config.timeout, connect=min(_CONNECT_SECONDS, config.timeout)),
-            max_retries=config.retries,
-        )
+        try:
+            self._client = openai.AsyncOpenAI(
+                http_client=http,
+                base_url=url,
+                api_key=self._key or "none",  # the package wants one; servers without keys do not read it
+                timeout=openai.Timeout(config.timeout, connect=min(_CONNECT_SECONDS, config.timeout)),
+                max_retries=config.retries,
+            )
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise ConfigError(
+                f"engine.url is {url!r}, which is no address ({error}); expected one such as http://localhost:8000/v1"
+            ) from None
 
     async def close(self) -> None:
         await self._client.close()
