@@ -71,6 +71,7 @@ class ChatServer:
 
             def do_GET(self) -> None:
                 outer.headers.append(dict(self.headers))
+                outer._closing.wait(outer.models.delay)
                 self._say(outer.models)
 
             def do_POST(self) -> None:

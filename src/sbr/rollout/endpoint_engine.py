@@ -25,6 +25,8 @@ from sbr.rollout.sampling import Sampling
 
 _GRACE_SECONDS = 30.0
 """After a failure, requests under way get so long to finish: they are paid for, and their answers are kept."""
+_LOOK_SECONDS = 0.5
+"""Without an answer for so long, see whether a server is back and takes more requests."""
 _ENCODERS = 4
 """Threads that turn frames into PNG or JPEG."""
 
@@ -90,7 +92,7 @@ class EndpointEngine:
                 if not pending or (left is not None and left <= 0):
                     break
                 arrived: list[tuple[Question, int, str, Reply]] = []
-                for future in _all_of(finished, left):
+                for future in _all_of(finished, _LOOK_SECONDS if left is None else min(left, _LOOK_SECONDS)):
                     question, index, prompt = pending.pop(future)
                     try:
                         arrived.append((question, index, prompt, future.result()))
@@ -131,7 +133,7 @@ def request_seed(seed: int, index: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def _all_of(finished: SimpleQueue[Future[Reply]], seconds: float | None) -> Iterator[Future[Reply]]:
+def _all_of(finished: SimpleQueue[Future[Reply]], seconds: float) -> Iterator[Future[Reply]]:
     """Those that are there, or the first that comes; after so many seconds none."""
     try:
         yield finished.get(timeout=seconds)

@@ -19,7 +19,9 @@ from sbr.rollout.sampling import Sampling
 from sbr.rollout.server import Server, ServerError
 
 _AGAIN_SECONDS = 60.0
-"""So often a server that was left out is asked whether it is back; it has as long to answer."""
+"""So often a server that was left out is asked whether it is back."""
+_PATIENCE_SECONDS = 60.0
+"""It has so long to answer that, and every server to list its models."""
 _HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
 """What it is asked, for one token."""
 _MOST_FAILURES = 5
@@ -114,12 +116,17 @@ class Fleet:
         await asyncio.gather(*(member.server.close() for member in self._members))
 
     async def _look(self, member: _Member) -> None:
-        try:
+        if not self._several:
             await member.server.look_for_model()
+            return
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):  # the others need not wait for one that hangs
+                await member.server.look_for_model()
         except ServerError as error:
-            if not self._several:
-                raise
             self._leave_out(member, error)
+        except TimeoutError:
+            cause = f"{member.server.url} has not listed its models within {_PATIENCE_SECONDS:g} s"
+            self._leave_out(member, ServerError(cause, "; look at the server's log, then repeat the command"))
 
     async def _free_member(self) -> _Member:
         """The one to be asked next, as soon as there is one.  Raises EndpointError when none is left."""
@@ -165,7 +172,7 @@ class Fleet:
         while True:
             await asyncio.sleep(_AGAIN_SECONDS)
             try:
-                async with asyncio.timeout(_AGAIN_SECONDS):
+                async with asyncio.timeout(_PATIENCE_SECONDS):
                     await member.server.ask(_HELLO, hello, None, {}, retries=0)
             except (ServerError, TimeoutError):
                 continue
