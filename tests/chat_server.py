@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -52,7 +53,7 @@ Respond = Callable[[int, dict[str, Any]], Said]
 class ChatServer:
     """with ChatServer(lambda number, body: completion("A")) as server: ... server.url, server.requests, server.peak"""
 
-    def __init__(self, respond: Respond, models: Said | None = None) -> None:
+    def __init__(self, respond: Respond, models: Said | None = None, port: int = 0) -> None:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
@@ -62,6 +63,7 @@ class ChatServer:
         self._open = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._killed = False
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -69,6 +71,7 @@ class ChatServer:
 
             def do_GET(self) -> None:
                 outer.headers.append(dict(self.headers))
+                outer._closing.wait(outer.models.delay)
                 self._say(outer.models)
 
             def do_POST(self) -> None:
@@ -89,6 +92,10 @@ class ChatServer:
                 self._say(said)
 
             def _say(self, said: Said) -> None:
+                if outer._killed:
+                    self.close_connection = True
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
                 text = said.body if isinstance(said.body, str | bytes) else json.dumps(said.body)
                 content = text.encode() if isinstance(text, str) else text
                 try:
@@ -108,13 +115,22 @@ class ChatServer:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
+    def port(self) -> int:
+        return self._server.server_port
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def kill(self) -> None:
+        """Drop the requests under way, refuse new ones."""
+        self._killed = True
+        self.__exit__()
 
     def __enter__(self) -> ChatServer:
         self._thread.start()

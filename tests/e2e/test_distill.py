@@ -349,6 +349,14 @@ def test_a_killed_run_asks_a_server_again_for_what_was_under_way_only(data_root,
     assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
 
 
+def test_a_distillation_continues_with_other_servers(data_root, teacher, tmp_path) -> None:
+    first = from_server(data_root, tmp_path / "out", teacher, samples=2)
+    distill(first.model_copy(update={"data": DataConfig(root=data_root, limit=3)}))
+    urls = ("http://127.0.0.1:9/v1", *first.engine.urls)
+    distill(first.model_copy(update={"engine": EngineConfig(kind="endpoint", url=urls, concurrency=CONCURRENCY)}))
+    assert len(teacher.asked) == teacher.asked.total() == QUESTIONS * 2
+
+
 def test_command_line_prints_yield_reasons_and_the_hardest(data_root, finished, tmp_path, capsys) -> None:
     file = tmp_path / "distill.toml"
     file.write_text(

@@ -30,6 +30,7 @@ from sbr.frames.load import load_frames
 from sbr.rollout.engine import Question
 from sbr.rollout.open import open_engine
 from sbr.rollout.sampling import Sampling
+from sbr.types import EvalRecord
 
 COUNT = 12
 CHOICES = ("open tap", "close tap", "take cup", "put cup on table")
@@ -63,7 +64,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def recipe(root: Path, out: Path, url: str, engine: dict | None = None, **values) -> EvalRecipe:
+def recipe(root: Path, out: Path, url: str | tuple[str, ...], engine: dict | None = None, **values) -> EvalRecipe:
     return EvalRecipe(
         model=ModelConfig(path="m"),
         data=DataConfig(root=root),
@@ -159,7 +160,7 @@ def start(settings: EvalRecipe, folder: Path) -> forked.Forked:
     engine = settings.engine
     file.write_text(
         f"output_dir = '{settings.output_dir}'\n[model]\npath = 'm'\n[data]\nroot = '{settings.data.root}'\n"
-        f"[frames]\nheight = 56\nwidth = 56\n[engine]\nkind = 'endpoint'\nurl = '{engine.url}'\nretries = 0\n"
+        f"[frames]\nheight = 56\nwidth = 56\n[engine]\nkind = 'endpoint'\nurl = {json.dumps(engine.url)}\nretries = 0\n"
         f"concurrency = {engine.concurrency}\n[eval]\nlevels = ['L1']\nbatch_size = 4\n"
         f"protocol = '{settings.eval.protocol}'\nsamples = {settings.eval.samples}\n"
     )
@@ -249,3 +250,68 @@ def test_flags_of_the_command_line(data_root, tmp_path, capsys):
         cli_eval.run([*words, "--engine", "endpoint"])
     with pytest.raises(ConfigError, match="url is for kind endpoint, and kind is native"):
         cli_eval.run([*words, "--url", server.url])
+
+
+def by_what_is_asked(delay: float = 0.0) -> Callable[[int, dict], Said]:
+    """The answer depends on the request alone."""
+    return lambda _, body: completion(f"<answer>{'ABCD'[body['seed'] % 4]}</answer>", delay=delay)
+
+
+def untimed(folder: Path) -> list[EvalRecord]:
+    return [replace(record, seconds=0.0) for record in read_records(folder / "records.jsonl")]
+
+
+def test_a_server_that_dies_changes_no_record(data_root, tmp_path, caplog):
+    def respond(number: int, body: dict) -> Said:
+        if number == 4:
+            threading.Thread(target=dying.kill).start()
+        return by_what_is_asked(1000 if number > 2 else 0)(number, body)
+
+    with ChatServer(respond) as dying, ChatServer(by_what_is_asked()) as other:
+        evaluate(recipe(data_root, tmp_path / "two", (dying.url, other.url), protocol="paper", samples=2))
+        evaluate(recipe(data_root, tmp_path / "one", other.url, protocol="paper", samples=2))
+    assert untimed(tmp_path / "two") == untimed(tmp_path / "one")
+    assert json.loads((tmp_path / "two" / "recipe.json").read_text())["engine"]["url"] == [dying.url, other.url]
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith(f"{dying.url} (model m) cannot be reached: ")
+
+
+def test_a_killed_run_of_two_servers_continues_with_what_is_left_of_them(data_root, tmp_path):
+    records = tmp_path / "out" / "records.jsonl"
+    with ChatServer(by_what_is_asked(0.1)) as a, ChatServer(by_what_is_asked(0.1)) as b:
+        both = (a.url, b.url)
+        settings = recipe(data_root, tmp_path / "out", both, {"concurrency": 2}, protocol="paper", samples=2)
+        run = start(settings, tmp_path)
+        wait_for_lines(records, 7, run)
+        run.kill()
+        assert run.wait() == -signal.SIGKILL, run.output
+        assert records.read_bytes().count(b"\n") < 2 * COUNT
+        with pytest.raises(ConfigError, match=rf"engine\.url: \['{a.url}', '{b.url}'\] then, '{b.url}' now"):
+            evaluate(recipe(data_root, tmp_path / "out", b.url, protocol="paper", samples=2))
+        a.kill()
+        evaluate(settings)
+        counts = asked(a) + asked(b)
+        evaluate(recipe(data_root, tmp_path / "one", b.url, protocol="paper", samples=2))
+    assert untimed(tmp_path / "out") == untimed(tmp_path / "one")
+    assert len(counts) == 2 * COUNT
+    assert sum(counts.values()) - 2 * COUNT <= 2 * settings.engine.concurrency
+
+
+def test_all_servers_dead_keeps_the_answers_and_the_same_command_continues(data_root, tmp_path):
+    with ChatServer(lambda n, body: letter_b()(n, body) if n < 2 else Said("", 500)) as a:
+        with ChatServer(lambda n, body: letter_b()(n, body) if n < 3 else Said("", 503)) as b:
+            settings = recipe(data_root, tmp_path, (a.url, b.url))
+            with pytest.raises(EndpointError, match=rf"(?s)none of the 2 servers.*{a.url}.*500.*{b.url}.*503"):
+                evaluate(settings)
+            assert len(read_records(tmp_path / "records.jsonl")) == 5
+            b.respond = letter_b()
+            evaluate(settings)
+        assert len(b.requests) + len(a.requests) >= COUNT
+    assert len(read_records(tmp_path / "records.jsonl")) == COUNT
+
+
+def test_several_addresses_on_the_command_line(data_root, tmp_path):
+    words = ["--model", "m", "--data", str(data_root), "--out", str(tmp_path / "o"), "--levels", "L1", "--limit", "3"]
+    with ChatServer(letter_b()) as a, ChatServer(letter_b()) as b:
+        cli_eval.run([*words, "--engine", "endpoint", "--url", a.url, b.url])
+        assert len(a.requests) + len(b.requests) == 3

@@ -99,7 +99,7 @@ def run_with(content: str | bytes) -> Callable[[Place], list[str]]:
     return make
 
 
-def endpoint(url: str) -> Callable[[Place], list[str]]:
+def endpoint(url: str | list[str]) -> Callable[[Place], list[str]]:
     def make(place: Place) -> list[str]:
         values = {"engine.kind": "endpoint", "engine.url": url, "engine.retries": 0}
         return ["eval", str(place.recipe("eval", **values))]
@@ -108,6 +108,8 @@ def endpoint(url: str) -> Callable[[Place], list[str]]:
 
 
 OTHER = {"eval": {"eval.max_new_tokens": 4}, "distill": {"distill.max_new_tokens": 4}}
+HOST = "http://127.0.0.1:9"
+"""Where nothing answers."""
 FILTER = {"distill": {"distill.min_words": 1}}
 CASES: tuple[Case, ...] = (
     *both("out is a file", lambda place: place.write("out", "x"), "out is a file"),
@@ -156,4 +158,13 @@ CASES: tuple[Case, ...] = (
     Case("eval: no server", endpoint("http://127.0.0.1:9/v1"), ("http://127.0.0.1:9/v1", "cannot be reached")),
     Case("eval: an address that is none", endpoint("nowhere"), ("nowhere",)),
     Case("eval: an address of a file", endpoint("file:///etc/passwd"), ("file:///etc/passwd",)),
+    Case("eval: an address without an end", endpoint("http://[::1"), ("http://[::1", "no address")),
+    Case("eval: no address in the list", endpoint([]), ("engine.url is an empty list", "name a server")),
+    Case("eval: an address twice", endpoint([f"{HOST}/v1", f"{HOST}/v1/"]), (f"names {HOST}/v1 twice",)),
+    Case("eval: one of two is no address", endpoint([f"{HOST}/v1", "nowhere"]), ("engine.url holds 'nowhere'",)),
+    Case("eval: one of two with a password", endpoint([f"{HOST}/v1", "http://me:secret@host/v1"]), ("api_key_env",)),
+    Case("eval: too many addresses", endpoint([f"{HOST}/{n}" for n in range(1001)]), ("1,001", "1,000")),
+    Case(
+        "eval: no server of two", endpoint([f"{HOST}/v1", f"{HOST}/v2"]), ("none of the 2", f"{HOST}/v1", "/v2 (model")
+    ),
 )

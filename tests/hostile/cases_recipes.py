@@ -109,6 +109,8 @@ CASES: tuple[Case, ...] = (
     number("eval", "engine.kind", "endpoint", "needs url"),
     number("eval", "engine.kind", "cloud", "engine.kind"),
     number("eval", "engine.url", "http://me:secret@host/v1", "url"),
+    number("eval", "engine.url", 3, "engine.url is a int", "an address or a list"),
+    number("eval", "engine.url", ["http://host/v1", 3], "engine.url holds a int"),
     number("distill", "distill.samples", 10**9),
     number("distill", "distill.max_new_tokens", 10**11),
     number("distill", "distill.temperature", math.inf),

@@ -36,6 +36,7 @@ class Args:
       sbr eval --model Qwen/Qwen2-VL-7B-Instruct --source longvideobench --data LongVideoBench --out runs/lvb
       sbr eval --engine endpoint --url http://localhost:8000/v1 --model Qwen/Qwen2-VL-7B-Instruct --data SEED-Bench-R1 \
                --out runs/served --concurrency 32       a server with an OpenAI-compatible API
+      sbr eval --recipe served.toml --url http://node1:8000/v1 http://node2:8000/v1     several servers of one model
       sbr eval --run runs/mini/grpo --blind --out runs/mini/blind     the same questions without video and image
       sbr eval --run runs/mini/grpo --shuffle-options --out runs/mini/rotated     every rotation of the options
       torchrun --nproc_per_node 8 -m -- sbr eval --run runs/grpo     one process a GPU
@@ -83,10 +84,11 @@ class Args:
     engine: str | None = None
     """Where answers come from: native, the model in this process (default), vllm, or endpoint, an OpenAI-compatible
     server."""
-    url: str | None = None
-    """Address of the server; its key, if it wants one, is read from the environment variable OPENAI_API_KEY."""
+    url: tuple[str, ...] | None = None
+    """Address of the server, or of several with the same model; the key, if they want one, is read from the
+    environment variable OPENAI_API_KEY."""
     concurrency: int | None = None
-    """Requests to the server at the same time."""
+    """Requests to each server at the same time."""
 
 
 def run(arguments: list[str]) -> None:

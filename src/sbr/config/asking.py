@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sbr.config.section import (
     Answers,
@@ -20,6 +21,7 @@ from sbr.config.section import (
     Seed,
     Text,
     TopK,
+    printable,
 )
 
 
@@ -48,18 +50,23 @@ class EvalConfig(Section):
     """Of sampled answers."""
 
 
+MOST_SERVERS = 1000
+"""In `engine.url`."""
+
+
 class EngineConfig(Section):
     """Where answers come from; `model.path` is then the model's name at the server."""
 
     kind: Text = "native"
     """native: the model in this process.  vllm: vLLM in this process.  endpoint: an OpenAI-compatible server.  Or a
     function of your own as "module:function" (sbr.rollout.open)."""
-    url: Text | None = None
-    """Of the endpoint, such as http://localhost:8000/v1, without a password: it is saved with the answers."""
+    url: str | tuple[str, ...] | None = None
+    """Of the endpoint, such as http://localhost:8000/v1, or of several servers of the same model, which share the
+    requests; without a password: it is saved with the answers."""
     api_key_env: Text = "OPENAI_API_KEY"
     """Environment variable that holds the endpoint's key; unset means none."""
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 16
-    """Requests under way at the same time."""
+    """Requests under way at the same time, at each server."""
     retries: Annotated[int, Field(ge=0, le=100)] = 5
     """How often a request is repeated: after timeouts, lost connections and the statuses 408, 409, 429 and 5xx."""
     timeout: Annotated[float, Field(gt=0, le=86400)] = 600.0
@@ -76,6 +83,31 @@ class EngineConfig(Section):
     eager: bool = False
     """Of vllm: no compilation and no CUDA graphs; starts faster, answers slower."""
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """`url`, be it one, several or none."""
+        return () if self.url is None else (self.url,) if isinstance(self.url, str) else self.url
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_several(cls, values: Any) -> Any:
+        """A list of one address is that address, so that saved recipes compare; a wrong list is told of in one line."""
+        url = values.get("url") if isinstance(values, dict) else None
+        if url is None or isinstance(url, str):
+            return values
+        if not isinstance(url, (list, tuple)):
+            raise ValueError(f"url is a {type(url).__name__}, expected an address or a list of addresses")
+        if strange := [type(one).__name__ for one in url if not isinstance(one, str)]:
+            raise ValueError(f"url holds a {strange[0]}, expected addresses such as http://localhost:8000/v1")
+        return {**values, "url": url[0] if len(url) == 1 else tuple(url)}
+
+    @field_validator("url")
+    @classmethod
+    def _printable(cls, url: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        for one in (url,) if isinstance(url, str) else url or ():
+            printable(one)
+        return url
+
     @model_validator(mode="after")
     def _url_of_endpoint(self) -> EngineConfig:
         if self.kind == "endpoint" and self.url is None:
@@ -83,9 +115,33 @@ class EngineConfig(Section):
         if self.kind != "endpoint" and self.url is not None:
             raise ValueError(f"url is for kind endpoint, and kind is {self.kind}")
         # It is saved beside the answers and shown in messages; this one does not show it either.
-        if self.url is not None and "@" in self.url.partition("//")[2].partition("/")[0]:
+        if any("@" in url.partition("//")[2].partition("/")[0] for url in self.urls):
             raise ValueError("url holds a user or password; leave out what stands before the @ and use api_key_env")
+        if self.url is not None and not isinstance(self.url, str):
+            _check_addresses(self.url)
         return self
+
+
+def _check_addresses(urls: tuple[str, ...]) -> None:
+    """Several: a wrong one among them would only be left out."""
+    if not urls:
+        raise ValueError("url is an empty list; name a server, such as http://localhost:8000/v1")
+    if len(urls) > MOST_SERVERS:
+        raise ValueError(f"url names {len(urls):,} servers, and the most is {MOST_SERVERS:,}")
+    for url in urls:
+        if not _is_address(url):
+            raise ValueError(f"url holds {url!r}, expected an address such as http://localhost:8000/v1")
+    same = [url.rstrip("/") for url in urls]
+    if twice := [url for url in urls if same.count(url.rstrip("/")) > 1]:
+        raise ValueError(f"url names {twice[0]} twice; name every server once")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
+    except ValueError:  # a port that is no number, brackets without an end
+        return False
 
 
 class DistillConfig(Section):

@@ -43,7 +43,7 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 TopK = Annotated[int, Field(ge=0, le=10**7)]
 
 
-def _printable(text: Any) -> Any:
+def printable(text: Any) -> Any:
     if len(str(text)) > 4096 or any(unicodedata.category(character) in ("Cc", "Cs") for character in str(text)):
         raise PydanticCustomError("text", "expected at most 4096 characters, none of them a control character")
     return text
@@ -64,8 +64,8 @@ def _plain(tree: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-Text = Annotated[str, AfterValidator(_printable)]
-Place = Annotated[Path, AfterValidator(_printable)]
+Text = Annotated[str, AfterValidator(printable)]
+Place = Annotated[Path, AfterValidator(printable)]
 """A file or folder."""
 Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
 """A table of the user's own, as JSON can hold it."""

@@ -1,4 +1,4 @@
-"""Answers of any OpenAI-compatible server, by chat completions (`sbr.rollout.chat_client`).
+"""Answers of OpenAI-compatible servers, by chat completions (`sbr.rollout.chat_client`).
 
 The chat is the official one (sbr.prompt.template); the server's chat template turns it into the model's own form.  What
 a server may do differently from the native engine: docs/faithfulness.md, section "Endpoints".
@@ -10,7 +10,8 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 from typing import Any, Self
 
 from sbr.config.asking import EngineConfig
@@ -24,6 +25,8 @@ from sbr.rollout.sampling import Sampling
 
 _GRACE_SECONDS = 30.0
 """After a failure, requests under way get so long to finish: they are paid for, and their answers are kept."""
+_LOOK_SECONDS = 0.5
+"""Without an answer for so long, see whether a server is back and takes more requests."""
 _ENCODERS = 4
 """Threads that turn frames into PNG or JPEG."""
 
@@ -36,7 +39,8 @@ def open_endpoint(model: ModelConfig, _: PromptConfig, config: EngineConfig, __:
 
 
 class EndpointEngine:
-    """A server behind the interface of `sbr.rollout.engine`: one request an answer, `config.concurrency` at a time."""
+    """Servers behind the interface of `sbr.rollout.engine`: one request an answer, `config.concurrency` at a time to
+    each."""
 
     size_factor = SIZE_FACTOR
     one_by_one = True
@@ -61,6 +65,7 @@ class EndpointEngine:
         """
         requests = self._requests(batches, samples)
         pending: dict[Future[Reply], tuple[Question, int, str]] = {}
+        finished: SimpleQueue[Future[Reply]] = SimpleQueue()
         failure: SbrError | None = None
         deadline: float | None = None
         empty = 0
@@ -68,9 +73,7 @@ class EndpointEngine:
         try:
             while True:
                 # Answers that are there go before further questions, whose frames may take their time.
-                while (
-                    failure is None and len(pending) < self._config.concurrency and not any(f.done() for f in pending)
-                ):
+                while failure is None and len(pending) < self._client.room and finished.empty():
                     try:
                         question, index, messages = next(requests)
                     except StopIteration:
@@ -82,14 +85,14 @@ class EndpointEngine:
                     fields = video_fields(question.frames) if video else None
                     future = self._client.submit(messages, sampling, request_seed(question.seed, index), fields)
                     pending[future] = (question, index, prompt_text(messages))
+                    future.add_done_callback(finished.put)
                 if failure is not None and deadline is None:
                     deadline = time.perf_counter() + _GRACE_SECONDS
                 left = None if deadline is None else deadline - time.perf_counter()
                 if not pending or (left is not None and left <= 0):
                     break
-                done, _ = wait(pending, timeout=left, return_when=FIRST_COMPLETED)
                 arrived: list[tuple[Question, int, str, Reply]] = []
-                for future in done:
+                for future in _all_of(finished, _LOOK_SECONDS if left is None else min(left, _LOOK_SECONDS)):
                     question, index, prompt = pending.pop(future)
                     try:
                         arrived.append((question, index, prompt, future.result()))
@@ -105,6 +108,7 @@ class EndpointEngine:
                 future.cancel()
             if empty:
                 _log.warning("%d answers of %s are empty", empty, self._client.model)
+            self._client.log_answers()
         if failure is not None:
             raise failure
 
@@ -127,3 +131,13 @@ def request_seed(seed: int, index: int) -> int:
     """Seed of one request, 31 bits: what every server takes (some keep 32 bits, with a sign)."""
     digest = hashlib.sha256(f"{seed}\0{index}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _all_of(finished: SimpleQueue[Future[Reply]], seconds: float) -> Iterator[Future[Reply]]:
+    """Those that are there, or the first that comes; after so many seconds none."""
+    try:
+        yield finished.get(timeout=seconds)
+        while True:
+            yield finished.get_nowait()
+    except Empty:
+        return
