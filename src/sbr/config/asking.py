@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from sbr.config.addresses import check_addresses, holds_password
 from sbr.config.section import (
     Answers,
     BatchSize,
@@ -48,10 +48,6 @@ class EvalConfig(Section):
     """Ask every question once for each rotation of its options."""
     seed: Seed = 0
     """Of sampled answers."""
-
-
-MOST_SERVERS = 1000
-"""In `engine.url`."""
 
 
 class EngineConfig(Section):
@@ -115,33 +111,11 @@ class EngineConfig(Section):
         if self.kind != "endpoint" and self.url is not None:
             raise ValueError(f"url is for kind endpoint, and kind is {self.kind}")
         # It is saved beside the answers and shown in messages; this one does not show it either.
-        if any("@" in url.partition("//")[2].partition("/")[0] for url in self.urls):
+        if any(holds_password(url) for url in self.urls):
             raise ValueError("url holds a user or password; leave out what stands before the @ and use api_key_env")
         if self.url is not None and not isinstance(self.url, str):
-            _check_addresses(self.url)
+            check_addresses("url", self.url)
         return self
-
-
-def _check_addresses(urls: tuple[str, ...]) -> None:
-    """Several: a wrong one among them would only be left out."""
-    if not urls:
-        raise ValueError("url is an empty list; name a server, such as http://localhost:8000/v1")
-    if len(urls) > MOST_SERVERS:
-        raise ValueError(f"url names {len(urls):,} servers, and the most is {MOST_SERVERS:,}")
-    for url in urls:
-        if not _is_address(url):
-            raise ValueError(f"url holds {url!r}, expected an address such as http://localhost:8000/v1")
-    same = [url.rstrip("/") for url in urls]
-    if twice := [url for url in urls if same.count(url.rstrip("/")) > 1]:
-        raise ValueError(f"url names {twice[0]} twice; name every server once")
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
-    except ValueError:  # a port that is no number, brackets without an end
-        return False
 
 
 class DistillConfig(Section):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from sbr.config.addresses import check_addresses, holds_password
 from sbr.config.named import Named, SamplerName
 from sbr.config.section import (
     Answers,
@@ -38,6 +39,14 @@ class VllmSamplerConfig(Section):
     """Of a server that is started here: no compilation and no CUDA graphs; starts faster, answers slower."""
     timeout: Annotated[float, Field(gt=0, le=86400)] = 1800.0
     """Seconds that a server may take for a request, or to load the weights."""
+
+    @model_validator(mode="after")
+    def _addresses(self) -> Self:
+        if any(holds_password(url) for url in self.urls):  # they are saved with the run and shown in messages
+            raise ValueError("urls holds a user or password; leave out what stands before the @")
+        if self.urls:
+            check_addresses("urls", self.urls)
+        return self
 
 
 class RolloutConfig(Section):
