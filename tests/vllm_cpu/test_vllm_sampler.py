@@ -196,6 +196,9 @@ def test_a_server_that_dies_is_named_and_ends_the_run(make, model, questions, pr
     server._started.wait()
     with pytest.raises(EndpointError, match=r"vLLM, started by this run, has ended with status -9; continue with"):
         drawn(sampler, model, questions, prompts)
+    server.close()
+    groups = {os.getpgid(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+    assert server._started.pid not in groups, "its workers end too"
 
 
 def test_it_ends_with_the_run_however_that_ends(make, tmp_path) -> None:

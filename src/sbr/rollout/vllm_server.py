@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -105,14 +106,15 @@ class VllmServer:
             time.sleep(0.5)
 
     def close(self) -> None:
-        """End the process that was started here."""
+        """End the process that was started here, and the workers that it started: they outlive it when it is killed."""
         self._http.close()
-        if self._started is not None and self._started.poll() is None:
-            self._started.terminate()
-            try:
-                self._started.wait(20)
-            except subprocess.TimeoutExpired:
-                self._started.kill()
+        if self._started is None:
+            return
+        self._started.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._started.wait(20)
+        with suppress(ProcessLookupError):
+            os.killpg(self._started.pid, signal.SIGKILL)
 
     def _gone(self, path: str, error: Exception) -> str:
         cause = f"{type(error).__name__}: {error}".rstrip(": ")
@@ -174,7 +176,13 @@ def start_server(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            words, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent
+            words,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a group, which can be ended as one
+            preexec_fn=_end_with_parent,
         )
     server = VllmServer(f"http://127.0.0.1:{port}", timeout, process, log)
     atexit.register(server.close)

@@ -180,9 +180,7 @@ def test_several_servers_share_the_prompts(asked, fake) -> None:
 def test_what_is_not_the_policy_is_refused(asked, fake) -> None:
     right = list(fake.logprobs)
     fake.logprobs = [right[0], right[1] - 0.5, right[2]]
-    with pytest.raises(
-        CheckpointError, match=r"differ .* by 0\.17 a token, .* most at token 1 of"
-    ):
+    with pytest.raises(CheckpointError, match=r"differ .* by 0\.17 a token, .* most at token 1 of"):
         drawn(asked, asked.open())
     fake.logprobs = right
     fake.prompt = [*fake.prompt[:5], 1, *fake.prompt[6:]]
