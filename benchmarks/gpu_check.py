@@ -279,16 +279,15 @@ def grpo(scale: Scale, size: str = "small", **changes: Any) -> dict[str, Any]:
             with clock("step"):
                 parts.append(learner.take_step(Share(step, slots, frames, clock)))
                 trainer.schedule.step()
-        tokens = [sum(len(record.text) > 0 for record in part.completions) for part in parts]
-        seconds = later_median(clocks)
-        sampled = scale.prompts * scale.group_size * scale.tokens  # an end is drawn once in 150,000 tokens
+        tokens = [sum(batch.loss.tokens for batch in part.batches) for part in parts]  # with a KL term all are learned
+        seconds, each = later_median(clocks), statistics.fmean(tokens[1:])
         return {
             "trained": sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad),
-            "answers": tokens,
+            "tokens": tokens,
             "seconds": [clock.seconds for clock in clocks],
             "median_seconds": seconds,
-            "sampled_tokens_per_second": sampled / seconds["rollout"],
-            "trained_tokens_per_second": sampled / seconds["update"],
+            "sampled_tokens_per_second": each / seconds["rollout"],
+            "trained_tokens_per_second": each / seconds["update"],
             "twin": trainer.twin is not None,
             "loss": [[batch.loss.loss for batch in part.batches] for part in parts],
             "grad_norm": [list(part.grad_norms) for part in parts],
@@ -393,7 +392,9 @@ def prompt_of(scale: Scale, processor: Any, seed: int) -> Any:
 
 
 def answers_of(scale: Scale, prompts: int) -> list[list[list[int]]]:
-    drawn = torch.randint(20, 600, (prompts, scale.group_size, scale.tokens), generator=torch.Generator().manual_seed(1))
+    drawn = torch.randint(
+        20, 600, (prompts, scale.group_size, scale.tokens), generator=torch.Generator().manual_seed(1)
+    )
     return drawn.tolist()
 
 
@@ -581,7 +582,7 @@ CHECKS: dict[str, tuple[Callable[[Scale], dict[str, Any]], int]] = {
     "grpo_small_compiled": (partial(grpo, rollout__compile=True), 400),
     "grpo_small_checkpointing": (partial(grpo, model__gradient_checkpointing=True), 240),
     "grpo_small_8bit": (partial(grpo, **LEAN), 300),
-    "sft_small": (sft, 180),
+    "sft_small": (partial(sft, train__learning_rate=1e-4), 180),
     "miniature": (miniature, 240),
     "one_process_sharded": (one_process_sharded, 120),
     "grpo_large_lora": (partial(grpo, size="large", **LORA), 400),
