@@ -91,7 +91,7 @@ def versions(scale: Scale) -> dict[str, Any]:
     if scale.device == "cuda":
         facts = torch.cuda.get_device_properties(0)
         found |= {"device": facts.name, "memory": facts.total_memory, "capability": [facts.major, facts.minor]}
-        found |= {"cuda": torch.version.cuda, "devices": torch.cuda.device_count(), "nccl": torch.cuda.nccl.version()}
+        found |= {"cuda": torch.version.cuda, "devices": torch.cuda.device_count()}
     found["float32_products"] = torch.get_float32_matmul_precision()
     return found
 
@@ -582,7 +582,7 @@ CHECKS: dict[str, tuple[Callable[[Scale], dict[str, Any]], int]] = {
     "grpo_small_compiled": (partial(grpo, rollout__compile=True), 400),
     "grpo_small_checkpointing": (partial(grpo, model__gradient_checkpointing=True), 240),
     "grpo_small_8bit": (partial(grpo, **LEAN), 300),
-    "sft_small": (partial(sft, train__learning_rate=1e-4), 180),
+    "sft_small": (partial(sft, train__learning_rate=1e-4, train__warmup_ratio=0.0), 180),
     "miniature": (miniature, 240),
     "one_process_sharded": (one_process_sharded, 120),
     "grpo_large_lora": (partial(grpo, size="large", **LORA), 400),
