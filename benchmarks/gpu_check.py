@@ -356,7 +356,9 @@ def miniature(scale: Scale) -> dict[str, Any]:
                 raise RuntimeError(f"status {done.returncode} on {device}:\n{done.stderr[-3000:]}")
             lines[len(lines)] = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     pairs = list(zip(lines[0], lines[1], strict=True))
-    found = {name: [abs(a[name] - b[name]) for a, b in pairs] for name in ("loss", "grad_norm", "reward_mean", "entropy")}
+    found = {
+        name: [abs(a[name] - b[name]) for a, b in pairs] for name in ("loss", "grad_norm", "reward_mean", "entropy")
+    }
     return {"difference": found, "cpu": lines[0], "passed": max(found["loss"]) < 1e-3}
 
 
