@@ -160,7 +160,7 @@ def _our_logprobs(model: Any, prompt: Prompt, completions_GL: Tensor) -> Tensor:
     return completion_logprobs(model, [prompt], [completions_GL.tolist()]).logprobs_BL
 
 
-def _plain_inputs(prompt: Prompt, completions_GL: Tensor | None, rows: int, device: torch.device) -> dict[str, Tensor]:
+def plain_inputs(prompt: Prompt, completions_GL: Tensor | None, rows: int, device: torch.device) -> dict[str, Tensor]:
     """What a trainer without prefix sharing gives to the model: everything once a row."""
     ids = prompt.input_ids_S.repeat(rows, 1)
     kinds = prompt.mm_token_type_ids_S.repeat(rows, 1)
@@ -177,7 +177,7 @@ def _plain_inputs(prompt: Prompt, completions_GL: Tensor | None, rows: int, devi
 @torch.no_grad()
 def _plain_generate(model: Any, prompt: Prompt, tokens: int, calls: int, each: int) -> Tensor:
     """Token ids (calls * each, tokens) of `calls` generate calls that return `each` completions."""
-    inputs = _plain_inputs(prompt, None, 1, model.device)
+    inputs = plain_inputs(prompt, None, 1, model.device)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])  # as the processor gives it
     settings: dict[str, Any] = {"do_sample": True, "temperature": 1.0, "top_k": 0, "max_new_tokens": tokens}
     drawn = [model.generate(**inputs, **settings, num_return_sequences=each) for _ in range(calls)]
@@ -193,7 +193,7 @@ def _batched_rollout(model: Any, tokenizer: Any, prompt: Prompt, group_size: int
 
 
 def _official_logprobs(model: Any, prompt: Prompt, completions_GL: Tensor) -> Tensor:
-    inputs = _plain_inputs(prompt, completions_GL, len(completions_GL), model.device)
+    inputs = plain_inputs(prompt, completions_GL, len(completions_GL), model.device)
     logits = model(**inputs, use_cache=False).logits
     rows = zip(logits[:, :-1], inputs["input_ids"][:, 1:], strict=True)
     scored = [row.log_softmax(-1).gather(-1, tokens[:, None]).squeeze(-1) for row, tokens in rows]
@@ -201,7 +201,7 @@ def _official_logprobs(model: Any, prompt: Prompt, completions_GL: Tensor) -> Te
 
 
 def _repeated_logprobs(model: Any, prompt: Prompt, completions_GL: Tensor) -> Tensor:
-    inputs = _plain_inputs(prompt, completions_GL, len(completions_GL), model.device)
+    inputs = plain_inputs(prompt, completions_GL, len(completions_GL), model.device)
     kept = completions_GL.shape[1] + 1
     logits = model(**inputs, use_cache=False, logits_to_keep=kept).logits[:, :-1]
     return logits.log_softmax(-1).gather(-1, inputs["input_ids"][:, len(prompt) :, None]).squeeze(-1)

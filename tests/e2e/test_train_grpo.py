@@ -44,7 +44,7 @@ from sbr.resume.lock import locked
 from sbr.rollout.generate import Sampling, generate
 from sbr.train.grpo.loop import train_grpo
 from sbr.train.grpo.update import make_microbatches, update
-from sbr.train.learner import Metrics
+from sbr.train.learner import Metrics, Watcher
 from sbr.train.trainer import Policy, Trainer
 from sbr.types import Frames, ProgressStep, RolloutGroup, Sample
 
@@ -287,7 +287,7 @@ class BrokenOffError(Exception):
     pass
 
 
-class StopAfter:
+class StopAfter(Watcher):
     """A watcher that breaks the run off after a step."""
 
     def __init__(self, step: int) -> None:
@@ -470,7 +470,7 @@ def test_two_runs_at_once_one_is_told_who_the_other_is(make_recipe, tmp_path):
     with locked(recipe.output_dir), pytest.raises(BusyError, match=r"is being written by process \d+"):
         train_grpo(recipe, resume=False)  # the other has not written anything yet
 
-    class Second:
+    class Second(Watcher):
         def began(self, name: str, done: int, total: int) -> None:
             for resume in (False, True):
                 refusal = r"already holds a run|is being written by process \d+"
@@ -482,6 +482,19 @@ def test_two_runs_at_once_one_is_told_who_the_other_is(make_recipe, tmp_path):
 
     train_grpo(recipe, resume=False, watcher=Second())
     assert [line["step"] for line in read_lines(recipe.output_dir / "metrics.jsonl")] == [1]
+
+
+def test_on_a_gpu_the_watcher_is_told_what_was_taken(make_recipe, tmp_path, monkeypatch):
+    told = []
+
+    class Told(Watcher):
+        def took(self, recipe, processes: int, taken: int) -> None:
+            told.append((recipe, processes, taken))
+
+    recipe = make_recipe(tmp_path / "run", {"train.max_steps": 2})
+    monkeypatch.setattr("sbr.train.run._taken", lambda device: 5 << 30)  # nothing counts the memory of a CPU
+    train_grpo(recipe, resume=False, watcher=Told())
+    assert told == [(recipe, 1, 5 << 30)] * 2
 
 
 def test_refuses_a_used_folder_and_another_recipe(finished, make_recipe):

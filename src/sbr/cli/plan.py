@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from sbr.config.load import load_recipe
+from sbr.config.explain import verb
+from sbr.config.load import load_recipe, override, read_resolved
 from sbr.config.recipes import GrpoRecipe, SftRecipe, TrainRecipe
 from sbr.errors import ConfigError
 
@@ -56,7 +57,7 @@ class Args:
     """
 
     recipe: tyro.conf.Positional[Path]
-    """The TOML file of `sbr grpo` or `sbr sft`."""
+    """The TOML file of `sbr grpo` or `sbr sft`, or recipe.json of a run."""
     gpus: int = 1
     """Processes, one a GPU."""
     nodes: int = 1
@@ -129,15 +130,15 @@ def _load(file: Path, words: list[str]) -> TrainRecipe:
 
     Raises ConfigError, that of GRPO for what is neither.
     """
+    read = read_resolved if file.suffix == ".json" else load_recipe
     try:
-        load_recipe(GrpoRecipe, file)
+        recipe: TrainRecipe = read(GrpoRecipe, file)
     except ConfigError as error:
         try:
-            load_recipe(SftRecipe, file)
+            recipe = read(SftRecipe, file)
         except ConfigError:
             raise error from None
-        return load_recipe(SftRecipe, file, words)
-    return load_recipe(GrpoRecipe, file, words)
+    return override(recipe, words, f"{verb(type(recipe))} {file}") if words else recipe
 
 
 def _heading(args: Args, recipe: TrainRecipe, plan: Plan) -> str:

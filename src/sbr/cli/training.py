@@ -13,6 +13,7 @@ import tyro
 
 from sbr.cli.console import Terminal, quiet_transformers
 from sbr.cli.early import refuse_early
+from sbr.cli.planned import Planned
 from sbr.cli.progress import steps_progress
 from sbr.config.explain import verb
 from sbr.config.load import load_recipe
@@ -95,12 +96,14 @@ class TrainingBar:
     def __init__(self) -> None:
         self._progress = steps_progress()
         self._task: TaskID | None = None
+        self._planned = Planned()
 
     def __enter__(self) -> TrainingBar:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+        self._planned.stop()
 
     def began(self, name: str, done: int, total: int) -> None:
         self._progress.start()
@@ -109,3 +112,6 @@ class TrainingBar:
     def stepped(self, metrics: Metrics) -> None:
         if self._task is not None:
             self._progress.update(self._task, completed=metrics.step, figures=metrics.words())
+
+    def took(self, recipe: TrainRecipe, processes: int, taken: int) -> None:
+        self._planned.took(recipe, processes, taken)

@@ -127,3 +127,6 @@ class Watcher(Protocol):
 
     def stepped(self, metrics: Metrics) -> None:
         """A step is done and written down."""
+
+    def took(self, recipe: TrainRecipe, processes: int, taken: int) -> None:
+        """On GPUs, after every step of `recipe`: the most bytes that one of the processes has had allocated."""

@@ -23,6 +23,7 @@ from itertools import tee
 from pathlib import Path
 from typing import Any, Generic
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
@@ -54,6 +55,8 @@ class Report(Generic[PartT]):
     seconds: dict[str, float]
     stop: int | None
     """The signal that asked it to end."""
+    taken: int
+    """`_taken`"""
 
 
 @contextmanager
@@ -168,6 +171,8 @@ def _take_steps(
     rank, ranks = accelerator.process_index, accelerator.num_processes
     schedule, upcoming = tee(slots_of_step(course.questions, step, recipe.train, rank, ranks) for step in steps)
     shown = ([slot.sample for slot in slots] for slots in upcoming)
+    if accelerator.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(accelerator.device)  # a cold start is over
     # Two steps of frames at most are held.
     with closing(frames_ahead(shown, bench.load, ahead=1)) as decoded, listening() as stop:
         ready: deque[Share[QuestionT]] = deque()
@@ -192,11 +197,12 @@ def _take_steps(
                 trainer.schedule.step()
                 if trainer.average:
                     trainer.average.after_step(step)
+            taken = _taken(accelerator.device)
             with clock("validation"):
                 due = course.validation.due(step, total)
                 seen = course.validation.look(trainer, bench.encoder) if due else Seen()
             with deadline.phase("metrics of all processes"):
-                gathered: list[Report[PartT]] = gather_object([Report(part, clock.seconds, stop.asked)])
+                gathered: list[Report[PartT]] = gather_object([Report(part, clock.seconds, stop.asked, taken)])
             if accelerator.is_main_process:
                 epoch = step * recipe.train.prompts_per_step / len(course.questions)
                 facts = Done(step, epoch, learning_rate, slowest([own.seconds for own in gathered]), seen)
@@ -204,6 +210,8 @@ def _take_steps(
                 journal.append(recipe.output_dir / run_folder.METRICS, [metrics])
                 if watcher:
                     watcher.stepped(metrics)
+                    if most := max(own.taken for own in gathered):
+                        watcher.took(recipe, ranks, most)
                 accelerator.log(journal.numbers(metrics), step=step)
             asked = agreed([own.stop for own in gathered])
             if step % recipe.train.save_every == 0 or step == total or asked is not None:
@@ -215,6 +223,11 @@ def _take_steps(
                     f"in {recipe.output_dir}: continue with --resume",
                     asked,
                 )
+
+
+def _taken(device: torch.device) -> int:
+    """The most bytes allocated at a time since training began; 0 on a CPU, where nobody counts them."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
 
 
 def _input_files(course: Course[Any, Any, Any]) -> dict[str, Path]:

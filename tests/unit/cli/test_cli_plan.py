@@ -52,6 +52,18 @@ def test_what_does_not_fit_ends_with_status_1_and_says_what_would(recipe, tmp_pa
     assert change[0] == "--model.gradient_checkpointing"
 
 
+def test_the_recipe_of_a_run_is_read_too(recipe, tmp_path, capsys) -> None:
+    from sbr.config.load import load_recipe, write_resolved
+    from sbr.config.recipes import GrpoRecipe
+
+    write_resolved(load_recipe(GrpoRecipe, recipe), tmp_path / "recipe.json")
+    shown = []
+    for file in (recipe, tmp_path / "recipe.json"):
+        assert run(["plan", str(file), *SMALL]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+
+
 def test_sft_is_known_by_its_keys(recipe, capsys) -> None:
     text = recipe.read_text().partition("[rollout]")[0] + "[validation]\nshare = 0.1\nmax_new_tokens = 7\n"
     recipe.write_text(text)
