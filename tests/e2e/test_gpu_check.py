@@ -21,16 +21,24 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return gpu_check
 
 
-def test_every_check_is_recorded_and_none_is_run_twice(tmp_path: Path) -> None:
-    file = tmp_path / "found.json"
-    words = ("--out", str(file), "--device", "cpu", "--only", "versions")
-    assert forked.run(SCRIPT, *words).returncode == 0
-    checks = json.loads(file.read_text())["checks"]
-    assert checks["versions"]["figures"]["torch"]
-    before = file.read_bytes()
-    assert forked.run(SCRIPT, *words).returncode == 0
-    assert file.read_bytes() == before
-    assert forked.run(SCRIPT, "--out", str(file), "--device", "cuda", "--only", "versions").returncode != 0
+def test_every_check_is_recorded_and_none_is_run_twice(script, tmp_path: Path, monkeypatch) -> None:
+    run: list[str] = []
+
+    def run_apart(name: str, device: str, limit: float) -> dict[str, object]:
+        run.append(name)
+        return {"status": "ok", "seconds": 1.0, "figures": {"device": device}}
+
+    monkeypatch.setattr(script, "run_apart", run_apart)
+    words = ["--out", str(tmp_path / "found.json"), "--device", "cpu"]
+    assert script.main([*words, "--only", "versions"]) == 0
+    before = (tmp_path / "found.json").read_bytes()
+    assert script.main([*words, "--only", "versions"]) == 0
+    assert (tmp_path / "found.json").read_bytes() == before
+    assert script.main(words) == 0
+    assert run == list(script.CHECKS), "each once, versions first"
+    assert list(json.loads((tmp_path / "found.json").read_text())["checks"]) == run
+    with pytest.raises(SystemExit):
+        script.main(["--out", str(tmp_path / "found.json"), "--device", "cuda"])
 
 
 @pytest.mark.parametrize("name", ["parity", "grpo_small"])
