@@ -22,6 +22,8 @@ GPUS_PER_NODE = 8
 CPUS_PER_NODE = 1
 """What Ray counts; torchrun's processes take all that a node has."""
 ATTEMPTS = 4
+ENDING = 900
+"""Seconds that the others get to end by themselves when one node has: torchrun then ends its processes in order."""
 MASTER_PORT = 29500
 COMMAND = (
     *("sbr", "grpo", "recipes/qwen2vl_7b/grpo.toml", "--train.prompts_per_step", "16"),
@@ -63,14 +65,16 @@ def attempt(number: int) -> None:
             "SBR_RESTART_COUNT": str(number),
         }
         resources = {"num_cpus": CPUS_PER_NODE, "num_gpus": GPUS_PER_NODE}
-        ray.get(
-            [
-                run_node.options(**resources, **on_node(group, rank)).remote(
-                    {**everywhere, "NODE_RANK": str(rank), "LOCAL_ADDR": addresses[rank]}
-                )
-                for rank in ranks
-            ]
-        )
+        runs = [
+            run_node.options(**resources, **on_node(group, rank)).remote(
+                {**everywhere, "NODE_RANK": str(rank), "LOCAL_ADDR": addresses[rank]}
+            )
+            for rank in ranks
+        ]
+        _, others = ray.wait(runs)
+        if others:
+            ray.wait(others, num_returns=len(others), timeout=ENDING)
+        ray.get(runs)
     finally:
         remove_placement_group(group)  # which ends what still runs there
 
