@@ -374,8 +374,16 @@ def _host_table(args: Args, recipe: Any, model: Model, nodes: Nodes, prompts: in
         ("host memory of process 0, saving", _gb(alone), "weights whole"),
         ("sent to each GPU at the start", _gb(model.weights + model.reference), "weights and reference, whole"),
         ("decoded frames of a process", _gb(2 * prompts * sample), "two steps"),
-        ("decoded frames of a step", _gb(recipe.train.prompts_per_step * sample), "all processes; from a cache or decoded"),
-        ("decoding, CPU seconds a node and step", f"{nodes.local * prompts * args.decode:.0f}", f"{args.decode:g} s a clip"),
+        (
+            "decoded frames of a step",
+            _gb(recipe.train.prompts_per_step * sample),
+            "all processes; from a cache or decoded",
+        ),
+        (
+            "decoding, CPU seconds a node and step",
+            f"{nodes.local * prompts * args.decode:.0f}",
+            f"{args.decode:g} s a clip",
+        ),
         ("frame cache of the training file", _gb(args.questions * sample), "whole, shared or on each node"),
         ("checkpoint", _gb(written), f"{_gb(alone)} by process 0, {_gb(moments)} by all"),
         ("files of a checkpoint, about", f"{2 * nodes.processes:,}", "moments and random state of each process"),
@@ -384,7 +392,11 @@ def _host_table(args: Args, recipe: Any, model: Model, nodes: Nodes, prompts: in
             f"{alone / GIGA / args.writer + moments / GIGA / args.disks:.0f} s",
             f"{args.writer:g} GB/s of one process, {args.disks:g} of all",
         ),
-        ("disk of the run, at most", _gb((kept + 1) * written + final), f"{kept} checkpoints, one being written, final"),
+        (
+            "disk of the run, at most",
+            _gb((kept + 1) * written + final),
+            f"{kept} checkpoints, one being written, final",
+        ),
     ]
     return table("Hosts and disks.", ("what", "how much", "of what"), rows)
 

@@ -3,8 +3,8 @@
     ray job submit --working-dir . -- python examples/cluster/ray_job.py
 
 Ray gives each node a copy of that folder; weights, data and runs lie on a file system that all nodes see.  Ray reserves
-the GPUs of whole nodes and starts examples/cluster/node.sh once on each; torchrun starts the processes.  After a lost node
-everything is started again, as soon as there are enough nodes, and goes on from the newest checkpoint.
+the GPUs of whole nodes and starts examples/cluster/node.sh once on each; torchrun starts the processes.  After a lost
+node everything is started again, as soon as there are enough nodes, and goes on from the newest checkpoint.
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ def slurm() -> tuple[list[str], dict[str, str], set[str]]:
     options = dict(re.findall(r"^#SBATCH --([\w-]+)(?:=(.*))?$", text, re.MULTILINE))
     line = next(line for line in text.replace("\\\n", " ").splitlines() if line.startswith("srun"))
     words = shlex.split(line)
-    exported = {word.partition("=")[0] for line in re.findall(r"^export (.*)$", text, re.MULTILINE) for word in line.split()}
+    exported = {
+        word.partition("=")[0] for line in re.findall(r"^export (.*)$", text, re.MULTILINE) for word in line.split()
+    }
     assert words[-1] == "&"
     return words[words.index("examples/cluster/node.sh") + 1 : -1], options, exported | {"SLURM_NODEID"}
 
