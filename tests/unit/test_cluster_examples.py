@@ -43,7 +43,7 @@ def ray() -> tuple[dict[str, Any], set[str]]:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             constants[statement.targets[0].id] = eval(compile(ast.Expression(statement.value), "", "eval"), {})
     tables = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
-    return constants, {key.value for table in tables for key in table.keys if isinstance(key, ast.Constant)}
+    return constants, {str(key.value) for table in tables for key in table.keys if isinstance(key, ast.Constant)}
 
 
 def jobset() -> tuple[Any, Any, dict[str, Any]]:
