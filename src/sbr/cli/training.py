@@ -85,9 +85,13 @@ class Training(Generic[RecipeT]):
         return f"Done.  The trained model lies in {folder / run_folder.FINAL}.\n{lines}Next: sbr eval --run {folder}"
 
 
+RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT", "SBR_RESTART_COUNT")
+"""Environment variables that count repetitions: set by torchrun, by SLURM, and by a job description for any other."""
+
+
 def _started_again() -> bool:
     """Has a launcher repeated the command by itself, after a process or a node was lost?"""
-    return any(os.environ.get(name, "0") != "0" for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))
+    return any(os.environ.get(name, "0") != "0" for name in RESTARTS)
 
 
 class TrainingBar:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,19 @@ def test_the_papers_recipe_is_the_official_setting():
     assert (recipe.reward.rule, recipe.reward.accuracy_weight, recipe.reward.format_weight) == ("official", 1.0, 0.0)
     assert (recipe.frames.fps, recipe.frames.min_frames, recipe.frames.max_frames) == (2.0, 4, 16)
     assert recipe.model.dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("name", ["TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT", "SBR_RESTART_COUNT"])
+def test_a_launcher_that_counts_a_repetition_needs_no_resume(name, recipe_file, tmp_path, monkeypatch, capsys):
+    seen = []
+    training = replace(GRPO, load=lambda: lambda recipe, resume, watcher: seen.append(resume))
+    monkeypatch.setattr("sbr.cli.training.refuse_early", lambda recipe: None)
+    words = [str(recipe_file), "--output_dir", str(tmp_path / "run")]
+    monkeypatch.setenv(name, "1")
+    training.run(words)  # ended before it had written anything
+    (tmp_path / "run" / "cold_start").mkdir(parents=True)
+    training.run(words)
+    monkeypatch.setenv(name, "0")  # the first time
+    with pytest.raises(ConfigError, match="already holds a run"):
+        training.run(words)
+    assert seen == [False, True]
