@@ -173,6 +173,7 @@ def test_two_sharded_processes_share_a_server_that_runs_elsewhere(sampler, make,
     """LoRA: what is handed over has the adapters in it."""
     (server,) = sampler._servers
     changes = {"train.sharding": "full", "lora.rank": 4, "train.learning_rate": 1e-2, "rollout.vllm.urls": [server.url]}
+    changes["rollout.vllm.weights_folder"] = str(tmp_path / "shared")
     done = launched(
         make(tmp_path / "run", changes),
         tmp_path,
@@ -185,7 +186,7 @@ def test_two_sharded_processes_share_a_server_that_runs_elsewhere(sampler, make,
     assert len(lines) == 2
     assert all(line["rollout_mismatch"] < GAP for line in lines), "after an update too"
     assert lines[0]["grad_norm"] > 0
-    assert not list(Path("/dev/shm").glob("sbr-weights-*"))
+    assert not list((tmp_path / "shared").iterdir())
 
 
 def test_a_server_that_dies_is_named_and_ends_the_run(make, model, questions, prompts, tmp_path) -> None:
