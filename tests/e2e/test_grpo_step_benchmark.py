@@ -32,6 +32,26 @@ TINY = {
 }
 
 
+IN_FORKS = """
+import json, os, runpy, sys
+sys.path.insert(0, sys.argv[1])
+import memory, sections
+
+def measured(work):  # a fork, which need not import everything again
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.write(write, json.dumps(memory._measure(work)).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as stream:
+        return json.loads(stream.read())
+
+sections.measured = measured
+sys.argv = ["grpo_step.py", *sys.argv[2:]]
+runpy.run_path(os.path.join(sys.path[0], "grpo_step.py"), run_name="__main__")
+"""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a tiny run leaves: result.json and docs/."""
@@ -41,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "docs" / "performance.md").write_text(page)
     words = [word for name, value in TINY.items() for word in (f"--{name}", *value.split())]
     words += ["--out", str(folder / "result.json"), "--docs", str(folder / "docs")]
-    done = forked.run(BENCHMARKS / "grpo_step.py", *words)
+    done = forked.run("-c", IN_FORKS, BENCHMARKS, *words)
     assert done.returncode == 0, done.output
     return folder
 

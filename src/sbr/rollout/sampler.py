@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, runtime_checkable
@@ -76,9 +77,8 @@ def open_sampler(model: VisionLanguageModel, processor: Any, recipe: GrpoRecipe)
     if name == "native":
         return NativeSampler(model, processor, recipe)
     if name == "vllm":
-        from sbr.rollout.vllm_sampler import open_vllm  # only where it is asked for
-
-        return open_vllm(model, processor, recipe)
+        opens = importlib.import_module("sbr.rollout.vllm_sampler").open_vllm  # only where it is asked for
+        return opens(model, processor, recipe)
     sampler = call_named(name, "rollout.sampler", model, processor, recipe)
     if not isinstance(sampler, Sampler):
         raise ConfigError(

@@ -16,18 +16,23 @@ from sbr.plan.plan import Plan, Rates, assumed_of, make_plan, state_bytes
 from sbr.plan.stand_in import Cluster, sharding_of, state_of_a_copy, trained_model
 
 RATES = Rates(1e12, 1e9)
+MADE: dict[tuple[Any, ...], Plan] = {}
 
 
-@pytest.fixture
-def folder(tiny_model_dir: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """config.json of the tiny model, and nothing else."""
-    (tmp_path / "structure").mkdir()
-    (tmp_path / "structure" / "config.json").write_bytes((tiny_model_dir / "config.json").read_bytes())
-    return tmp_path / "structure"
+    folder = tmp_path_factory.mktemp("structure")
+    (folder / "config.json").write_bytes((tiny_model_dir / "config.json").read_bytes())
+    return folder
 
 
 def plan(folder: Path, gpus: int = 1, memory: int = 80 << 30, nodes: int = 1, kind: Any = GrpoRecipe, **values) -> Plan:
-    return make_plan(*recipe_and_rest(folder, gpus, memory, nodes, kind, **values))
+    """The same plan is made once."""
+    key = (str(folder), gpus, memory, nodes, kind, repr(sorted(values.items())))
+    if key not in MADE:
+        MADE[key] = make_plan(*recipe_and_rest(folder, gpus, memory, nodes, kind, **values))
+    return MADE[key]
 
 
 def recipe_and_rest(folder: Path, gpus: int, memory: int, nodes: int, kind: Any, **values) -> Any:
