@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -189,6 +190,17 @@ def test_two_sharded_processes_share_a_server_that_runs_elsewhere(sampler, make,
     assert not list((tmp_path / "shared").iterdir())
 
 
+def children(process: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def assert_ended(group: int) -> None:
+    deadline = time.monotonic() + 60
+    while alive := living(group):
+        assert time.monotonic() < deadline, f"{alive} are still there"
+        time.sleep(0.2)
+
+
 def living(group: int) -> list[str]:
     """Processes of a group that are no zombies."""
     found: list[str] = []
@@ -204,15 +216,12 @@ def test_a_server_that_dies_is_named_and_ends_the_run(make, model, questions, pr
     sampler = open_vllm(model, load_processor("sbr:mini"), make(tmp_path))
     (server,) = sampler._servers
     assert server._started is not None
-    server._started.kill()
-    server._started.wait()
-    with pytest.raises(EndpointError, match=r"vLLM, started by this run, has ended with status -9; continue with"):
+    (vllm,) = children(server._started.pid)
+    os.kill(vllm, signal.SIGKILL)
+    server._started.wait(30)
+    with pytest.raises(EndpointError, match=r"vLLM, started by this run, has ended with status 137; continue with"):
         drawn(sampler, model, questions, prompts)
-    server.close()
-    deadline = time.monotonic() + 30
-    while alive := living(server._started.pid):
-        assert time.monotonic() < deadline, f"{alive} of its workers are still there"
-        time.sleep(0.2)
+    assert_ended(vllm)
 
 
 def test_it_ends_with_the_run_however_that_ends(make, tmp_path) -> None:
@@ -223,11 +232,8 @@ def test_it_ends_with_the_run_however_that_ends(make, tmp_path) -> None:
         while run.poll() is None and not (tmp_path / "run" / "metrics.jsonl").exists():
             time.sleep(0.1)
         assert run.poll() is None
-        servers = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in servers}
-        (vllm,) = (pid for pid, command in commands.items() if b"api_server" in command)
+        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children(run.pid)}
+        (guard,) = (pid for pid, command in commands.items() if b"api_server" in command)
+        (vllm,) = children(guard)
         run.kill()
-    deadline = time.monotonic() + 60
-    while Path(f"/proc/{vllm}").exists() and b"api_server" in Path(f"/proc/{vllm}/cmdline").read_bytes():
-        assert time.monotonic() < deadline, "the server is still there"
-        time.sleep(0.2)
+    assert_ended(vllm)

@@ -20,6 +20,7 @@ from typing import Any
 import httpx2
 
 from sbr.errors import CheckpointError, ConfigError, EndpointError
+from sbr.rollout import guard
 
 FOLLOWER = "sbr.rollout.vllm_worker.Follower"
 NAME = "policy"
@@ -106,15 +107,12 @@ class VllmServer:
             time.sleep(0.5)
 
     def close(self) -> None:
-        """End the process that was started here, and the workers that it started: they outlive it when it is killed."""
+        """End what was started here (`sbr.rollout.guard`)."""
         self._http.close()
-        if self._started is None:
-            return
-        self._started.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._started.wait(20)
-        with suppress(ProcessLookupError):
-            os.killpg(self._started.pid, signal.SIGKILL)
+        if self._started is not None:
+            self._started.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._started.wait(guard.PATIENCE + 5)
 
     def _gone(self, path: str, error: Exception) -> str:
         cause = f"{type(error).__name__}: {error}".rstrip(": ")
@@ -160,7 +158,13 @@ def start_server(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *server_words(folder, dtype, length, pictures)]
+    words = [sys.executable, guard.__file__]
+    words += [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        *server_words(folder, dtype, length, pictures),
+    ]
     words += ["--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port)]
     words += ["--gpu-memory-utilization", str(gpu_memory)]
     words += ["--enforce-eager"] if eager else []
@@ -181,7 +185,7 @@ def start_server(
             stdout=output,
             stderr=output,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # a group, which can be ended as one
+            start_new_session=True,  # Ctrl-C is for the run, which then ends it
             preexec_fn=_end_with_parent,
         )
     server = VllmServer(f"http://127.0.0.1:{port}", timeout, process, log)
