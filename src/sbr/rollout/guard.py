@@ -2,8 +2,8 @@
 
     python guard.py COMMAND...
 
-A server of vLLM that is asked to end in the middle of a request may wait for ever, and its workers outlive it when it is
-killed.  This file imports nothing of the package: it starts at once.
+A server of vLLM that is asked to end in the middle of a request may wait for ever, and its workers outlive it when it
+is killed.  This file imports nothing of the package: it starts at once.
 """
 
 from __future__ import annotations
