@@ -77,6 +77,12 @@ class RolloutConfig(Section):
     """Run the decoding steps through torch.compile with static shapes: for GPUs and weights in 16 bits (float32 weights
     would be converted in every step).  The first steps take a minute more."""
 
+    @model_validator(mode="after")
+    def _servers_of_vllm(self) -> Self:
+        if self.vllm.urls and self.sampler != "vllm":
+            raise ValueError(f'vllm.urls names servers for sampler "vllm", and sampler is "{self.sampler}"')
+        return self
+
 
 class RewardConfig(Section):
     """The reward is the sum of weight * part; every part is logged, whatever its weight."""

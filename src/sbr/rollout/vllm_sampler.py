@@ -27,16 +27,17 @@ from sbr.config.recipes import GrpoRecipe
 from sbr.errors import CheckpointError, ConfigError, EndpointError
 from sbr.model.families import VisionLanguageModel
 from sbr.model.logprobs import completion_logprobs
+from sbr.model.lora import is_adapter
 from sbr.model.paths import resolve_model_path
 from sbr.model.tokens import TokenRules
 from sbr.prompt.openai_chat import openai_messages, video_fields
 from sbr.rollout.engine import Question
 from sbr.rollout.sampler import Whole
 from sbr.rollout.sampling import Sampling
+from sbr.rollout.vllm_llm import AS_THEY_ARE
 from sbr.rollout.vllm_server import VllmServer, start_server
 from sbr.types import Completion, Prompt
 
-AS_THEY_ARE = {"images_kwargs": {"do_resize": False}, "videos_kwargs": {"do_resize": False, "do_sample_frames": False}}
 CHECKED = 2
 """Prompts of the first rollout whose log-probabilities are compared with the training pass."""
 LARGEST_GAP = {"float32": 1e-4, "bfloat16": 2e-2}
@@ -234,6 +235,11 @@ def open_vllm(model: VisionLanguageModel, processor: Any, recipe: GrpoRecipe) ->
         raise ConfigError(
             f"rollout.temperature is {recipe.rollout.temperature}: vLLM reports log-probabilities at temperature 1, "
             'and GRPO needs those it drew with; set it to 1, or rollout.sampler to "native"'
+        )
+    if not recipe.rollout.vllm.urls and is_adapter(resolve_model_path(recipe.model.path)):
+        raise ConfigError(
+            f"model.path {recipe.model.path} holds an adapter, and vLLM starts from whole models: write adapter and "
+            "base as one with `sbr merge`"
         )
     return VllmSampler(model, processor, recipe)
 

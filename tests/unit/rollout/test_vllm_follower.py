@@ -205,6 +205,20 @@ def test_a_folder_that_takes_nothing(asked) -> None:
         drawn(asked, asked.open(weights_folder=str(asked.folder / "file")))
 
 
+def test_servers_without_the_sampler_that_asks_them(tmp_path) -> None:
+    values = {"model": {"path": "m"}, "data": {"root": "d"}, "output_dir": "o"}
+    with pytest.raises(ConfigError, match=r'rollout.*names servers for sampler "vllm", and sampler is "native"'):
+        validate(GrpoRecipe, {**values, "rollout": {"vllm": {"urls": ["http://a:1"]}}}, "test")
+
+
+def test_an_adapter_is_no_model_to_start_from(asked, tmp_path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    values = {"model": {"path": str(tmp_path)}, "data": {"root": "d"}, "output_dir": "o"}
+    recipe = validate(GrpoRecipe, {**values, "rollout": {"sampler": "vllm"}}, "test")
+    with pytest.raises(ConfigError, match=r"holds an adapter, and vLLM starts from whole models: .*sbr merge"):
+        open_vllm(asked.model, None, recipe)
+
+
 def test_what_cannot_be_opened(asked, fake) -> None:
     fake.close()
     with pytest.raises(EndpointError, match=rf"vLLM at {fake.url}/v1/models does not answer"):
