@@ -1,0 +1,1 @@
+"""Finished evaluations and training runs -> what they did: attention, consistency, cases, curves."""
