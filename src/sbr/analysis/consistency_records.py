@@ -1,4 +1,4 @@
-"""RUN/consistency/consistency.jsonl: one ConsistencyRecord a line.  Does the reasoning entail the answer?  Three ways."""
+"""RUN/consistency/consistency.jsonl: one ConsistencyRecord a line: does the reasoning entail the answer?"""
 
 from __future__ import annotations
 
