@@ -56,6 +56,8 @@ VERBS = {
     "score": Verb("sbr.cli.score", "read the answers of a finished evaluation by another rule, without a model"),
     "controls": Verb("sbr.cli.controls", "what part of a score is not vision: blind runs, rotated options, letters"),
     "compare": Verb("sbr.cli.compare", "compare two finished evaluations question by question"),
+    "analyze": Verb("sbr.cli.analyze", "attention, consistency, cases and curves of finished runs", _MEDIA),
+    "report": Verb("sbr.cli.report", "one page of everything that runs did: tables, curves, cases side by side"),
 }
 
 HELP = """\
