@@ -224,7 +224,7 @@ def _update(trainer: Trainer, recipe: GrpoRecipe, frames: int, tokens: int) -> N
 def _prefill(trainer: Trainer, recipe: GrpoRecipe, frames: int, tokens: int) -> None:
     prompt = _prompt(trainer, recipe, frames)
     with torch.no_grad(), trainer.whole() as model, evaluating(model):
-        prefill(model, [prompt], recipe.rollout.group_size, tokens, compiled=False)
+        prefill(model, [prompt], recipe.rollout.group_size, tokens, static=False)
 
 
 def _status(field: str) -> int:
