@@ -169,8 +169,9 @@ def test_it_draws_at_the_temperature_of_the_recipe(
         server.call("draw_at", "1.0")
     assert gap(model, prompts, found, temperature) < GAP
     assert gap(model, prompts, found) > 30 * GAP, "another policy than that of temperature 1"
-    alike = [len(set(group)) == 1 for group in tokens(found)]
-    assert all(alike) if temperature == 0.01 else not all(alike)
+    likely = min(min(one.logprobs) for group in found for one in group)
+    assert likely > -20, "drawn at it too: 715 tokens together have e^-13 below that"
+    assert temperature == 0.01 or any(len(set(group)) > 1 for group in tokens(found))
 
 
 def launched(recipe: GrpoRecipe, folder: Path, *launcher: str) -> subprocess.CompletedProcess[str]:
