@@ -183,15 +183,16 @@ def launched(recipe: GrpoRecipe, folder: Path, *launcher: str) -> subprocess.Com
 
 
 def test_two_sharded_processes_share_a_server_that_runs_elsewhere(sampler, make, tmp_path) -> None:
-    """LoRA: what is handed over has the adapters in it."""
+    """LoRA, at a temperature: what is handed over has the adapters in it."""
     (server,) = sampler._servers
     changes = {"train.sharding": "full", "lora.rank": 4, "train.learning_rate": 1e-2, "rollout.vllm.urls": [server.url]}
-    changes["rollout.vllm.weights_folder"] = str(tmp_path / "shared")
+    changes |= {"rollout.vllm.weights_folder": str(tmp_path / "shared"), "rollout.temperature": 0.8}
     done = launched(
         make(tmp_path / "run", changes),
         tmp_path,
         *("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "--"),
     )
+    server.call("draw_at", "1.0")
     assert done.returncode == 0, done.stderr
     import json
 
