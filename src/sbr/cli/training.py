@@ -14,7 +14,7 @@ import tyro
 from sbr.cli.console import Terminal, quiet_transformers
 from sbr.cli.early import refuse_early
 from sbr.cli.planned import Planned
-from sbr.cli.progress import steps_progress
+from sbr.cli.progress import Bars, steps_progress
 from sbr.config.explain import verb
 from sbr.config.load import load_recipe
 from sbr.config.recipes import TrainRecipe
@@ -97,8 +97,8 @@ def _started_again() -> bool:
 class TrainingBar:
     """A bar over the steps with the last figures; a `sbr.train.learner.Watcher`.  A cold start has a bar of its own."""
 
-    def __init__(self) -> None:
-        self._progress = steps_progress()
+    def __init__(self, bars: Callable[[], Bars] = steps_progress) -> None:
+        self._progress = bars()
         self._task: TaskID | None = None
         self._planned = Planned()
 
@@ -111,7 +111,7 @@ class TrainingBar:
 
     def began(self, name: str, done: int, total: int) -> None:
         self._progress.start()
-        self._task = self._progress.add_task(f"{name}, steps", total=total, completed=done, figures="")
+        self._task = self._progress.add_task(name, total=total, completed=done, figures="")
 
     def stepped(self, metrics: Metrics) -> None:
         if self._task is not None:

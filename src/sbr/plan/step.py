@@ -210,7 +210,7 @@ class _Step:
                 stack.enter_context(trainer.accelerator.autocast())
                 stack.enter_context(evaluating(model))
                 steps, compiled = self.assumed.response_tokens, recipe.rollout.compile
-                found = prefill(model, [prompt] * self.prompts, size, steps, compiled, PREFILL_PROMPTS["cuda"])
+                found = prefill(model, [prompt] * self.prompts, size, steps, compiled, PREFILL_PROMPTS)
                 cache, logits, positions = found
                 del found
             kept = [*cache.prompt_keys, *cache.prompt_values, *cache.keys, *cache.values]
