@@ -52,24 +52,10 @@ def compare_records(
     other_name: str,
     other_control: bool = False,
 ) -> Comparison:
-    """Paired comparison, question by question.
-
-    Raises DataError when the two runs do not answer the same questions (same level, id, sample index, options in the
-    same order, gold letter), were scored by different rules, or were shown different media, unless `other_control` says
-    that this is what is compared: such numbers must not be subtracted.
-    """
-    if not base or not other:
-        raise DataError(f"cannot compare: {base_name if not base else other_name} has no records")
-    base_by_key = {record_key(record): record for record in base}
+    """Paired comparison, question by question.  Raises as `refuse_unlike` does: such numbers must not be subtracted."""
+    refuse_unlike(base, other, base_name, other_name, other_control)
     other_by_key = {record_key(record): record for record in other}
-    _refuse_different_questions(base_by_key, other_by_key, base_name, other_name)
-    controls = [sorted({record.control for record in run}) for run in (base, other)]
-    if controls[0] != controls[1] and not other_control:
-        raise DataError(
-            f"cannot compare {base_name} and {other_name}: they were not shown the same (control "
-            f"{', '.join(controls[0])} and {', '.join(controls[1])}); what vision adds to one model: `sbr controls`"
-        )
-    pairs = [(record, other_by_key[key]) for key, record in base_by_key.items()]
+    pairs = [(record, other_by_key[record_key(record)]) for record in base]
     slices: list[SliceComparison] = []
     groups: dict[str, list[SliceComparison]] = {}
     for level in sorted({record.level for record in base}):
@@ -82,6 +68,29 @@ def compare_records(
             groups.setdefault(name, []).extend(parts)
     named = {name: tuple(parts) for name, parts in groups.items() if parts}
     return Comparison(base_name, other_name, base[0].rule, tuple(slices), named)
+
+
+def refuse_unlike(
+    base: Sequence[EvalRecord],
+    other: Sequence[EvalRecord],
+    base_name: str,
+    other_name: str,
+    other_control: bool = False,
+) -> None:
+    """Raise DataError when the two runs do not answer the same questions (same level, id, sample index, options in the
+    same order, gold letter), were scored by different rules, or were shown different media, unless `other_control` says
+    that this is what is compared."""
+    if not base or not other:
+        raise DataError(f"cannot compare: {base_name if not base else other_name} has no records")
+    base_by_key = {record_key(record): record for record in base}
+    other_by_key = {record_key(record): record for record in other}
+    _refuse_different_questions(base_by_key, other_by_key, base_name, other_name)
+    controls = [sorted({record.control for record in run}) for run in (base, other)]
+    if controls[0] != controls[1] and not other_control:
+        raise DataError(
+            f"cannot compare {base_name} and {other_name}: they were not shown the same (control "
+            f"{', '.join(controls[0])} and {', '.join(controls[1])}); what vision adds to one model: `sbr controls`"
+        )
 
 
 def _compare_parts(
