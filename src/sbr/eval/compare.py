@@ -51,8 +51,12 @@ def compare_records(
     base_name: str,
     other_name: str,
     other_control: bool = False,
+    whole_levels: bool = False,
 ) -> Comparison:
-    """Paired comparison, question by question.  Raises as `refuse_unlike` does: such numbers must not be subtracted."""
+    """Paired comparison, question by question; `whole_levels` leaves out their domains, scenarios and groups.
+
+    Raises as `refuse_unlike` does: such numbers must not be subtracted.
+    """
     refuse_unlike(base, other, base_name, other_name, other_control)
     other_by_key = {record_key(record): record for record in other}
     pairs = [(record, other_by_key[record_key(record)]) for record in base]
@@ -61,6 +65,8 @@ def compare_records(
     for level in sorted({record.level for record in base}):
         of_level = [pair for pair in pairs if pair[0].level == level]
         slices.append(_compare_slice(level, OVERALL, of_level))
+        if whole_levels:
+            continue
         slices += _compare_parts(level, of_level, lambda record: record.domain)
         groups.setdefault("scenario", []).extend(_compare_parts(level, of_level, lambda record: record.scenario))
         for name in dict.fromkeys(name for pair in of_level for record in pair for name, _ in record.groups):

@@ -46,15 +46,15 @@ def find_runs(folders: Sequence[Path], names: Sequence[str] = (), data: Path | N
     DataError for an unfinished evaluation and as `read_evaluated` and `read_metrics` do.
     """
     found = _expand(folders)
-    evaluations = _ordered([folder for folder, kind in found.items() if kind == "evaluation"], folders)
+    evaluations = [folder for folder, kind in found.items() if kind == "evaluation"]
     if not evaluations:
         raise ConfigError(
             f"there is no evaluation in {', '.join(map(str, folders)) or 'no folder'}; a page needs one: name the "
             "folder that `sbr eval` wrote, or one that holds such folders"
         )
-    read = read_evaluated({str(folder): folder for folder in evaluations})
+    read = _ordered(read_evaluated({str(folder): folder for folder in evaluations}), folders)
     if data is not None:
-        read = tuple(_with_data(run, data) for run in read)
+        read = [_with_data(run, data) for run in read]
     ordinary, controls = [run for run in read if not _is_control(run)], [run for run in read if _is_control(run)]
     if not ordinary:
         raise ConfigError(
@@ -95,21 +95,20 @@ def _expand(folders: Sequence[Path]) -> dict[Path, Kind]:
     return found
 
 
-def _ordered(evaluations: Sequence[Path], named: Sequence[Path]) -> list[Path]:
+def _ordered(evaluations: Sequence[EvaluatedRun], named: Sequence[Path]) -> list[EvaluatedRun]:
     """As they were named; those found inside of one folder by what became of their model: nothing, SFT, GRPO, both."""
     places = {folder: place for place, folder in enumerate(named)}
 
-    def key(folder: Path) -> tuple[int, int, str]:
-        if folder in places:
-            return places[folder], 0, ""
-        return places[folder.parent], _stages(folder), folder.name
+    def key(run: EvaluatedRun) -> tuple[int, int, str]:
+        if run.folder in places:
+            return places[run.folder], 0, ""
+        return places[run.folder.parent], _stages(run), run.folder.name
 
     return sorted(evaluations, key=key)
 
 
-def _stages(evaluation: Path) -> int:
+def _stages(run: EvaluatedRun) -> int:
     """0 for a model that no run of ours has trained, 1 SFT, 2 GRPO, 3 GRPO after a cold start."""
-    (run,) = read_evaluated({"": evaluation})
     if (training := training_run_of(run)) is None:
         return 0
     recipe = read_json(training / RECIPE, "restore it, or leave this folder out")

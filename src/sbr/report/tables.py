@@ -22,6 +22,12 @@ from sbr.files import replace_output
 from sbr.report.accuracy import accuracy_rows, level_columns
 from sbr.report.paper import PaperCell
 
+HEALTH = ("", "n", "accuracy", "format", "truncated", "echo", "tokens")
+HEALTH_NOTE = (
+    "n: questions. accuracy: % [95 % interval]. format, truncated, echo: % of the answers with the asked format, "
+    "cut by the token limit, with no reasoning but a letter. tokens: mean length. "
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
@@ -53,11 +59,7 @@ def run_tables(name: str, summary: Summary) -> list[TextTable]:
 
     Further tables have the scenarios and groups (duration, category ...), when the questions name them.
     """
-    header = ("", "n", "accuracy", "format", "truncated", "echo", "tokens")
-    note = (
-        "n: questions. accuracy: % [95 % interval]. format, truncated, echo: % of the answers with the asked format, "
-        "cut by the token limit, with no reasoning but a letter. tokens: mean length. "
-    )
+    header, note = HEALTH, HEALTH_NOTE
     if summary.samples > 1:
         header += ("sd",)
         note += "sd: of the accuracy over samples, in points. "
@@ -76,6 +78,12 @@ def run_tables(name: str, summary: Summary) -> list[TextTable]:
             groups.setdefault(grouping.name, []).extend(rows)
     tables += [TextTable(f"{name}, by {key}", header, tuple(rows), "As above.") for key, rows in groups.items() if rows]
     return tables
+
+
+def health_table(runs: Mapping[str, Sequence[LevelSummary]]) -> TextTable:
+    """One row a run and level with the rates of `run_tables`."""
+    rows = [_run_row(f"{name} {level.level}", level.overall) for name, levels in runs.items() for level in levels]
+    return TextTable("Answers", HEALTH, tuple(row[: len(HEALTH)] for row in rows), HEALTH_NOTE.strip())
 
 
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
