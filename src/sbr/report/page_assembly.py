@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -147,7 +147,7 @@ def _cases(
 
 def _with_frames(
     chosen: Sequence[Chosen], run: EvaluatedRun, shown: bool
-) -> Iterator[tuple[Chosen, PageFrames | None]]:
+) -> Generator[tuple[Chosen, PageFrames | None]]:
     if not shown:
         yield from ((case, None) for case in chosen)
         return

@@ -30,8 +30,8 @@ def findings_note(differences: Sequence[Difference]) -> str:
     if not tested:
         return f"{rule}; with several answers a question there is no exact test."
     return (
-        f"{rule} and its exact McNemar p, corrected by Holm for the {len(tested)} comparisons that were made, is at most "
-        "0.05; p is the corrected one. In percentage points [95 % interval by question]."
+        f"{rule} and its exact McNemar p, corrected by Holm for the {len(tested)} comparisons that were made, is at "
+        "most 0.05; p is the corrected one. In percentage points [95 % interval by question]."
     )
 
 

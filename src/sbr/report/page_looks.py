@@ -27,8 +27,8 @@ def looks_section(runs: PageRuns) -> Section | None:
     counts = ", ".join(f"{count} of {level}" for level, count in summary.levels.items())
     intro = (
         f"Attention of generated tokens on what stands before them, on the same {summary.questions} questions "
-        f"({counts}). A map belongs to a pair of frames. Attention alone does not say what the answer rests on; the effects "
-        "below do."
+        f"({counts}). A map belongs to a pair of frames. Attention alone does not say what the answer rests on; the "
+        "effects below do."
     )
     if missing := [run.name for run in runs.asked if run not in looked]:
         intro += f" Not looked at: {', '.join(missing)}."
