@@ -59,8 +59,10 @@ class WaySummary:
 
 @dataclass(frozen=True, slots=True)
 class Dependence:
-    """What becomes of the most likely letter when the reasoning is changed; of the answers with likelihoods."""
+    """What becomes of the most likely letter when the reasoning is changed."""
 
+    answers: int
+    """Those with likelihoods."""
     changed: tuple[tuple[Change, Share | None], ...]
     """Share of the answers whose most likely letter is another one after that change; None without any."""
     probability: tuple[tuple[Literal["own"] | Change, float | None], ...]
@@ -243,6 +245,7 @@ def _dependence(records: Sequence[ConsistencyRecord]) -> Dependence | None:
         return _share([(record, float(value)) for record, value in values if value is not None])
 
     return Dependence(
+        answers=len(known),
         changed=tuple((change, changes(change)) for change in CHANGES),
         probability=tuple((after, probability(after)) for after in ("own", *CHANGES)),
         own_is_answer=_mean([LETTERS[most_likely(own)] == answer for _, own, answer in known]),

@@ -32,7 +32,8 @@ class Verdict:
 def verdict(record: ConsistencyRecord, way: Way) -> Verdict:
     """What one way says about one answer that has a letter."""
     if way == "rule":
-        return Verdict(record.rule, record.rule_reason)
+        several = record.rule_reason.startswith("the reasoning ends with")
+        return Verdict(record.rule, "the reasoning ends with several options" if several else record.rule_reason)
     return _by_likelihood(record) if way == "likelihood" else _by_judge(record)
 
 
