@@ -79,10 +79,9 @@ class AttentionRecorder:
         for prompt, completions_G in zip(prompts, completions_PG, strict=True):
             prompt_keys = slice(start, start := start + len(prompt))
             for completion in completions_G:
-                if tokens := len(completion):
-                    own_keys = slice(start, start := start + tokens - 1)
-                    self._watched.append(self._watch(prompt, predicts[:tokens], (prompt_keys, own_keys)))
-                    predicts = predicts[tokens:]
+                own_keys = slice(start, start := start + max(0, len(completion) - 1))
+                self._watched.append(self._watch(prompt, predicts[: len(completion)], (prompt_keys, own_keys)))
+                predicts = predicts[len(completion) :]
         if len(predicts) or start != row.input_ids_1S.shape[1]:
             raise ValueError("the row was not packed of these prompts and completions")
 
