@@ -34,9 +34,13 @@ _CHANGES: Mapping[Change, str] = {
 }
 
 
-def consistency_section(runs: PageRuns) -> Section:
+Ruled = Mapping[str, Sequence[ConsistencyRecord]]
+"""Name of a run -> `by_rule` of its answers."""
+
+
+def consistency_section(runs: PageRuns, by_name: Ruled) -> Section:
     """Raises DataError as `read_consistency` does for an analysis that is not finished."""
-    ruled = {run.name: summarize_consistency(by_rule(run.records)) for run in runs.asked}
+    ruled = {name: summarize_consistency(records) for name, records in by_name.items()}
     analysed = {run.name: read_consistency(run.folder) for run in runs.asked if _is_analysed(run)}
     deeper = {name: _without_rule(summarize_consistency(records)) for name, records in analysed.items()}
     bars = [_way_bars("rule", ruled), *(_way_bars(way, deeper) for way in WAYS[1:])]
@@ -56,14 +60,13 @@ def consistency_section(runs: PageRuns) -> Section:
     )
 
 
-def rule_differences(runs: PageRuns) -> tuple[Difference, ...]:
+def rule_differences(by_name: Ruled) -> tuple[Difference, ...]:
     """Of the shares of consistent answers by rule: every run against the first, level by level."""
-    first = runs.asked[0]
-    base = by_rule(first.records)
+    (first, base), *others = by_name.items()
     return tuple(
-        difference(first.name, run.name, found.level, found.paired, found.by_video, None)
-        for run in runs.asked[1:]
-        for found in compare_consistency(base, by_rule(run.records))
+        difference(first, name, found.level, found.paired, found.by_video, None)
+        for name, records in others
+        for found in compare_consistency(base, records)
         if found.figure == "rule"
     )
 

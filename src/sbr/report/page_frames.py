@@ -104,7 +104,7 @@ def size_factor(run: EvaluatedRun) -> int | None:
         values = read_json(folder / name, "restore it, or leave the pictures out with --no-frames")
         pictures = values if section is None else values.get(section)
         if isinstance(pictures, dict):
-            sizes = [pictures.get(key) for key in ("patch_size", "merge_size")]
-            if all(isinstance(size, int) and 1 <= size <= 1024 for size in sizes):
-                return sizes[0] * sizes[1]
+            patch, merge = pictures.get("patch_size"), pictures.get("merge_size")
+            if isinstance(patch, int) and isinstance(merge, int) and 1 <= patch * merge <= 1024:
+                return patch * merge
     return None
