@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sbr.analysis.attention_effect import effects, last_logprob
+from sbr.analysis.attention_effect import Written, effects
 from sbr.analysis.attention_records import AttentionRecord, Effect, Shares
 from sbr.analysis.attention_sinks import find_sinks
 from sbr.analysis.attention_spans import Span, mean_map, span_in, span_tokens
@@ -18,6 +18,7 @@ from sbr.analysis.attention_tokens import ResponseTokens, letter_place, response
 from sbr.config.attention import AttentionConfig
 from sbr.errors import CheckpointError, ConfigError, DataError
 from sbr.model.families import VisionLanguageModel
+from sbr.model.logprobs import token_logprobs
 from sbr.model.record_attention import AttentionRecorder, RecordedAttention
 from sbr.model.shared_prefix import pack, packed_hidden_states
 from sbr.prompt.encode import PromptEncoder, encode_chat
@@ -73,7 +74,7 @@ class AttentionMeter:
         general = general_prompt(self._encoder, frames)
         place = letter_place(record)
         letter = None if place is None else span_tokens(tokens.starts, record.response, place, place + 1)[-1]
-        found, general_V, before = self._record(prompt, general, tokens.ids, letter)
+        found, general_V, logprobs = self._record(prompt, general, tokens.ids, 0 if letter is None else letter + 1)
         if not all(torch.isfinite(part).all() for part in (found.shares_lN4, found.tokens_NV, general_V)):
             raise CheckpointError(
                 f"{where}: the model's attention is not finite: its weights overflow in {self._model.dtype}; evaluate "
@@ -82,24 +83,23 @@ class AttentionMeter:
         tokens_NV, general_V = (part.cpu().numpy().astype(np.float16) for part in (found.tokens_NV, general_V))
         sinks = find_sinks(tokens_NV.astype(np.float32), general_V.astype(np.float32))
         changes: tuple[Effect, ...] = ()
-        if letter is not None and before is not None and general is not None and self._config.fractions:
-            maps = {
-                span: map_V
-                for span in RANKING
-                if (map_V := mean_map(tokens_NV.astype(np.float32), span_in(tokens.starts, record.response, span)))
-                is not None
-            }
+        if letter is not None and general is not None and self._config.fractions:
+            spans = {span: span_in(tokens.starts, record.response, span) for span in RANKING}
+            maps_V = {span: mean_map(tokens_NV.astype(np.float32), found_N) for span, found_N in spans.items()}
+            maps = {span: map_V for span, map_V in maps_V.items() if map_V is not None}
+            think = range(spans["think"].start, min(spans["think"].stop, letter))
+            written = Written(tokens.ids[: letter + 1], logprobs, think)
             seed = question_seed(self._config.seed, record.level, record.sample_id, record.rotation)
-            written = tokens.ids[: letter + 1]
-            changes = effects(self._model, prompt, written, before, maps, sinks, self._config, seed)
+            changes = effects(self._model, prompt, written, maps, sinks, self._config, seed)
+        before = None if letter is None else round(logprobs[letter], 6)
         made = self._made(record, prompt, tokens, found, sinks, before, changes)
         return Looked(made, tokens_NV, general_V)
 
     def _record(
-        self, prompt: Prompt, general: Prompt | None, ids: Sequence[int], letter: int | None
-    ) -> tuple[RecordedAttention, torch.Tensor, float | None]:
+        self, prompt: Prompt, general: Prompt | None, ids: Sequence[int], scored: int
+    ) -> tuple[RecordedAttention, torch.Tensor, tuple[float, ...]]:
         """One pass over the answer and the general prompt: the answer's attention, the map of the general prompt, and
-        the log-probability of token number `letter`."""
+        the log-probabilities of the first `scored` tokens."""
         prompts, completions_PG = [prompt], [[ids]]
         if general is not None:
             prompts.append(general)
@@ -108,10 +108,10 @@ class AttentionMeter:
         recorder = AttentionRecorder(row, prompts, completions_PG, self.layers, self.map_layers, self._config.heads)
         hidden = packed_hidden_states(self._model, prompts, row, layout=recorder)
         answer, *others = recorder.recorded
-        before = None
-        if letter is not None:
-            before = last_logprob(self._model, hidden[row.predicts[letter : letter + 1]], ids[letter])[0]
-        return answer, others[0].tokens_NV[0] if others else answer.tokens_NV.new_zeros(0), before
+        targets = torch.tensor(ids[:scored], dtype=torch.long, device=hidden.device)
+        logprobs, _ = token_logprobs(self._model.lm_head, hidden[row.predicts[:scored]], targets, 1.0)
+        general_V = others[0].tokens_NV[0] if others else answer.tokens_NV.new_zeros(0)
+        return answer, general_V, tuple(logprobs.tolist())
 
     def _made(
         self,
@@ -144,7 +144,7 @@ class AttentionMeter:
                 for of_layer in found.shares_lN4.tolist()
             ),
             sinks=sinks,
-            answer_logprob=None if before is None else round(before, 6),
+            answer_logprob=before,
             effects=changes,
             maps=f"{record.level}-{sha256(key.encode()).hexdigest()[:16]}.npz",
             map_layers=self.map_layers,

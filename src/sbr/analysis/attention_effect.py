@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,26 +11,42 @@ import torch
 from sbr.analysis.attention_records import Effect
 from sbr.config.attention import AttentionConfig
 from sbr.model.families import VisionLanguageModel
-from sbr.model.logprobs import at_temperature
+from sbr.model.logprobs import completion_logprobs
 from sbr.model.painting import merged_patches, painted
-from sbr.model.shared_prefix import pack, packed_hidden_states
 from sbr.types import Prompt
 
 PASS_TOKENS = 4096
 """Tokens of one pass over several painted prompts; a longer prompt has a pass of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the model wrote up to its answer letter, and how likely each token was.
+
+    `ids` and `logprobs` have one entry a token, the letter's last; `think` are the numbers of the reasoning's tokens.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    think: range
+
+    def changes(self, after: Sequence[float]) -> tuple[float, float | None]:
+        """Of the letter and, summed, of the reasoning, when the tokens have the log-probabilities `after`."""
+        differences = [later - before for before, later in zip(self.logprobs, after, strict=True)]
+        reasoning = sum(differences[token] for token in self.think) if self.think else None
+        return round(differences[-1], 6), None if reasoning is None else round(reasoning, 6)
+
+
 def effects(
     model: VisionLanguageModel,
     prompt: Prompt,
-    written: Sequence[int],
-    before: float,
+    written: Written,
     maps: Mapping[str, np.ndarray],
     sinks: Collection[int],
     config: AttentionConfig,
     seed: int,
 ) -> tuple[Effect, ...]:
-    """Effects on the last token of `written`, whose log-probability with the whole picture is `before`.
+    """What painting over does to the last token of `written`, and to its reasoning.
 
     `maps` has the mean map (V,) of each span that ranks the visual tokens.  Random choices depend on `seed` alone and
     are the same for every span.  Fewer tokens of a ranking are the first of more, most attended or random alike.
@@ -42,24 +59,18 @@ def effects(
     generator = np.random.default_rng(seed)
     random_R = [pool[generator.permutation(len(pool))] for _ in range(config.randoms)]
     ranked = {span: pool[np.argsort(-map_V[pool], kind="stable")] for span, map_V in maps.items()}
-    choices = {_choice(order, size) for order in [*random_R, *ranked.values()] for size in sizes.values()}
-    after = dict(zip(choices, _logprobs(model, prompt, written, list(choices)), strict=True))
-    return tuple(
-        Effect(
-            span,
-            fraction,
-            size,
-            top=round(after[_choice(order, size)] - before, 6),
-            random=tuple(round(after[_choice(drawn, size)] - before, 6) for drawn in random_R),
-        )
-        for span, order in ranked.items()
-        for fraction, size in sizes.items()
-    )
-
-
-def last_logprob(model: VisionLanguageModel, hidden: torch.Tensor, token: int) -> list[float]:
-    """Of `token` after each of some last hidden states (n, width), over the whole vocabulary at temperature 1."""
-    return at_temperature(model.lm_head(hidden), 1.0).log_softmax(-1)[:, token].tolist()
+    choices = list({_choice(order, size) for order in [*random_R, *ranked.values()] for size in sizes.values()})
+    changes = dict(zip(choices, map(written.changes, _logprobs(model, prompt, written.ids, choices)), strict=True))
+    found: list[Effect] = []
+    for span, order in ranked.items():
+        for fraction, size in sizes.items():
+            top, reasoning_top = changes[_choice(order, size)]
+            random = [changes[_choice(drawn, size)] for drawn in random_R]
+            reasoning = tuple(change for _, change in random if change is not None)
+            found.append(
+                Effect(span, fraction, size, top, tuple(change for change, _ in random), reasoning_top, reasoning)
+            )
+    return tuple(found)
 
 
 def _choice(order: np.ndarray, size: int) -> tuple[int, ...]:
@@ -68,15 +79,11 @@ def _choice(order: np.ndarray, size: int) -> tuple[int, ...]:
 
 @torch.no_grad()
 def _logprobs(
-    model: VisionLanguageModel, prompt: Prompt, written: Sequence[int], choices: Sequence[Sequence[int]]
-) -> list[float]:
-    """Log-probability of the last token of `written` with each choice of visual tokens painted over."""
+    model: VisionLanguageModel, prompt: Prompt, ids: Sequence[int], choices: Sequence[Sequence[int]]
+) -> Iterator[list[float]]:
+    """Log-probabilities of the tokens `ids` with each choice of visual tokens painted over."""
     merged = merged_patches(model)
-    at_once = max(1, PASS_TOKENS // (len(prompt) + len(written)))
-    found: list[float] = []
+    at_once = max(1, PASS_TOKENS // (len(prompt) + len(ids)))
     for start in range(0, len(choices), at_once):
         prompts = [painted(prompt, tokens, merged) for tokens in choices[start : start + at_once]]
-        row = pack(model, prompts, [[written]] * len(prompts))
-        last = row.predicts[len(written) - 1 :: len(written)]
-        found += last_logprob(model, packed_hidden_states(model, prompts, row)[last], written[-1])
-    return found
+        yield from completion_logprobs(model, prompts, [[ids]] * len(prompts)).logprobs_BL.tolist()

@@ -55,6 +55,9 @@ class Effect:
     tokens: int
     top: float
     random: tuple[float, ...]
+    reasoning_top: float | None = None
+    """The same of the reasoning: the sum over its tokens, as they were written.  None when there is none."""
+    reasoning_random: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,8 @@ WORK = Work(
 BATCH = 4
 """Questions whose frames are decoded together."""
 
-Progress = Callable[[int, int], None]
-"""(questions that are done, of how many)"""
+Progress = Callable[[int], None]
+"""Told how many of the questions are done."""
 
 
 def check_run(run: EvaluatedRun) -> None:
@@ -88,7 +88,7 @@ def look_into(run: EvaluatedRun, questions: Sequence[QuestionId], config: Attent
             _check_maps(run, journal)
             wanted = [answers[question] for question in questions]
             missing = [record for record in wanted if record_key(record) not in journal.done]
-            progress(len(wanted) - len(missing), len(wanted))
+            progress(len(wanted) - len(missing))
             if not missing:
                 return
             with closing(_looked(run, missing, config)) as found:
@@ -98,7 +98,7 @@ def look_into(run: EvaluatedRun, questions: Sequence[QuestionId], config: Attent
                     assert looked is not None
                     replace_file(folder / MAPS / looked.record.maps, _packed(looked))
                     journal.append([looked.record])
-                    progress(number, len(wanted))
+                    progress(number)
 
 
 def _looked(
