@@ -6,6 +6,7 @@ import inspect
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import join
 from typing import Annotated
 
 import tyro
@@ -78,11 +79,17 @@ def run(arguments: list[str]) -> None:
         page = make_page(runs, options, lambda done, total: bar.update(task, completed=done, total=total))
     content = page.content.encode()
     replace_output(args.out, content, START.encode())
-    attention = f", {page.attended} with attention" if page.attended else ""
+    shown = len(page.data.cases)
     lines = [
-        f"{args.out}: {len(content) / 1e6:.1f} MB, {len(page.data.cases)} of {page.questions} questions{attention}",
+        f"{args.out}: {len(content) / 1e6:.1f} MB, {shown} of {page.questions} questions, {page.attended} with attention",
         *page.left_out,
     ]
+    if 0 < page.attended < shown:
+        folders = join(str(run.folder) for run in runs.asked)
+        lines.append(
+            f"attention of more of them: sbr analyze cases {folders} --out cases.jsonl, then sbr analyze attention "
+            f"{folders} --cases cases.jsonl"
+        )
     Terminal(soft_wrap=True).print("\n".join(lines))
 
 
