@@ -155,6 +155,8 @@ class Bar:
         self._progress.stop()
 
     def began(self, what: str, done: int, total: int) -> None:
+        if done == total:
+            return
         self._progress.start()
         self._task = self._progress.add_task(f"{self._name}: {what}", total=total, completed=done, figures="")
 

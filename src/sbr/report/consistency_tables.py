@@ -23,17 +23,17 @@ _TITLES: Mapping[Way, str] = {
     "judge": "Does the reasoning entail the answer? By a judge",
 }
 _MEANINGS: Mapping[Way, str] = {
-    "rule": "consistent: the chosen option is the last that the reasoning names; not: another one is.",
+    "rule": "yes: the chosen option is the last that the reasoning names; no: another one is.",
     "likelihood": (
-        f"consistent: the odds of the answer are at least {ODDS:g} times as high after the model's own reasoning as "
-        f"after none and as after that of another question; not: at most 1/{ODDS:g} of both."
+        f"yes: the odds of the answer are at least {ODDS:g} times as high after the model's own reasoning as after "
+        f"none and as after that of another question; no: at most 1/{ODDS:g} of both."
     ),
     "judge": (
-        "consistent: the judge, who sees the reasoning without the answer, reads the chosen option; not: it reads "
-        "another one or none."
+        "yes: the judge, who sees the reasoning without the answer, reads the chosen option in it; no: another one, or "
+        "none."
     ),
 }
-_CHANGED = {"cut": "cut to half", "empty": "removed", "other": "swapped"}
+_NAMES = {"own": "its own", "cut": "half of it", "empty": "none", "other": "another's"}
 
 Runs = Mapping[str, RunConsistency]
 
@@ -42,8 +42,8 @@ def consistency_tables(
     runs: Runs, differences: Mapping[tuple[str, str], Sequence[ConsistencyDifference]]
 ) -> list[TextTable]:
     """One table for each way that was gone, then dependence, agreement of the ways, and differences between runs."""
-    found = [_way_table(way, runs) for way in WAYS]
-    found += [_dependence_table(runs), _agreement_table(runs), *_difference_tables(differences)]
+    by_way = [_way_table(way, runs) for way in WAYS]
+    found = [*by_way, *_dependence_tables(runs), _agreement_table(runs), *_difference_tables(differences)]
     return [table for table in found if table is not None]
 
 
@@ -68,12 +68,12 @@ def _way_table(way: Way, runs: Runs) -> TextTable | None:
     if not rows:
         return None
     note = (
-        f"n: answers. % of them [95 % interval]. {_MEANINGS[way]} right if ...: accuracy of these answers. The first "
-        "four add up to 100."
+        f"n: answers. % of them [95 % interval]. {_MEANINGS[way]} yes, no, neither and no answer (no letter) add up to "
+        "100. right if ...: accuracy of these answers."
     )
     if reasons:
-        note += f" Cannot tell: {', '.join(f'{reason} ({count})' for reason, count in reasons.most_common())}."
-    header = ("", "n", "consistent", "not", "cannot tell", "no answer", "right if consistent", "right if not")
+        note += f" neither: {', '.join(f'{reason} ({count})' for reason, count in reasons.most_common())}."
+    header = ("", "n", "yes", "no", "neither", "no answer", "right if yes", "right if no")
     return TextTable(_TITLES[way], header, tuple(rows), note)
 
 
@@ -87,33 +87,43 @@ def _of_way(way: Way, runs: Runs) -> list[tuple[str, LevelConsistency, WaySummar
     ]
 
 
-def _dependence_table(runs: Runs) -> TextTable | None:
-    rows: list[tuple[str, ...]] = []
-    same_video = 0
-    for name, run in runs.items():
-        for level in run.levels:
-            if (found := level.dependence) is not None:
-                same_video += found.same_video
-                shares = tuple(share_cell(share) for _, share in found.changed)
-                means = tuple("-" if mean is None else percent(mean) for _, mean in found.probability)
-                checks = (percent(found.own_is_answer), percent(found.letters_hold))
-                rows.append((f"{name} {level.level}", str(found.answers), *shares, *means, *checks))
-    if not rows:
-        return None
+def _dependence_tables(runs: Runs) -> list[TextTable]:
+    found = [
+        (f"{name} {level.level}", level.dependence)
+        for name, run in runs.items()
+        for level in run.levels
+        if level.dependence is not None
+    ]
+    if not found:
+        return []
+    changes = tuple(
+        (name, str(part.answers), *(share_cell(share) for _, share in part.changed), percent(part.own_is_answer))
+        for name, part in found
+    )
     note = (
-        "n: answers in the asked form. other letter if ...: % of them whose most likely letter is another one when the "
-        "reasoning is cut to the first half of its words, removed, or swapped for that of another question. p (...): "
-        "mean probability of the given answer, in %, among the letters on offer, after its own reasoning and after "
-        "these. same letter: % in which the most likely letter after the own reasoning is the answer. letters: % of "
-        "the whole probability that the letters hold there."
+        "n: answers in the asked form. % of them [95 % interval] whose most likely letter is not the one after the "
+        "model's own reasoning, when that is cut to the first half of its words, removed, or swapped for the reasoning "
+        "of another question. same: % in which the letter after its own reasoning is the answer that was given."
     )
-    if same_video:
+    if same_video := sum(part.same_video for _, part in found):
         note += f" {same_video} of the other reasonings are about the same video."
-    header = (
-        *("", "n", *(f"other letter if {_CHANGED[change]}" for change in CHANGES)),
-        *("p (own)", "p (cut)", "p (none)", "p (other's)", "same letter", "letters"),
+    if names_answer := sum(part.names_answer for _, part in found):
+        note += f" {names_answer} of the other reasonings name the answer."
+    header = ("", "n", "cut", "removed", "swapped", "same")
+    first = TextTable("Does the answer change with the reasoning?", header, changes, note)
+    probabilities = tuple(
+        (name, *("-" if mean is None else percent(mean) for _, mean in part.probability), percent(part.letters_hold))
+        for name, part in found
     )
-    return TextTable("Does the answer depend on the reasoning?", header, tuple(rows), note)
+    note = (
+        "Mean probability in % among the letters on offer. letters: % of the whole probability that these letters hold "
+        "after the model's own reasoning."
+    )
+    header = ("", *(_NAMES[after] for after, _ in found[0][1].probability), "letters")
+    return [
+        first,
+        TextTable("How likely is the answer after its own, half, no, other reasoning?", header, probabilities, note),
+    ]
 
 
 def _agreement_table(runs: Runs) -> TextTable | None:
@@ -128,14 +138,14 @@ def _agreement_table(runs: Runs) -> TextTable | None:
         )
         for name, run in runs.items()
         for found in run.agreements
-        if found.level == ALL_LEVELS or len(run.levels) == 1
+        if found.kappa.answers and (found.level == ALL_LEVELS or len(run.levels) == 1)
     ]
     if not rows:
         return None
     note = (
-        "On the answers (n) of which both ways tell. same: % on which they say the same. kappa: Cohen's, agreement "
-        f"beyond chance; its 95 % interval from whole videos drawn with replacement, from {FEWEST} of them on. -: one "
-        "way says the same of all answers, or too few videos."
+        "On the answers (n) that both ways could read: is the answer called consistent (yes), or not (no, neither)? "
+        "same: % on which they say the same. kappa: Cohen's, agreement beyond chance; its 95 % interval from whole "
+        f"videos drawn with replacement, from {FEWEST} of them on. -: one way says the same of all, or too few videos."
     )
     return TextTable("Do the ways agree?", ("", "ways", "n", "same", "kappa", "interval"), tuple(rows), note)
 
@@ -157,7 +167,7 @@ def _difference_tables(
         return []
     note = (
         "In percentage points [95 % interval], paired by question, on the answers that both runs have. rule, "
-        "likelihood, judge: of the share of consistent answers; cut, removed, swapped: of the share whose most likely "
+        "likelihood, judge: of the share of answers with yes; cut, removed, swapped: of the share whose most likely "
         "letter changes. By videos: the same difference, whole videos drawn with replacement. Intervals are not "
         "corrected for their number."
     )
