@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sbr.errors import CheckpointError, DataError
 from sbr.prompt.encode import PromptEncoder
@@ -37,7 +38,7 @@ def response_tokens(encoder: PromptEncoder, record: EvalRecord) -> ResponseToken
     encoded = tokenizer(response, add_special_tokens=False, return_offsets_mapping=True)
     ids, ends = list(encoded["input_ids"]), [end for _, end in encoded["offset_mapping"]]
     starts = [0, *ends[:-1]] if ids else []
-    texts = [response[start:end] for start, end in zip(starts, [*starts[1:], len(response)], strict=True)]
+    texts = [response[start:end] for start, end in pairwise([*starts, len(response)])]
     if not record.truncated:
         ids.append(encoder.end_of_turn)
         starts.append(len(response))

@@ -153,10 +153,11 @@ def phrase_table(phrase: str, runs: Mapping[str, Sequence[AttentionRecord]], rea
             pairs = _top_pairs(record, tokens, *read(name, record))
             rows.append((f"  {record.level} {record.sample_id}", *(f"{100 * part:.1f}" for part in share), *pairs))
     note = (
-        "Attention on video and image in %, mean over layers, heads and the phrase's tokens. A map belongs to a PAIR of "
-        "frames: pair 1 is frames 1 and 2, and a visual token cannot tell them apart. raw: the pairs (image: the current observation) "
-        "with most attention, % of all visual attention. relative: those with most attention compared with that under "
-        f"a general prompt, mean ratio over their tokens. The first {PHRASES_SHOWN} answers of each run are listed."
+        "Attention on video and image in %, mean over layers, heads and the phrase's tokens. A map belongs to a PAIR "
+        "of frames: pair 1 is frames 1 and 2, and a visual token cannot tell them apart. raw: the pairs (image: the "
+        "current observation) with most attention, % of all visual attention. relative: those with most attention "
+        "compared with that under a general prompt, mean ratio over their tokens. "
+        f"The first {PHRASES_SHOWN} answers of each run are listed."
     )
     header = ("", *_SEEN, "pairs, raw %", "pairs, relative")
     return TextTable(f'While writing "{phrase}"', header, tuple(rows), note)
