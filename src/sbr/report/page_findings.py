@@ -36,7 +36,7 @@ def findings_note(differences: Sequence[Difference]) -> str:
 
 
 def _sentence(differences: Sequence[Difference]) -> str:
-    """ "GRPO is right more often than base: L1 +47.7 [+41.2, +53.5], p <0.001; no supported difference on L3 (...)." """
+    """ "GRPO is right more often than base: L1 +47.7 [+41.2, +53.5], p <0.001; no supported difference on L3 (..)." """
     base, other = differences[0].base, differences[0].other
     more = [d for d in differences if is_supported(d) and d.value > 0]
     less = [d for d in differences if is_supported(d) and d.value < 0]
