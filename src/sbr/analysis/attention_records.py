@@ -55,6 +55,9 @@ class Effect:
     tokens: int
     top: float
     random: tuple[float, ...]
+    reasoning_top: float | None = None
+    """The same of the reasoning: the sum over its tokens, as they were written.  None when there is none."""
+    reasoning_random: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ def read_maps(run: Path, record: AttentionRecord) -> tuple[np.ndarray, np.ndarra
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             tokens_NV, general_V = (np.asarray(arrays[name], dtype=np.float32) for name in ("tokens_NV", "general_V"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{file} is damaged ({error}); {advice}") from None
     expected = (len(record.tokens), record.visual_tokens)
     if tokens_NV.shape != expected or general_V.shape != expected[1:]:

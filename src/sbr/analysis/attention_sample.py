@@ -52,13 +52,13 @@ def read_cases(file: Path) -> list[QuestionId]:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{file}:{number}: not JSON: {error}; give a file of `sbr analyze cases`") from None
-        named = [values.get(key) if isinstance(values, dict) else None for key in ("level", "sample_id")]
-        if not all(isinstance(value, str) for value in named):
+        level, sample_id = (values.get(key) if isinstance(values, dict) else None for key in ("level", "sample_id"))
+        if not (isinstance(level, str) and isinstance(sample_id, str)):
             raise DataError(
                 f"{file}:{number}: expected an object with the texts level and sample_id; give a file of "
                 "`sbr analyze cases`"
             )
-        found[named[0], named[1]] = None
+        found[level, sample_id] = None
     if not found:
         raise DataError(f"{file} holds no cases; give a file of `sbr analyze cases`")
     return list(found)

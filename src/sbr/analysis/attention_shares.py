@@ -28,6 +28,20 @@ Maps = Callable[[str, AttentionRecord], np.ndarray]
 """(run, record) -> its maps tokens_NV; usually `lambda run, record: read_maps(folders[run], record)[0]`."""
 
 
+Kind = Literal[
+    "share",
+    "entropy",
+    "half",
+    "sinks",
+    "top",
+    "random",
+    "effect",
+    "reasoning_top",
+    "reasoning_random",
+    "reasoning_effect",
+]
+
+
 class Figure(NamedTuple):
     """What is averaged.  Example: Figure("share", "think", medium="video", layer=3).
 
@@ -39,9 +53,11 @@ class Figure(NamedTuple):
               to most
     random    the same without as many drawn at random, mean of the drawings
     effect    top - random: below 0 the attended tokens matter more to the answer than others
+
+    reasoning_top, reasoning_random and reasoning_effect are the same of the reasoning, summed over its tokens.
     """
 
-    kind: Literal["share", "entropy", "half", "sinks", "top", "random", "effect"]
+    kind: Kind
     span: Span
     medium: str | None = None
     layer: int | None = None
@@ -160,11 +176,19 @@ def question_figures(record: AttentionRecord, tokens_NV: np.ndarray) -> dict[Fig
             found |= {Figure("entropy", span): entropy, Figure("half", span): half, Figure("sinks", span): sinks}
     for effect in record.effects:
         span = _effect_span(record, effect.span)
-        random = sum(effect.random) / len(effect.random)
-        found[Figure("top", span, fraction=effect.fraction)] = effect.top
-        found[Figure("random", span, fraction=effect.fraction)] = random
-        found[Figure("effect", span, fraction=effect.fraction)] = effect.top - random
+        found |= _effects(("top", "random", "effect"), span, effect.fraction, effect.top, effect.random)
+        if effect.reasoning_top is not None:
+            kinds = ("reasoning_top", "reasoning_random", "reasoning_effect")
+            found |= _effects(kinds, span, effect.fraction, effect.reasoning_top, effect.reasoning_random)
     return found
+
+
+def _effects(
+    kinds: tuple[Kind, Kind, Kind], span: Span, fraction: float, top: float, random_R: Sequence[float]
+) -> dict[Figure, float]:
+    random = sum(random_R) / len(random_R)
+    values = (top, random, top - random)
+    return {Figure(kind, span, fraction=fraction): value for kind, value in zip(kinds, values, strict=True)}
 
 
 def densities(map_V: np.ndarray) -> tuple[float, float]:

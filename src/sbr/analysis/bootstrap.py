@@ -20,7 +20,7 @@ _DRAWS_AT_ONCE = 1 << 21
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over questions with its 95 % interval.  Example: Estimate(-0.12, Interval(-0.2, -0.04), 0.004, 150, 40)."""
+    """A mean over questions with its 95 % interval.  Example: Estimate(0.1, Interval(0.02, 0.2), 0.01, 150, 40)."""
 
     mean: float
     interval: Interval | None

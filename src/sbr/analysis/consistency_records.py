@@ -48,6 +48,8 @@ class ConsistencyRecord:
     """Why there are no probabilities: "no answer", ... (sbr.analysis.variants)."""
     other_same_video: bool = False
     """The other reasoning is about the same video: the level has no other."""
+    other_names_answer: bool = False
+    """The other reasoning names the chosen option: none was found that does not."""
     video_id: str | None = None
     """As in the evaluation's record."""
     judge: str | None = None

@@ -49,9 +49,9 @@ class WaySummary:
     inconsistent: Share
     """With `consistent`, `untold` and the answers without a letter it adds up to 1."""
     untold: float
-    """Share of the answers of which the way cannot tell."""
+    """Share of the answers of which the way says neither, or that it cannot read."""
     reasons: tuple[tuple[str, int], ...]
-    """Why not, and how often."""
+    """Why that, and how often."""
     right_if_consistent: Share | None
     """Accuracy of the consistent answers; None when there are none."""
     right_if_inconsistent: Share | None
@@ -59,8 +59,10 @@ class WaySummary:
 
 @dataclass(frozen=True, slots=True)
 class Dependence:
-    """What becomes of the most likely letter when the reasoning is changed; of the answers with likelihoods."""
+    """What becomes of the most likely letter when the reasoning is changed."""
 
+    answers: int
+    """Those with likelihoods."""
     changed: tuple[tuple[Change, Share | None], ...]
     """Share of the answers whose most likely letter is another one after that change; None without any."""
     probability: tuple[tuple[Literal["own"] | Change, float | None], ...]
@@ -71,6 +73,8 @@ class Dependence:
     """Mean share of the whole probability that the letters on offer hold, after the model's own reasoning."""
     same_video: int
     """Answers whose other reasoning is about the same video, which could not be avoided."""
+    names_answer: int
+    """Answers whose other reasoning names the option that they chose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class LevelConsistency:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Of two ways, on the answers of which both say 1 or 0."""
+    """Of two ways, on the answers that both could read: is the answer called consistent, or not (no, or neither)?"""
 
     level: str
     """Or `ALL_LEVELS`."""
@@ -162,8 +166,8 @@ def _indicator(figure: Way | Change) -> Callable[[ConsistencyRecord], float | No
     def way(record: ConsistencyRecord) -> float | None:
         if record.answer is None:
             return 0.0
-        value = verdict(record, figure).value  # pyright: ignore[reportArgumentType]
-        return None if value is None else float(value == 1)
+        said = verdict(record, figure)  # pyright: ignore[reportArgumentType]
+        return float(said.value == 1) if said.given else None
 
     def change(record: ConsistencyRecord) -> float | None:
         value = changed(record, figure)  # pyright: ignore[reportArgumentType]
@@ -198,13 +202,13 @@ def _level(level: str, records: Sequence[ConsistencyRecord]) -> LevelConsistency
 def _gone(records: Sequence[ConsistencyRecord]) -> list[Way]:
     """The ways that say something about some of the answers, be it that they cannot tell."""
     answered = [record for record in records if record.answer is not None]
-    return [way for way in WAYS if any(verdict(record, way).value is not None for record in answered)]
+    return [way for way in WAYS if any(verdict(record, way).given for record in answered)]
 
 
 def _way(way: Way, records: Sequence[ConsistencyRecord]) -> WaySummary:
     """Of the answers of which the way was asked, and those without a letter, of which it need not be."""
     verdicts = [(record, verdict(record, way)) for record in records if record.answer is not None]
-    told = [(record, said) for record, said in verdicts if said.value is not None]
+    told = [(record, said) for record, said in verdicts if said.given]
     values = {consistency_key(record): said.value for record, said in told}
     asked = [record for record in records if record.answer is None or consistency_key(record) in values]
     untold = Counter(said.reason for _, said in told if said.value not in (0.0, 1.0))
@@ -243,21 +247,22 @@ def _dependence(records: Sequence[ConsistencyRecord]) -> Dependence | None:
         return _share([(record, float(value)) for record, value in values if value is not None])
 
     return Dependence(
+        answers=len(known),
         changed=tuple((change, changes(change)) for change in CHANGES),
         probability=tuple((after, probability(after)) for after in ("own", *CHANGES)),
         own_is_answer=_mean([LETTERS[most_likely(own)] == answer for _, own, answer in known]),
         letters_hold=_mean([record.letter_shares[0] for record, _, _ in known if record.letter_shares]),
         same_video=sum(record.other_same_video for record, _, _ in known),
+        names_answer=sum(record.other_names_answer for record, _, _ in known),
     )
 
 
 def _agreement(level: str, records: Sequence[ConsistencyRecord], one: Way, other: Way) -> Agreement:
     """Clustered by video, or by question where a video is not known."""
-    answered = [record for record in records if record.answer is not None]
-    told = [(verdict(record, one).value, verdict(record, other).value, record) for record in answered]
-    both = [(a, b, record) for a, b, record in told if a in (0.0, 1.0) and b in (0.0, 1.0)]
-    clusters: list[Hashable] = [record.video_id or _question(record) for _, _, record in both]
-    return Agreement(level, one, other, cohen_kappa([a for a, _, _ in both], [b for _, b, _ in both], clusters))
+    said = [(verdict(record, one), verdict(record, other), record) for record in records if record.answer is not None]
+    read = [(a.value == 1, b.value == 1, record) for a, b, record in said if None not in (a.value, b.value)]
+    clusters: list[Hashable] = [record.video_id or _question(record) for _, _, record in read]
+    return Agreement(level, one, other, cohen_kappa([a for a, _, _ in read], [b for _, b, _ in read], clusters))
 
 
 def _share(values: Sequence[tuple[ConsistencyRecord, float]]) -> Share | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sbr.eval.records import RecordKey, record_key
 from sbr.reward.answer import answer_span
+from sbr.reward.consistency import named_options
 from sbr.types import EvalRecord
 
 NO_ANSWER = "no answer"
@@ -23,6 +24,9 @@ ELSEWHERE = "the model was asked behind a server"
 """Whose weights are not here."""
 
 _FORM = re.compile(r"(\s*<think>)((?:(?!</?think>).)*)(</think>\s*<answer>\s*)", re.DOTALL)
+LOOKED_AT = 50
+"""Other answers among which one is looked for whose reasoning does not name the answer."""
+
 _WORD = re.compile(r"\S+")
 
 
@@ -41,10 +45,15 @@ class Parts:
         return self.head + reasoning + self.tail
 
 
-def parts_of(record: EvalRecord) -> Parts | str:
-    """The response taken apart, or why that cannot be done: one of the constants above."""
+def parts_of(record: EvalRecord, special_tokens: Sequence[str] = ()) -> Parts | str:
+    """The response taken apart, or why that cannot be done: one of the constants above.
+
+    A text with one of `special_tokens` would be tokenised as something that the model did not write.
+    """
     if record.extracted is None:
         return NO_ANSWER
+    if any(token in record.response for token in special_tokens):
+        return SPECIAL
     span = answer_span(record.response)
     if span is None or not record.response.startswith(record.extracted, span[0]):
         return NO_LETTER
@@ -69,45 +78,58 @@ def first_half(reasoning: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Donor:
-    """Whose reasoning takes the place of another's.  Example: Donor("1000231", " the goal is ...", False)."""
+    """Whose reasoning takes the place of another's.  Example: Donor("1000231", " the goal is ...", False, False)."""
 
     sample_id: str
     reasoning: str
     same_video: bool
-    """It could not be avoided: there is no reasoning about another video in the level."""
+    names_answer: bool
+    """The reasoning names the very option that was chosen without it."""
 
 
-def donors(records: Sequence[EvalRecord]) -> dict[RecordKey, Donor]:
+def donors(records: Sequence[EvalRecord], special_tokens: Sequence[str] = ()) -> dict[RecordKey, Donor]:
     """For every response that can be taken apart the reasoning of another question, where there is one.
 
     Given by the answers of one level with the same sample index and rotation, whose reasoning is not empty, in the
-    order of sha256(level, 0, sample_id), in a circle: the first one behind the question that is about another video.
-    So it depends on nothing but the evaluation, and every reasoning is used about once.
+    order of sha256(level, 0, sample_id), in a circle.  Taken is the first one behind the question that is about another
+    video and does not name the chosen option: after that, an answer that follows from its reasoning should change.  If
+    there is none among the next `LOOKED_AT`, the first of another video; if there is none at all, the first.  So it
+    depends on nothing but the evaluation, and every reasoning is used about once.
     """
-    circles: dict[tuple[str, int, int], list[tuple[EvalRecord, Parts]]] = {}
+    circles: dict[tuple[str, int, int], list[tuple[EvalRecord, str]]] = {}
     for record in records:
-        if isinstance(parts := parts_of(record), Parts):
-            circles.setdefault((record.level, record.sample_index, record.rotation), []).append((record, parts))
+        if isinstance(parts := parts_of(record, special_tokens), Parts):
+            place = (record.level, record.sample_index, record.rotation)
+            circles.setdefault(place, []).append((record, parts.reasoning))
     found: dict[RecordKey, Donor] = {}
     for circle in circles.values():
         circle.sort(key=lambda pair: _digest(pair[0]))
         for at, (record, _) in enumerate(circle):
-            others = ((at + step) % len(circle) for step in range(1, len(circle)))
-            if donor := _donor(record, (circle[place] for place in others)):
+            places = ((at + step) % len(circle) for step in range(1, len(circle)))
+            if donor := _donor(record, (circle[place] for place in places if circle[place][1].strip())):
                 found[record_key(record)] = donor
     return found
 
 
-def _donor(record: EvalRecord, others: Iterable[tuple[EvalRecord, Parts]]) -> Donor | None:
-    """The first of another video, or the first; None when no reasoning is left."""
+def _donor(record: EvalRecord, others: Iterable[tuple[EvalRecord, str]]) -> Donor | None:
+    """Of those that have a reasoning, in order; None when nothing is left."""
     first: Donor | None = None
-    for other, parts in others:
-        if parts.reasoning.strip():
-            same_video = record.video_id is not None and other.video_id == record.video_id
-            first = first or Donor(other.sample_id, parts.reasoning, same_video)
-            if not same_video:
-                return Donor(other.sample_id, parts.reasoning, False)
-    return first
+    first_elsewhere: Donor | None = None
+    for step, (other, reasoning) in enumerate(others):
+        same_video = record.video_id is not None and other.video_id == record.video_id
+        if same_video and first is not None:
+            continue
+        names_answer = record.extracted in named_options(reasoning, record.options)
+        first = first or Donor(other.sample_id, reasoning, same_video, names_answer)
+        if same_video:
+            continue
+        donor = Donor(other.sample_id, reasoning, False, names_answer)
+        first_elsewhere = first_elsewhere or donor
+        if not names_answer:
+            return donor
+        if step >= LOOKED_AT:
+            break
+    return first_elsewhere or first
 
 
 def _digest(record: EvalRecord) -> bytes:

@@ -25,14 +25,21 @@ class Verdict:
     """Example: Verdict(0.0, "the reasoning names D, the answer is B")."""
 
     value: float | None
-    """1 the reasoning entails the answer, 0 it does not, 0.5 cannot be told; None: this way was not gone."""
+    """1 the reasoning entails the answer, 0 it does not, 0.5 it can be read and says neither; None: there was nothing
+    to read, and `reason` says why, or is empty when this way was not gone."""
     reason: str
+
+    @property
+    def given(self) -> bool:
+        """This way was gone, whatever came of it."""
+        return self.value is not None or bool(self.reason)
 
 
 def verdict(record: ConsistencyRecord, way: Way) -> Verdict:
     """What one way says about one answer that has a letter."""
     if way == "rule":
-        return Verdict(record.rule, record.rule_reason)
+        several = record.rule_reason.startswith("the reasoning ends with")
+        return Verdict(record.rule, "the reasoning ends with several options" if several else record.rule_reason)
     return _by_likelihood(record) if way == "likelihood" else _by_judge(record)
 
 
@@ -40,9 +47,9 @@ def _by_likelihood(record: ConsistencyRecord) -> Verdict:
     """1 when the own reasoning raises the odds of the answer by `ODDS` against both no reasoning and another
     question's, 0 when it lowers them so against both, else 0.5."""
     if record.answer is None or record.own is None or record.empty is None:
-        return Verdict(0.5 if record.likelihood_reason else None, record.likelihood_reason)
+        return Verdict(None, record.likelihood_reason)
     if record.other is None:
-        return Verdict(0.5, "no other reasoning in the level")
+        return Verdict(None, "no other reasoning in the level")
     place = LETTERS.index(record.answer)
     own = log_odds(record.own, place)
     gains = [own - log_odds(record.empty, place), own - log_odds(record.other, place)]
@@ -65,7 +72,7 @@ def _by_judge(record: ConsistencyRecord) -> Verdict:
     if record.judge is None:
         return Verdict(None, "")
     if record.judge == "unread":
-        return Verdict(0.5, "the judge's reply cannot be read")
+        return Verdict(None, "the judge's reply cannot be read")
     if record.judge == record.answer:
         return Verdict(1.0, f"the judge reads {record.judge}")
     if record.judge == "none":

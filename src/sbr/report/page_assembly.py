@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -16,7 +16,7 @@ from sbr.report.page.render import render
 from sbr.report.page_attention import attended_runs, fits
 from sbr.report.page_cards import cards_of, lead_of, made_of
 from sbr.report.page_cases import Chosen, Questions, chosen_cases
-from sbr.report.page_consistency import rule_differences
+from sbr.report.page_consistency import by_rule, rule_differences
 from sbr.report.page_data import PageCase, PageData, PageFrames
 from sbr.report.page_findings import accuracy_findings, consistency_findings, findings_note, limits_of
 from sbr.report.page_frames import page_frames, size_factor
@@ -58,11 +58,12 @@ def make_page(runs: PageRuns, options: PageOptions, watcher: Watcher | None = No
     pictures that cannot be read; ConfigError when the page does not fit even without cases.
     """
     accuracies = differences_of(comparisons_of(runs.asked))  # refuses what cannot be compared
-    differences, reasoning = corrected(accuracies, rule_differences(runs))
+    ruled = {run.name: by_rule(run.records) for run in runs.asked}
+    differences, reasoning = corrected(accuracies, rule_differences(ruled))
     columns, results, results_note = results_of(runs.asked)
     first = runs.asked[0]
     questions = questions_of(first, options.frames)
-    sections = sections_of(runs)
+    sections = sections_of(runs, ruled)
     data = PageData(
         title=options.title,
         made=made_of(),
@@ -147,7 +148,7 @@ def _cases(
 
 def _with_frames(
     chosen: Sequence[Chosen], run: EvaluatedRun, shown: bool
-) -> Iterator[tuple[Chosen, PageFrames | None]]:
+) -> Generator[tuple[Chosen, PageFrames | None]]:
     if not shown:
         yield from ((case, None) for case in chosen)
         return

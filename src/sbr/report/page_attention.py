@@ -6,10 +6,18 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
-from sbr.analysis.attention_records import RECORDS, AttentionRecord, attention_folder, read_attention, read_maps
+from sbr.analysis.attention_records import (
+    RECORDS,
+    AttentionRecord,
+    Effect,
+    attention_folder,
+    read_attention,
+    read_maps,
+)
 from sbr.analysis.evaluated import EvaluatedRun
 from sbr.report.page_data import PageAttention, PageEffect, PageFrames
 from sbr.types import EvalRecord
@@ -64,11 +72,20 @@ def page_attention(record: AttentionRecord, tokens_NV: np.ndarray, general_V: np
         sinks=record.sinks,
         shares=tuple((video, image, text, own) for video, image, text, own in np.round(shares_N4, 4).tolist()),
         layers=record.map_layers or record.layers,
-        effects=tuple(
-            PageEffect(e.span, e.fraction, e.tokens, round(e.top, 4), round(sum(e.random) / len(e.random), 4))
-            for e in record.effects
-        ),
+        effects=tuple(map(_effect, record.effects)),
         exact=record.same_tokens,
+    )
+
+
+def _effect(effect: Effect) -> PageEffect:
+    return PageEffect(
+        span=effect.span,
+        fraction=effect.fraction,
+        tokens=effect.tokens,
+        top=round(effect.top, 4),
+        random=round(fmean(effect.random), 4),
+        reasoning_top=None if effect.reasoning_top is None else round(effect.reasoning_top, 4),
+        reasoning_random=round(fmean(effect.reasoning_random), 4) if effect.reasoning_random else None,
     )
 
 

@@ -34,7 +34,7 @@ class Chosen:
 def chosen_cases(
     asked: Sequence[EvaluatedRun], attended: Mapping[str, AttendedRun], questions: Questions | None
 ) -> Iterator[Chosen]:
-    """Every question, the most interesting first; of equal interest those whose attention is known.
+    """Every question, the most interesting first; of about equal interest those whose attention is known.
 
     `attended`: name of a run -> its attention.  Made one by one, so that a page takes as many as fit.
     """
@@ -47,7 +47,7 @@ def chosen_cases(
 
 
 def _by_interest(cases: Sequence[Case], attended: Mapping[str, AttendedRun]) -> Iterator[Case]:
-    """As `cases_of`: levels in turns, in each by interest; then by how many runs have an attention, then as before."""
+    """As `cases_of`, levels in turns, in each by interest, but inside of a whole point those with attention first."""
 
     def attentions(case: Case) -> int:
         return sum((case.level, case.sample_id) in run.records for run in attended.values())
@@ -56,7 +56,7 @@ def _by_interest(cases: Sequence[Case], attended: Mapping[str, AttendedRun]) -> 
     for case in cases:
         by_level.setdefault(case.level, []).append(case)
     ordered = [
-        sorted(by_level[level], key=lambda case: (-case.interest, -attentions(case)))
+        sorted(by_level[level], key=lambda case: (-int(case.interest), -attentions(case)))
         for level in in_natural_order(by_level)
     ]
     for places in zip_longest(*ordered):

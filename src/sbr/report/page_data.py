@@ -127,6 +127,9 @@ class PageEffect:
     tokens: int
     top: float
     random: float
+    reasoning_top: float | None = None
+    """Change of the log-probability of the whole reasoning; None when there is none."""
+    reasoning_random: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,13 @@ def findings_note(differences: Sequence[Difference]) -> str:
     if not tested:
         return f"{rule}; with several answers a question there is no exact test."
     return (
-        f"{rule} and its exact McNemar p, corrected by Holm for the {len(tested)} comparisons that were made, is at most "
-        "0.05; p is the corrected one. In percentage points [95 % interval by question]."
+        f"{rule} and its exact McNemar p, corrected by Holm for the {len(tested)} comparisons that were made, is at "
+        "most 0.05; p is the corrected one. In percentage points [95 % interval by question]."
     )
 
 
 def _sentence(differences: Sequence[Difference]) -> str:
-    """ "GRPO is right more often than base: L1 +47.7 [+41.2, +53.5], p <0.001; no difference ... on L3 (+1.3 ...)." """
+    """ "GRPO is right more often than base: L1 +47.7 [+41.2, +53.5], p <0.001; no supported difference on L3 (...)." """
     base, other = differences[0].base, differences[0].other
     more = [d for d in differences if is_supported(d) and d.value > 0]
     less = [d for d in differences if is_supported(d) and d.value < 0]
@@ -47,12 +47,13 @@ def _sentence(differences: Sequence[Difference]) -> str:
     if less:
         parts.append(f"{other} is right less often than {base}: {_listed(less)}")
     if none:
-        levels = " and ".join(f"{d.level} ({_points(d)})" for d in none)
-        if parts:
-            parts.append(f"no difference that its interval supports on {levels}")
-        else:
-            parts.append(f"No difference that its interval supports between {other} and {base} on {levels}")
+        levels = ", ".join(f"{d.level} ({_points(d)})" for d in none)
+        parts.append(f"no supported difference on {levels}" if parts else _none(base, other, levels))
     return "; ".join(parts) + "."
+
+
+def _none(base: str, other: str, levels: str) -> str:
+    return f"No supported difference between {other} and {base} on {levels}"
 
 
 def _listed(differences: Sequence[Difference]) -> str:

@@ -103,7 +103,8 @@ def size_factor(run: EvaluatedRun) -> int | None:
             continue
         values = read_json(folder / name, "restore it, or leave the pictures out with --no-frames")
         pictures = values if section is None else values.get(section)
-        sizes = [pictures.get(key) for key in ("patch_size", "merge_size")] if isinstance(pictures, dict) else []
-        if sizes and all(isinstance(size, int) and 1 <= size <= 1024 for size in sizes):
-            return math.prod(sizes)
+        if isinstance(pictures, dict):
+            patch, merge = pictures.get("patch_size"), pictures.get("merge_size")
+            if isinstance(patch, int) and isinstance(merge, int) and 1 <= patch * merge <= 1024:
+                return patch * merge
     return None

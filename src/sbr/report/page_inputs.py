@@ -85,7 +85,7 @@ def _expand(folders: Sequence[Path]) -> dict[Path, Kind]:
             state = "is no folder" if os.path.lexists(folder) else "does not exist"
             raise ConfigError(f"{folder} {state}; name folders that `sbr eval`, `sbr grpo` or `sbr sft` wrote")
         inside = [folder] if kind_of(folder) else sorted(path for path in folder.iterdir() if path.is_dir())
-        kinds = {path: kind for path in inside if (kind := kind_of(path)) is not None}
+        kinds: dict[Path, Kind] = {path: kind for path in inside if (kind := kind_of(path)) is not None}
         if not kinds:
             raise ConfigError(f"{folder} holds neither an evaluation nor a training run, and no folder in it does")
         for path, kind in kinds.items():

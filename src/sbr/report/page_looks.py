@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from sbr.analysis.attention_sample import has_attention, summarize_attention
-from sbr.analysis.attention_shares import MEDIA, AttentionSummary, Figure
-from sbr.analysis.attention_spans import Span
+from sbr.analysis.attention_shares import MEDIA, AttentionSummary, Figure, Kind
 from sbr.analysis.bootstrap import Estimate
-from sbr.report.page_data import Bar, Bars, Curve, Fraction, Line, PageTable, Section
+from sbr.report.attention_tables import SPAN_NAMES, attention_tables
+from sbr.report.page_data import Bar, Bars, Curve, Fraction, Line, Section
 from sbr.report.page_inputs import PageRuns
-from sbr.report.tables import p_cell
+from sbr.report.page_tables import page_table
 
-_SPANS: dict[Span, str] = {"all": "all tokens", "think": "reasoning", "answer": "answer"}
+_MEDIA = {"video": "the video", "image": "the image", "text": "the words of the prompt", "own": "what it wrote before"}
 
 
 def looks_section(runs: PageRuns) -> Section | None:
@@ -27,8 +25,8 @@ def looks_section(runs: PageRuns) -> Section | None:
     counts = ", ".join(f"{count} of {level}" for level, count in summary.levels.items())
     intro = (
         f"Attention of generated tokens on what stands before them, on the same {summary.questions} questions "
-        f"({counts}). A map belongs to a pair of frames. Attention alone does not say what the answer rests on; the effects "
-        "below do."
+        f"({counts}). A map belongs to a pair of frames. Attention alone does not say what the answer rests on; the "
+        "effects below do."
     )
     if missing := [run.name for run in runs.asked if run not in looked]:
         intro += f" Not looked at: {', '.join(missing)}."
@@ -41,70 +39,68 @@ def looks_section(runs: PageRuns) -> Section | None:
         intro,
         curves=tuple(_by_layer(summary, medium) for medium in ("video", "image")) if len(summary.layers) > 1 else (),
         bars=tuple(bars for bars in _bars(summary) if bars.bars),
-        tables=tuple(table for table in (_differences(summary),) if table.rows),
+        tables=tuple(map(page_table, attention_tables(summary))),
     )
 
 
 def _bars(summary: AttentionSummary) -> list[Bars]:
-    found = [
-        _figures(
+    shares = [
+        _by_span(
             summary,
-            f"Share of attention on the {medium}" if medium != "own" else "Share of attention on what it wrote before",
+            f"Share of attention on {_MEDIA[medium]}",
             "Mean over layers, heads and the tokens of the reasoning or of the answer.",
             "%",
-            {name: (lambda span, medium=medium: Figure("share", span, medium)) for name in summary.runs},
+            Figure("share", "all", medium),
         )
         for medium in MEDIA
     ]
-    found.append(
-        _figures(
+    density = [
+        _by_span(
             summary,
             "How widely the visual attention spreads",
             "Entropy of a token's map in units of its largest value: 100 % is even, 0 % is one visual token alone.",
             "%",
-            {name: (lambda span: Figure("entropy", span)) for name in summary.runs},
-        )
-    )
-    found.append(
-        _figures(
+            Figure("entropy", "all"),
+        ),
+        _by_span(
             summary,
-            "Share of the visual tokens that holds half of the attention",
-            "Small: the model looks at few places; large: it looks densely.",
+            "Visual tokens that hold half of the attention",
+            "Their share of all visual tokens: small where a model looks at few places, large where it looks densely.",
             "%",
-            {name: (lambda span: Figure("half", span)) for name in summary.runs},
-        )
-    )
-    found += [_effects(summary, fraction) for fraction in summary.fractions]
-    return found
+            Figure("half", "all"),
+        ),
+    ]
+    effects = [
+        _effects(summary, fraction, *kinds)
+        for kinds in (("top", "random", "answer letter"), ("reasoning_top", "reasoning_random", "reasoning"))
+        for fraction in summary.fractions
+    ]
+    return [*shares, *density, *effects]
 
 
-def _figures(
-    summary: AttentionSummary, title: str, about: str, unit: str, figures: dict[str, Callable[[Span], Figure]]
-) -> Bars:
+def _by_span(summary: AttentionSummary, title: str, about: str, unit: str, figure: Figure) -> Bars:
     bars = [
-        Bar(name, _SPANS[span], _fraction(estimate))
-        for name, figure in figures.items()
+        Bar(name, SPAN_NAMES[span], _fraction(estimate))
+        for name in summary.runs
         for span in summary.spans
-        if span != "all" and (estimate := summary.figures.get((name, figure(span)))) is not None
+        if span != "all" and (estimate := summary.figures.get((name, figure._replace(span=span)))) is not None
     ]
     return Bars(title, about, unit, tuple(bars))
 
 
-def _effects(summary: AttentionSummary, fraction: float) -> Bars:
-    bars = [
-        Bar(name, f"{_SPANS[span]}: {kind}", _fraction(estimate))
-        for name in summary.runs
-        for span in summary.spans
-        for kind, figure in (
-            ("most attended", Figure("top", span, fraction=fraction)),
-            ("random", Figure("random", span, fraction=fraction)),
-        )
-        if (estimate := summary.figures.get((name, figure))) is not None
-    ]
+def _effects(summary: AttentionSummary, fraction: float, top: Kind, random: Kind, what: str) -> Bars:
+    """Random tokens are the same whatever span ranks the others, so they are one bar a run."""
+    bars: list[Bar] = []
+    for name in summary.runs:
+        of_run = {span: summary.figures.get((name, Figure(top, span, fraction=fraction))) for span in summary.spans}
+        drawn = [summary.figures.get((name, Figure(random, span, fraction=fraction))) for span in summary.spans]
+        found = {f"most attended by the {SPAN_NAMES[span]}": estimate for span, estimate in of_run.items()}
+        found["random"] = next((estimate for estimate in drawn if estimate is not None), None)
+        bars += [Bar(name, words, _fraction(estimate)) for words, estimate in found.items() if estimate is not None]
     return Bars(
-        f"What the answer loses without {100 * fraction:g} % of the visual tokens",
-        "Change of the answer's log-probability when the visual tokens that the reasoning (or the answer) attends to "
-        "most are painted over with the mean colour, beside as many random ones; below 0 the answer gets less likely.",
+        f"What the {what} loses without {100 * fraction:g} % of the visual tokens",
+        f"Change of the log-probability of the {what} when the visual tokens that are attended to most are painted "
+        "over with the mean colour, beside as many random ones. Below 0 it gets less likely.",
         "nats",
         tuple(bars),
         reference=0.0,
@@ -128,36 +124,6 @@ def _by_layer(summary: AttentionSummary, medium: str) -> Curve:
         )
     about = f"Share of the attention of all generated tokens on the {medium}, layer by layer, with 95 % intervals."
     return Curve(f"Attention on the {medium} by layer", "%", about, tuple(lines))
-
-
-def _differences(summary: AttentionSummary) -> PageTable:
-    named = {
-        **{Figure("share", span, medium): f"share on {medium}, {_SPANS[span]}" for span in _SPANS for medium in MEDIA},
-        **{Figure("entropy", span): f"spread (entropy), {_SPANS[span]}" for span in _SPANS},
-        **{Figure("half", span): f"tokens that hold half, {_SPANS[span]}" for span in _SPANS},
-    }
-    pairs = list(dict.fromkeys((base, other) for base, other, _ in summary.differences))
-    rows = [
-        (words, *(_difference(summary.differences.get((*pair, figure))) for pair in pairs))
-        for figure, words in named.items()
-        if any((*pair, figure) in summary.differences for pair in pairs)
-    ]
-    note = (
-        "In percentage points, paired by question, with 95 % intervals that resample whole videos, and p-values, which "
-        "are not corrected for the number of rows."
-    )
-    header = ("", *(f"{other} against {base}" for base, other in pairs))
-    return PageTable("Differences of where they look", header, tuple(rows), note)
-
-
-def _difference(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "-"
-    limits = estimate.interval
-    text = f"{100 * estimate.mean:+.2f}"
-    if limits is not None:
-        text += f" [{100 * limits.low:+.2f}, {100 * limits.high:+.2f}]"
-    return text if estimate.p_value is None else f"{text} p {p_cell(estimate.p_value)}"
 
 
 def _fraction(estimate: Estimate) -> Fraction:

@@ -11,7 +11,7 @@ from sbr.analysis.flow import flows_of
 from sbr.analysis.training_metrics import TrainingMetrics
 from sbr.eval.stats import wilson_interval
 from sbr.eval.summary import levels_of
-from sbr.report.page_consistency import consistency_section
+from sbr.report.page_consistency import Ruled, consistency_section
 from sbr.report.page_controls import controls_section, letters_section, rotations_section
 from sbr.report.page_data import Bar, Bars, Fraction, Section
 from sbr.report.page_inputs import PageRuns
@@ -31,7 +31,7 @@ class Sections:
     """ "no attention: sbr analyze attention A B": what is not shown, and what would fill it."""
 
 
-def sections_of(runs: PageRuns) -> Sections:
+def sections_of(runs: PageRuns, ruled: Ruled) -> Sections:
     """Raises DataError as the readers of what is shown do."""
     folders = [str(run.folder) for run in runs.asked]
     trained = [str(training.folder) for training in runs.trained.values()]
@@ -39,7 +39,7 @@ def sections_of(runs: PageRuns) -> Sections:
     found = [
         (flows_section(runs), "no outcomes from run to run: give several evaluations of the same questions"),
         (curves_section(runs), "no curves: give the folders of the training runs"),
-        (consistency_section(runs), ""),
+        (consistency_section(runs, ruled), ""),
         (looks_section(runs), f"no attention: sbr analyze attention {join(folders)}"),
         (controls_section(runs), f"no controls: sbr eval {run} --blind --out FOLDER, then give FOLDER too"),
         (rotations_section(runs), f"no rotations: sbr eval {run} --shuffle-options --out FOLDER, then give FOLDER too"),

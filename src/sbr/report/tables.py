@@ -171,7 +171,7 @@ def interval_cell(interval: Interval) -> str:
 def difference_cell(part: SliceComparison) -> str:
     """In percentage points, signed, e.g. "+11.23 [+8.51, +13.94]", or with few questions "+11.23 (too few)"."""
     interval = part.paired.interval
-    return f"{100 * part.paired.difference:+.2f} {'(too few)' if interval is None else _signed(interval)}"
+    return f"{100 * part.paired.difference:+.2f} {'(too few)' if interval is None else signed_interval(interval)}"
 
 
 def p_cell(p_value: float | None) -> str:
@@ -191,7 +191,14 @@ def _comparison_rows(name: str, part: SliceComparison) -> Iterator[tuple[str, ..
     figures = (accuracy_cell(part.base), accuracy_cell(part.other), difference_cell(part))
     yield (name, str(part.base.questions), *figures, p_cell(part.paired.p_value))
     if (by_video := part.by_video) is not None:
-        yield (f"by {by_video.clusters} videos", "", "", "", _signed(by_video.interval), p_cell(by_video.p_value))
+        yield (
+            f"by {by_video.clusters} videos",
+            "",
+            "",
+            "",
+            signed_interval(by_video.interval),
+            p_cell(by_video.p_value),
+        )
     elif part.videos is not None:
         yield (f"by {part.videos} video{'s' if part.videos > 1 else ''}", "", "", "", "too few", "")
 
@@ -222,7 +229,7 @@ def _paper_cell(cell: PaperCell | None) -> str:
     return "-" if cell is None else f"{cell.percent:.2f} {interval_cell(cell.interval)}"
 
 
-def _signed(interval: Interval) -> str:
+def signed_interval(interval: Interval) -> str:
     return f"[{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
 
 
