@@ -24,11 +24,11 @@ function CaseView({ data, one, index, state }) {
   const onChoose = useRef((change) => choose(change)).current;
   const view = { frames, url: loaded?.url, drawn, sinks: state.sinks };
   return html`
-    <article class="case" aria-labelledby="case-title">
+    <article class="case" data-loaded=${loaded !== null} data-case=${one.id} aria-labelledby="case-title">
       <${CaseHead} ...${{ one }} />
       ${frames && tilesOf(frames) > 0
         ? html`<section class="seen" aria-label="what the model saw">
-            <${Strip} ...${view} onOpen=${(frame) => choose({ frame }, true)} />
+            <${Strip} ...${view} first=${state.frame ?? 0} onOpen=${(frame) => choose({ frame }, true)} />
             ${maps.some(Boolean) && html`<${MapPanel} ...${{ data, one, choice, drawn, state, maps }} />`}
           </section>`
         : html`<p class="muted">There are no frames of this question in the page.</p>`}

@@ -29,7 +29,7 @@ function forest(differences, width) {
   }
   const pairs = rows.filter((row) => !row.heading);
   const names = [...new Set(pairs.map((d) => d.other))];
-  const wide = width > 620;
+  const wide = width > 540;
   const left = Math.min(0.42 * width, 14 + d3.max(pairs, (d) => wordWidth(pairOf(d))));
   const ends = pairs.flatMap((d) => [d.value, d.low, d.high, d.video_low, d.video_high]).filter((v) => v !== null);
   const labels = new Map(pairs.map((d) => [d.id, pairOf(d)]));
@@ -67,10 +67,12 @@ function curve({ lines, unit, title }, width) {
   const whole = { x: "step", y: "value", stroke: "name", z: "name" };
   const short = d3.max(lines, (line) => line.steps.length) <= 12;
   const told = rows.filter((row) => Number.isFinite(row.value));
+  const [least, most] = d3.extent([...rows.flatMap((row) => [row.value, row.low, row.high]), ...raw.map((row) => row.value)].filter(Number.isFinite));
+  const flat = least === most ? { domain: [Math.min(0, least), Math.max(0, most) || 1] } : {};
   return Plot.plot({
     width, height: 210, marginLeft: 44, marginRight: 14, marginTop: 22, marginBottom: 34, style: STYLE, ariaLabel: title,
     x: { label: "step", labelArrow: "none", ticks: Math.max(3, width / 90), nice: false },
-    y: { label: unit, labelArrow: "none", ticks: 5, nice: true, tickFormat: figure, labelAnchor: "top" },
+    y: { label: unit, labelArrow: "none", ticks: 5, nice: true, ...flat, tickFormat: figure, labelAnchor: "top" },
     color: colourScale(names),
     marks: [
       Plot.gridY({ stroke: shade, strokeOpacity: 1, ticks: 5 }),

@@ -90,7 +90,7 @@ function CaseList({ data, shown, one }) {
     if (row) list.current.scrollTop += outside(row.getBoundingClientRect(), list.current.getBoundingClientRect());
   }, [one?.id, shown]);
   const rows = useMemo(() => shown.map((each) => html`
-    <li key=${each.id}><a href=${`#case=${encodeURIComponent(each.id).replaceAll("%2F", "/")}`} data-case=${each.id}
+    <li key=${each.id}><a href=${`#${writeState({ ...EMPTY, case: each.id })}`} data-case=${each.id}
       onClick=${(event) => { if (event.ctrlKey || event.metaKey || event.shiftKey) return; event.preventDefault(); goTo(each.id); }}>
       <span class="rowhead"><b class="num"><${Text} of=${each.id} /></b><${FlowMarks} flow=${each.flow} /></span>
       <span class="rowtext" dir="auto">${visible((each.goal ?? each.question).slice(0, 160))}</span>

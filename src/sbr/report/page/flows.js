@@ -10,8 +10,8 @@ function Flow({ flow, runs, onChoose }) {
   const lower = (above) => above * scale + FLOW.gap;
   const bands = [
     { kind: "kept", n: rr, y: 0, to: 0, base: true, other: true, words: "stay right" },
-    { kind: "broken", n: rw, y: rr * scale, to: lower(rr + wr), base: true, other: false, words: "right, then wrong" },
-    { kind: "fixed", n: wr, y: lower(rr + rw), to: rr * scale, base: false, other: true, words: "wrong, then right" },
+    { kind: "broken", n: rw, y: rr * scale, to: lower(rr + wr), base: true, other: false, words: "turn wrong" },
+    { kind: "fixed", n: wr, y: lower(rr + rw), to: rr * scale, base: false, other: true, words: "turn right" },
     { kind: "lost", n: ww, y: lower(rr + rw + wr), to: lower(rr + wr + rw), base: false, other: false, words: "stay wrong" },
   ];
   const inner = FLOW.width - 2 * FLOW.bar;

@@ -37,8 +37,8 @@ function PlayButton({ play, frames }) {
       ${play.playing ? "❚❚ pause" : "▶ play"}</button>`;
 }
 
-function Strip({ frames, url, drawn, sinks, onOpen }) {
-  const play = usePlay(frames, 0);
+function Strip({ frames, url, drawn, sinks, first, onOpen }) {
+  const play = usePlay(frames, Math.min(first, tilesOf(frames) - 1));
   const pairs = d3.range(Math.ceil(frames.video / perPair(frames)));
   const tile = (number) => html`
     <button type="button" class=${`frame${number === play.tile ? " on" : ""}`} data-frame=${number} key=${number}

@@ -27,8 +27,11 @@ const Text = ({ of }) => html`<bdi>${visible(String(of))}</bdi>`;
 const minus = (text) => text.replace("-", "−");
 const points = (value) => minus(d3.format("+.1f")(100 * value));
 const percent = (value) => `${d3.format(".1f")(100 * value)}`;
-/** A number with three digits that matter, 0.0123. */
-const figure = (value) => (value === 0 ? "0" : minus(d3.format(Math.abs(value) >= 1000 ? ",.0f" : ".3~r")(value)));
+/** A number with three digits that matter, 0.0123 or 1.2e−7. */
+function figure(value) {
+  const size = Math.abs(value);
+  return minus(d3.format(size >= 1000 ? ",.0f" : size >= 0.001 || size === 0 ? ".3~r" : ".2~e")(value)).replace("-", "−");
+}
 const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
 const HEAT = d3.range(256).map((i) => {

@@ -75,6 +75,7 @@ async function start() {
   addEventListener("popstate", () => { restore(); goAt(); });
   addEventListener("hashchange", restore);
   document.documentElement.dataset.ready = "yes";
+  performance.mark("ready");
   goAt();
 }
 

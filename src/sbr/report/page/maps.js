@@ -58,7 +58,7 @@ function Overlay({ frames, drawn, tile, sinks }) {
   const part = grid && partOver(frames, grid, tile);
   useLayoutEffect(() => {
     if (!part) return;
-    const context = canvas.current.getContext("2d");
+    const context = canvas.current.getContext("2d", { willReadFrequently: true }); // a few pixels: no work for a GPU
     const pixels = context.createImageData(part.columns, part.rows);
     for (let i = 0; i < part.rows * part.columns; i++) {
       pixels.data.set(heatOf(drawn.most ? drawn.values[part.start + i] / drawn.most : 0), 4 * i);

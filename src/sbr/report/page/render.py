@@ -51,9 +51,11 @@ SCRIPTS = (
 """Files of the page that make up its own script, in order."""
 PICTURE = re.compile(r"data:image/(?:webp|png|jpeg|avif);base64,[A-Za-z0-9+/]+={0,2}")
 MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
+HALVES = dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
+"""Halves of characters, which UTF-8 and addresses do not have, become U+FFFD."""
 VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
-VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD) | dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
-"""Control characters as their pictures, as `visible` of read.js shows them; what UTF-8 does not have as U+FFFD."""
+VISIBLE |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD) | HALVES
+"""Control characters as their pictures, as `visible` of read.js shows them."""
 
 
 def render(data: PageData) -> str:
@@ -85,6 +87,7 @@ def render(data: PageData) -> str:
         "points": _points,
         "rows": _bar_rows,
         "height": _height,
+        "probability": _probability,
     }
     page = environment.get_template("template.html.j2").render(
         page=data,
@@ -104,6 +107,8 @@ def _plain(value: Any, place: str) -> Any:
         return {field.name: _plain(getattr(value, field.name), f"{place}.{field.name}") for field in fields(value)}
     if isinstance(value, tuple | list):
         return [_plain(item, f"{place}[{number}]") for number, item in enumerate(value)]
+    if isinstance(value, str) and not value.isascii():
+        return value.translate(HALVES)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{place} is {value}; a figure that is missing is None")
     return value
@@ -167,6 +172,11 @@ def _interval(value: Fraction, unit: str = "%") -> str:
 def _points(value: float | None) -> str:
     """0.423 -> "+42.3"."""
     return NONE if value is None else f"{100 * value:+.1f}".replace("-", MINUS)
+
+
+def _probability(value: float | None) -> str:
+    """0.0123 -> "0.012"."""
+    return NONE if value is None else "< 0.0001" if value < 0.0001 else f"{value:.2g}"
 
 
 def _bar_rows(figure: Bars) -> list[tuple[str, str, Fraction]]:
