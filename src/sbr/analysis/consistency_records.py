@@ -10,6 +10,8 @@ from sbr.resume.journal import LineFormat
 
 FOLDER = "consistency"
 RECORDS = "consistency.jsonl"
+"""Without judge, which comes from JUDGE on reading (sbr.analysis.consistency_folder.read_consistency)."""
+JUDGE = "judge.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,17 @@ class ConsistencyRecord:
     other: tuple[float, ...] | None = None
     """After the reasoning that the same model wrote for another question of the level."""
     other_sample_id: str | None = None
+    letter_shares: tuple[float, ...] | None = None
+    """What share of the whole probability the letters on offer hold after own, empty, cut and (if there is one)
+    other."""
+    likelihood_reason: str = ""
+    """Why there are no probabilities: "no answer", ... (sbr.analysis.variants)."""
+    other_same_video: bool = False
+    """The other reasoning is about the same video: the level has no other."""
+    other_names_answer: bool = False
+    """The other reasoning names the chosen option: none was found that does not."""
+    video_id: str | None = None
+    """As in the evaluation's record."""
     judge: str | None = None
     """The letter that a language model reads out of the reasoning alone, or "none"; None when it was not asked."""
     judge_reply: str | None = None
