@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from sbr.cli.early import refuse_early
-from sbr.cli.progress import steps_progress
+from sbr.cli.progress import Bars, steps_progress
 from sbr.config.consistency import ConsistencyRecipe
 from sbr.config.load import validate
 from sbr.errors import ConfigError
@@ -143,10 +144,11 @@ def _moved(run: EvaluatedRun, data: Path) -> EvaluatedRun:
 class Bar:
     """Progress of one run; a `sbr.analysis.consistency.Watcher`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, bars: Callable[[], Bars] = steps_progress) -> None:
         self._name = name
-        self._progress = steps_progress()
+        self._progress = bars()
         self._task: TaskID | None = None
+        self._done = 0
 
     def __enter__(self) -> Bar:
         return self
@@ -157,9 +159,15 @@ class Bar:
     def began(self, what: str, done: int, total: int) -> None:
         if done == total:
             return
+        self._done = done
         self._progress.start()
-        self._task = self._progress.add_task(f"{self._name}: {what}", total=total, completed=done, figures="")
+        description = f"{self._name}: {what}" if self._name else what
+        self._task = self._progress.add_task(description, total=total, completed=done, figures="")
 
     def did(self, new: int) -> None:
+        self.reached(self._done + new)
+
+    def reached(self, done: int) -> None:
+        self._done = done
         if self._task is not None:
-            self._progress.advance(self._task, new)
+            self._progress.update(self._task, completed=done)

@@ -17,10 +17,18 @@ from sbr.cli.progress import Bars
 from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sbr.analysis.attention_shares import QuestionId
+    from sbr.analysis.evaluated import EvaluatedRun
     from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe
     from sbr.distill.report import Report
 
-STAGES = 6
+STAGES = 7
+
+LOOKS = 20
+"""Questions a level whose attention is recorded."""
+
+JUDGED = 100
+"""Questions a level whose answers are asked for again without their reasoning, and with another one."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,10 @@ def run(arguments: list[str]) -> None:
 
     from rich.text import Text
 
+    from sbr.analysis.attention_sample import draw
+    from sbr.analysis.evaluated import read_evaluated
     from sbr.cli import compare, mini
+    from sbr.cli import report as report_page
     from sbr.cli.console import Terminal
     from sbr.cli.side_by_side import SideBySide
     from sbr.config.load import load_recipe
@@ -125,14 +136,27 @@ def run(arguments: list[str]) -> None:
         asked |= {name: args.out / f"eval_{name.lower().replace('+', '_')}_{args.seed}" for name in trained}
         side_by_side.run({name: partial(_ask, asking(asked[name], model)) for name, model in trained.items()})
 
+        stage(f"Looking closer: attention in {LOOKS} questions a level, reasoning and answer in {JUDGED}")
+        evaluated = {run.name: run for run in read_evaluated(asked)}
+        looked = draw(list(evaluated.values()), LOOKS)
+        side_by_side.run({name: partial(_look_closer, run, looked) for name, run in evaluated.items()})
+
     stage("Comparing, question by question")
-    table = args.out / f"table_{args.seed}.md"
+    table, page = args.out / f"table_{args.seed}.md", args.out / f"report_{args.seed}.html"
     compare.show(asked, table, console)
+    report_page.write(
+        report_page.Args(
+            tuple(asked.values()),
+            page,
+            names=tuple(asked),
+            title=f"SBR-Mini: base, SFT, GRPO and both, seed {args.seed}",
+        )
+    )
 
     console.print(
         f"Data {data}\nRuns {both}, {alone}\nTable {table}\n"
         f"Two models in detail: sbr compare {asked['base']} {asked['GRPO']}\n"
-        f"Watch a question: {data / 'videos'}; read the answers: {asked['GRPO'] / 'records.jsonl'}\n"
+        f"Everything on one page, answers beside the frames: {page.resolve()}\n"
         f"Took {(perf_counter() - started) / 60:.1f} minutes.",
         soft_wrap=True,
     )
@@ -173,3 +197,18 @@ def _train(recipe: GrpoRecipe, bars: Callable[[], Bars]) -> None:
     quiet_transformers()
     with TrainingBar(bars) as bar:
         train_grpo(recipe, run_folder.holds_run(recipe.output_dir), bar)
+
+
+def _look_closer(run: EvaluatedRun, questions: Sequence[QuestionId], bars: Callable[[], Bars]) -> None:
+    from sbr.analysis.attention_run import look_into
+    from sbr.analysis.consistency import analyse_consistency
+    from sbr.cli.analyze_consistency import Bar
+    from sbr.cli.console import quiet_transformers
+    from sbr.config.attention import AttentionConfig
+    from sbr.config.consistency import ConsistencyRecipe
+
+    quiet_transformers()
+    with Bar("", bars) as bar:
+        analyse_consistency(run, ConsistencyRecipe(per_level=JUDGED), bar)
+        bar.began("attention", 0, len(questions))
+        look_into(run, questions, AttentionConfig(per_level=LOOKS), bar.reached)

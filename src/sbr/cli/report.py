@@ -57,6 +57,11 @@ class Args:
 def run(arguments: list[str]) -> None:
     """Parse the words after `sbr report` and write the page."""
     args = tyro.cli(Args, args=arguments, prog="sbr report", description=inspect.getdoc(Args))
+    write(args)
+
+
+def write(args: Args) -> None:
+    """Write the page and say what is on it."""
     refuse(args)
 
     from sbr.cli.console import Terminal
