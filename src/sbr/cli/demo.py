@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ def run(arguments: list[str]) -> None:
     from sbr.train import run_folder
 
     console = Terminal()
+    logging.getLogger("sbr.frames").setLevel(logging.WARNING)  # each of eleven runs counts what it read from the cache
     recipes = Path(str(files("sbr"))) / "recipes" / "mini"
     data, distilled = args.out / "data", args.out / "distill"
     shared = ["--data.root", str(data), "--data.cache", "on"]  # every clip is decoded once, for all runs
