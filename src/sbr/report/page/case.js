@@ -94,8 +94,8 @@ function MapPanel({ data, one, choice, drawn, state, maps }) {
       <div class="scale ${drawn ? "" : "idle"}"><span class="num">0</span><i class="heat" aria-hidden="true" />
         <span class="num">${drawn ? (state.map === "raw" ? `${figure(100 * drawn.most)} % of the attention` : `${figure(drawn.most)} × the map under a general prompt`) : "most"}</span></div>
       <${Shares} shares=${shares} />
-      <p class="muted small">${perPair(one.frames) === 2 ? "A map belongs to a pair of frames: the model joins two frames in one row of visual tokens, so both show the same map." : `A map belongs to ${perPair(one.frames)} frame(s).`}
-        ${" "}Means over all heads and layers ${layersOf(maps)}. Where a token looks is not yet why it was written: the effect stands under each response.</p>
+      <p class="muted small">${perPair(one.frames) === 2 ? "A map belongs to a pair of frames, which the model joins in one row of visual tokens." : `A map belongs to ${plural(perPair(one.frames), "frame")}.`}
+        ${" "}Mean over heads and layers ${layersOf(maps)}. Where a token looks is not why it was written: see the effect below each response.</p>
     </div>`;
 }
 

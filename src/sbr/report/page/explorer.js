@@ -86,8 +86,12 @@ function FlowMarks({ flow }) {
 function CaseList({ data, shown, one }) {
   const list = useRef(null);
   useEffect(() => {
-    const row = list.current?.querySelector("[aria-current]");
-    if (row) list.current.scrollTop += outside(row.getBoundingClientRect(), list.current.getBoundingClientRect());
+    const show = () => {
+      const row = list.current?.querySelector("[aria-current]");
+      if (row) list.current.scrollTop += outside(row.getBoundingClientRect(), list.current.getBoundingClientRect());
+    };
+    show();
+    requestAnimationFrame(show); // rows that were out of sight have their true height now
   }, [one?.id, shown]);
   const rows = useMemo(() => shown.map((each) => html`
     <li key=${each.id}><a href=${`#${writeState({ ...EMPTY, case: each.id })}`} data-case=${each.id}

@@ -9,11 +9,15 @@ function gridOf(frames, map) {
   return fits ? { pairs, rows, columns, imageRows, imageColumns, video } : null;
 }
 
+/** Does token number `token` hold a character of a span?  As sbr.analysis.attention_spans has it. */
+function holds(answer, map, token, [first, last]) {
+  const end = token + 1 < map.starts.length ? map.starts[token + 1] : [...answer.response].length;
+  return Math.max(map.starts[token], first) < Math.min(end, last);
+}
+
 /** First and last token of a span of characters, or null. */
 function tokensOf(answer, map, span) {
-  const characters = answer[span];
-  if (!characters) return null;
-  const inside = map.starts.flatMap((start, token) => (start >= characters[0] && start < characters[1] ? [token] : []));
+  const inside = answer[span] ? d3.range(map.starts.length).filter((token) => holds(answer, map, token, answer[span])) : [];
   return inside.length ? [inside[0], inside[inside.length - 1]] : null;
 }
 

@@ -9,7 +9,8 @@ function piecesOf(answer, map) {
     const pieces = map.starts.map((start, token) => {
       const [from, to] = [unit(start), token + 1 < map.starts.length ? unit(map.starts[token + 1]) : length];
       const after = from >= length; // what ends the turn is no part of the response
-      return { token, part: after ? "end" : partAt(start), text: after ? map.tokens[token] : answer.response.slice(from, to) };
+      const part = after ? "end" : ["think", "answer"].find((name) => answer[name] && holds(answer, map, token, answer[name])) ?? null;
+      return { token, part, text: after ? map.tokens[token] : answer.response.slice(from, to) };
     });
     const before = map.starts.length ? unit(map.starts[0]) : length;
     return before ? [{ token: null, part: null, text: answer.response.slice(0, before) }, ...pieces] : pieces;
@@ -36,8 +37,11 @@ function Pieces({ answer, map, run, onHover, onChoose }) {
     const named = new Set();
     return blocks.map(({ part, pieces }) => {
       const first = (part === "think" || part === "answer") && !named.has(part) && named.add(part);
-      return html`<span class=${`part in-${part ?? "between"}`}>${first && label(part)}${pieces.map(({ token, text }) =>
-        token === null ? visible(text) : html`<span data-token=${token}>${visible(text)}</span>`)}</span>`;
+      return html`<span class=${`part in-${part ?? "between"}`}>${first && label(part)}${pieces.map(({ token, text }) => {
+        if (token === null) return visible(text);
+        const [, space, word] = /^(\s*)([^]*)$/.exec(text); // a space at the end of a line would be marked alone
+        return word ? html`${visible(space)}<span data-token=${token}>${visible(word)}</span>` : html`<span data-token=${token}>${visible(text)}</span>`;
+      })}</span>`;
     });
   }, [answer, map]);
 }
@@ -99,18 +103,30 @@ function ResponseText({ answer, map, run, shown, onHover, onChoose }) {
     </div>`;
 }
 
+/** +0.42, −0.031, −0.0004. */
+function change(value) {
+  const size = Math.abs(value);
+  return value === 0 ? "0" : minus(d3.format(size >= 0.1 ? "+.2f" : size >= 0.001 ? "+.3f" : "+.1~e")(value));
+}
+
 /** What painting over the most attended tokens does, against as many random ones. */
 function Effects({ effects }) {
-  const most = d3.max(effects, (e) => Math.max(Math.abs(e.top), Math.abs(e.random))) || 1;
-  const number = (value) => minus(d3.format("+.2f")(value));
-  const bar = (value, kind) => html`<i class=${`${kind}${value > 0 ? " up" : ""}`} style=${`width:${(100 * Math.abs(value)) / most}%`} />`;
+  const kinds = [
+    { title: "answer letter", rows: effects.map((e) => ({ ...e })) },
+    { title: "whole reasoning", rows: effects.map((e) => ({ ...e, top: e.reasoning_top, random: e.reasoning_random })) },
+  ].map((kind) => ({ ...kind, rows: kind.rows.filter((e) => typeof e.top === "number" && typeof e.random === "number") }));
   return html`
     <table class="effects">
-      <caption>Painting over visual tokens changes the answer's log-probability: <span><i class="top" />most attended</span> <span><i class="random" />as many at random</span></caption>
-      <tbody>${effects.map((e) => html`<tr title=${`the ${plural(e.tokens, "visual token")} that the ${e.span} span attends to most, and as many at random`}>
-        <th scope="row">${e.span} ${Math.round(100 * e.fraction)} %</th>
-        <td class="lane" aria-hidden="true">${bar(e.top, "top")}${bar(e.random, "random")}</td>
-        <td class="num">${number(e.top)}</td><td class="num">${number(e.random)}</td></tr>`)}</tbody>
+      <caption>Painting over visual tokens changes the log-probability: <span><i class="top" />most attended</span> <span><i class="random" />as many at random</span></caption>
+      ${kinds.filter((kind) => kind.rows.length).map(({ title, rows }) => {
+        const most = d3.max(rows, (e) => Math.max(Math.abs(e.top), Math.abs(e.random))) || 1;
+        const bar = (value, kind) => html`<i class=${`${kind}${value > 0 ? " up" : ""}`} style=${`width:${(100 * Math.abs(value)) / most}%`} />`;
+        return html`<tbody><tr><th colspan="4" scope="rowgroup" class="kind">of the ${title}</th></tr>
+          ${rows.map((e) => html`<tr title=${`the ${plural(e.tokens, "visual token")} that the ${e.span} span attends to most, and as many at random`}>
+            <th scope="row">${e.span} ${Math.round(100 * e.fraction)} %</th>
+            <td class="lane" aria-hidden="true">${bar(e.top, "top")}${bar(e.random, "random")}</td>
+            <td class="num">${change(e.top)}</td><td class="num">${change(e.random)}</td></tr>`)}</tbody>`;
+      })}
     </table>`;
 }
 
