@@ -13,6 +13,7 @@ READERS: dict[str, list[str]] = {
     "controls": ["controls", "b"],
     "score": ["score", "b", "--rule", "care", "--out", "out.jsonl"],
     "reasoning": ["mini", "reasoning", "b"],
+    "report": ["report", "b", "-o", "page.html"],
 }
 """Every verb that reads the evaluation b."""
 

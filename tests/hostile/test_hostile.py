@@ -17,6 +17,7 @@ from cases_evaluated import CASES as EVALUATED
 from cases_folders import CASES as FOLDERS
 from cases_models import CASES as MODELS
 from cases_recipes import CASES as RECIPES
+from cases_report import CASES as REPORT
 from cases_words import CASES as WORDS
 from house import Place, tree
 
@@ -26,7 +27,7 @@ from sbr.cli.main import run
 GROUPS = {
     **{"words": WORDS, "evaluated": EVALUATED, "recipes": RECIPES, "annotations": ANNOTATIONS},
     **{"data": DATA, "folders": FOLDERS, "models": MODELS, "asking": ASKING},
-    **{"attention": ATTENTION},
+    **{"attention": ATTENTION, "report": REPORT},
 }
 CASES = {f"{group}, {case.name}": case for group, cases in GROUPS.items() for case in cases}
 

@@ -120,6 +120,10 @@ def limits_of(runs: PageRuns, differences: Sequence[Difference]) -> tuple[str, .
         )
     if first.recipe.eval.protocol == "greedy":
         found.append("Answers are greedy, one a question: how much sampled answers vary is not seen.")
+    if other := [run.name for run in runs.asked if run.recipe.frames != first.recipe.frames]:
+        found.append(
+            f"{', '.join(other)} saw other pictures than {first.name} (frames); those of {first.name} are shown."
+        )
     controls = {control.recipe.eval.control for name in runs.controls for control in runs.controls[name]}
     if not controls & {"blind", "no_video"}:
         found.append("No evaluation without media is among the runs: what part of a score is vision is not known.")

@@ -171,6 +171,14 @@ def test_limits_are_computed_from_the_runs(tmp_path):
     assert "No evaluation without media" not in text
 
 
+def test_other_pictures_are_a_limit(tmp_path):
+    records = [answer(q, "A") for q in L1]
+    small = evaluation(tmp_path / "small", records)
+    large = evaluation(tmp_path / "large", records, frames={"height": 252, "width": 252})
+    limits = limits_of(find_runs([small, large]), ())
+    assert any(limit.startswith("large saw other pictures than small") for limit in limits)
+
+
 def test_answers_of_an_unknown_video_are_a_limit(tmp_path):
     records = [answered(q, "no tags", video_id=None) for q in L1]
     runs = find_runs([evaluation(tmp_path / name, records) for name in ("a", "b")])
