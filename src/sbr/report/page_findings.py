@@ -28,12 +28,14 @@ def findings_note(differences: Sequence[Difference]) -> str:
     rule = "A difference is claimed where its 95 % interval leaves out 0"
     if by_video:
         rule = "A difference is claimed where neither 95 % interval (by question, with whole videos resampled) holds 0"
-    if not tested:
-        return f"{rule}; with several answers a question there is no exact test."
-    return (
-        f"{rule} and its exact McNemar p, corrected by Holm for the {len(tested)} comparisons that were made, is at "
-        "most 0.05; p is the corrected one. In percentage points [95 % interval by question]."
-    )
+    if tested:
+        rule += (
+            f" and its exact McNemar p, corrected by Holm for the {len(tested)} comparisons that have one, is at most "
+            "0.05; p is the corrected one"
+        )
+    if len(tested) < len(differences):
+        rule += ". Several answers to a question have no exact test; their intervals decide"
+    return f"{rule}. In percentage points [95 % interval by question]."
 
 
 def _sentence(differences: Sequence[Difference]) -> str:

@@ -132,7 +132,7 @@ def test_findings_claim_what_is_supported_and_say_where_nothing_is(tmp_path):
     assert claim.endswith("no supported difference on L2 (+0.0 [-8.8, +8.8], p 1.000).")
     assert none.startswith("No supported difference between same and more on L1 (+0.0 ")
     assert ", L2 (" in none
-    assert "Holm for the 6 comparisons" in findings_note(found)
+    assert "Holm for the 6 comparisons that have one" in findings_note(found)
     back = accuracy_findings([replace(found[0], value=-0.5, low=-0.6, high=-0.3, video_low=-0.6, video_high=-0.3)])
     assert plain(back)[0].startswith("more is right less often than base: L1 -50.0")
 
