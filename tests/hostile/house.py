@@ -50,6 +50,11 @@ class House:
         if name == "model":
             shutil.copytree(self.tiny_model, name)
             return
+        if name == "analysed":  # the consistency folder of an evaluation
+            evaluated = shutil.copytree(self.folder("eval"), "analysed_eval")
+            assert run(["analyze", "consistency", evaluated]) == 0
+            Path(evaluated, "consistency").rename(name)
+            return
         argv = ["mini", "build", "data", "--train", "4", "--val", "1", "--workers", "1"]
         if name != "data":
             argv = [name, str(Place(self.path, self).recipe(name, output_dir=name))]
