@@ -1,4 +1,4 @@
-"""Finished evaluations that were changed, are none, or are more than they seem: `sbr compare`, `score`, `controls`."""
+"""Finished evaluations that were changed, are none, or are more than they seem, for all that read them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ READERS: dict[str, list[str]] = {
     "controls": ["controls", "b"],
     "score": ["score", "b", "--rule", "care", "--out", "out.jsonl"],
     "reasoning": ["mini", "reasoning", "b"],
+<<<<<<< HEAD
     "report": ["report", "b", "-o", "page.html"],
+=======
+    "consistency": ["analyze", "consistency", "b"],
+>>>>>>> h-cons
 }
 """Every verb that reads the evaluation b."""
 

@@ -24,7 +24,7 @@ BEGINNINGS = [
 
 
 def reference(plain, tokenizer, prompt, beginning: str, letters: str) -> tuple[list[float], float]:
-    """From log-probabilities of whole texts: their common beginning cancels in the one and is taken off in the other."""
+    """From log-probabilities of whole texts: their common beginning cancels, or is taken off."""
     texts = [tokenizer(beginning + letter, add_special_tokens=False)["input_ids"] for letter in letters]
     rows = [logprobs(plain, prompt, ids)[0].double() for ids in texts]
     common = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sbr.config.section import Rule
 from sbr.reward.answer import extract_answer
 from sbr.types import EvalRecord
 
