@@ -11,6 +11,7 @@ import pytest
 from cases import Case
 from cases_annotations import CASES as ANNOTATIONS
 from cases_asking import CASES as ASKING
+from cases_attention import CASES as ATTENTION
 from cases_data import CASES as DATA
 from cases_evaluated import CASES as EVALUATED
 from cases_folders import CASES as FOLDERS
@@ -25,6 +26,7 @@ from sbr.cli.main import run
 GROUPS = {
     **{"words": WORDS, "evaluated": EVALUATED, "recipes": RECIPES, "annotations": ANNOTATIONS},
     **{"data": DATA, "folders": FOLDERS, "models": MODELS, "asking": ASKING},
+    **{"attention": ATTENTION},
 }
 CASES = {f"{group}, {case.name}": case for group, cases in GROUPS.items() for case in cases}
 

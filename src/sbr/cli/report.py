@@ -79,9 +79,9 @@ def run(arguments: list[str]) -> None:
         page = make_page(runs, options, lambda done, total: bar.update(task, completed=done, total=total))
     content = page.content.encode()
     replace_output(args.out, content, START.encode())
-    shown = len(page.data.cases)
+    shown, size = len(page.data.cases), len(content) / 1e6
     lines = [
-        f"{args.out}: {len(content) / 1e6:.1f} MB, {shown} of {page.questions} questions, {page.attended} with attention",
+        f"{args.out}: {size:.1f} MB, {shown} of {page.questions} questions, {page.attended} with attention",
         *page.left_out,
     ]
     if 0 < page.attended < shown:

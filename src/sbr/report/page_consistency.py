@@ -49,8 +49,10 @@ def consistency_section(runs: PageRuns, by_name: Ruled) -> Section:
     intro = "Does the reasoning end at the answer that is given? By rule: what the text names, of every answer."
     if analysed:
         tables += consistency_tables(deeper, {})
-        counts = ", ".join(f"{len(records)} of {name}" for name, records in analysed.items())
-        intro += f" By the model's own likelihood and by a judge: of drawn answers ({counts})."
+        counts = ", ".join(f"{name} {len(records)}" for name, records in analysed.items())
+        intro += f" By what the reasoning does to the likelihood of the answer: of drawn answers ({counts})."
+        if any(_of("judge", level) for summary in deeper.values() for level in summary.levels):
+            intro += " By a judge, a language model: of as many."
     return Section(
         "consistency",
         "Reasoning and answer",

@@ -70,12 +70,11 @@ def _bars(summary: AttentionSummary) -> list[Bars]:
             Figure("half", "all"),
         ),
     ]
-    effects = [
-        _effects(summary, fraction, *kinds)
-        for kinds in (("top", "random", "answer letter"), ("reasoning_top", "reasoning_random", "reasoning"))
-        for fraction in summary.fractions
+    letter = [_effects(summary, fraction, "top", "random", "answer letter") for fraction in summary.fractions]
+    reasoning = [
+        _effects(summary, fraction, "reasoning_top", "reasoning_random", "reasoning") for fraction in summary.fractions
     ]
-    return [*shares, *density, *effects]
+    return [*shares, *density, *letter, *reasoning]
 
 
 def _by_span(summary: AttentionSummary, title: str, about: str, unit: str, figure: Figure) -> Bars:
@@ -92,9 +91,11 @@ def _effects(summary: AttentionSummary, fraction: float, top: Kind, random: Kind
     """Random tokens are the same whatever span ranks the others, so they are one bar a run."""
     bars: list[Bar] = []
     for name in summary.runs:
-        of_run = {span: summary.figures.get((name, Figure(top, span, fraction=fraction))) for span in summary.spans}
+        found = {
+            f"most attended: {SPAN_NAMES[span]}": summary.figures.get((name, Figure(top, span, fraction=fraction)))
+            for span in summary.spans
+        }
         drawn = [summary.figures.get((name, Figure(random, span, fraction=fraction))) for span in summary.spans]
-        found = {f"most attended by the {SPAN_NAMES[span]}": estimate for span, estimate in of_run.items()}
         found["random"] = next((estimate for estimate in drawn if estimate is not None), None)
         bars += [Bar(name, words, _fraction(estimate)) for words, estimate in found.items() if estimate is not None]
     return Bars(
