@@ -68,7 +68,7 @@ async function start() {
     throw new Error("This browser cannot unpack the data of the page (DecompressionStream): charts and cases need Chrome 80, Firefox 113, Safari 16.4 or newer.");
   }
   const data = await unpack(byId("head"));
-  data.runs.forEach((run) => placeOf(run.name));
+  givePlaces(data);
   for (const element of document.querySelectorAll("[data-mark]")) render(html`<${Mark} name=${data.runs[element.dataset.mark].name} />`, element);
   drawFigures(data);
   if (data.cases.length) render(html`<${Explorer} data=${data} />`, byId("explorer"));
