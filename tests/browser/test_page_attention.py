@@ -92,6 +92,17 @@ def test_keyboard_moves_the_token(open_page: Callable[..., Any], case: PageCase)
     assert_drawn(window, raw[1])
 
 
+def test_the_player_shows_where_a_chosen_token_looks_most(open_page: Callable[..., Any], case: PageCase) -> None:
+    attention = case.answers[2].attention
+    raw, _ = arrays(attention)
+    raw[:, list(attention.sinks)] = 0
+    for token in range(3):
+        window = open_page(f"case={case.id}&run=2&token={token}&sinks=out")
+        tile = min(2 * (raw[token].argmax() // 9), 8)
+        expected = f"frame {tile + 1} of 8" if tile < 8 else "current observation"
+        assert window.locator(".player .num").inner_text().startswith(expected)
+
+
 def test_spans(open_page: Callable[..., Any], case: PageCase) -> None:
     window = open_page(f"case={case.id}")
     answer = case.answers[3]

@@ -74,7 +74,7 @@ def test_hostile_strings_stay_text(windows: Windows, plain_elements: dict[str, i
         "h1": page.title,
         ".lead": page.lead,
         ".findings li": page.findings[0],
-        ".card h3": page.runs[0].name,
+        ".card h2": page.runs[0].name,
         ".casehead h3": case.question,
         ".optiontext": case.options[0],
         ".answer h4": page.runs[0].name,

@@ -21,6 +21,8 @@ function CaseView({ data, one, index, state }) {
     () => drawnMap(choice, answers, maps, state.map, state.sinks),
     [choice?.run, choice?.from, choice?.to, choice?.span, maps, state.map, state.sinks],
   );
+  const scales = useMemo(() => longest(maps), [maps]);
+  const peak = !hover && drawn && frames && state.frame === null ? peakTile(frames, drawn) : null;
   const onChoose = useRef((change) => choose(change)).current;
   const view = { frames, url: loaded?.url, drawn, sinks: state.sinks };
   return html`
@@ -28,7 +30,7 @@ function CaseView({ data, one, index, state }) {
       <${CaseHead} ...${{ one }} />
       ${frames && tilesOf(frames) > 0
         ? html`<section class="seen" aria-label="what the model saw">
-            <${Strip} ...${view} first=${state.frame ?? 0} onOpen=${(frame) => choose({ frame }, true)} />
+            <${Strip} ...${view} first=${state.frame ?? 0} peak=${peak} onOpen=${(frame) => choose({ frame }, true)} />
             ${maps.some(Boolean) && html`<${MapPanel} ...${{ data, one, choice, drawn, state, maps }} />`}
           </section>`
         : html`<p class="muted">There are no frames of this question in the page.</p>`}
@@ -36,7 +38,7 @@ function CaseView({ data, one, index, state }) {
       <${Options} ...${{ one, runs: data.runs }} />
       <section class="answers" aria-label="responses">
         ${data.runs.map((run, number) => html`<${Answer} key=${run.name} ...${{
-          answer: answers[number], run, index: number, map: maps[number], ready: loaded !== null,
+          answer: answers[number], run, index: number, map: maps[number], scales, ready: loaded !== null,
           shown: drawn && choice.run === number ? drawn : null, onHover: setHover, onChoose,
         }} />`)}
       </section>
@@ -89,7 +91,7 @@ function MapPanel({ data, one, choice, drawn, state, maps }) {
       </div>
       <p class="mapword" aria-live="polite" data-run=${drawn ? choice.run : ""}>${drawn && answer
         ? html`<${Mark} name=${data.runs[choice.run].name} /><b dir="auto">${visible(text.length > 60 ? `${text.slice(0, 60)}…` : text)}</b>
-            <span class="muted num">${drawn.from === drawn.to ? `token ${drawn.from + 1}` : `mean of tokens ${drawn.from + 1} to ${drawn.to + 1}`}; ${peakOf(one.frames, drawn)}</span>`
+            <span class="muted num">${drawn.from === drawn.to ? `token ${drawn.from + 1}` : `mean of tokens ${drawn.from + 1} to ${drawn.to + 1}`}; ${peakWords(one.frames, drawn)}</span>`
         : html`<span class="muted">Hover, click or drag over words of a response, or use ← → in it: the frames show where it looked.</span>`}</p>
       <div class="scale ${drawn ? "" : "idle"}"><span class="num">0</span><i class="heat" aria-hidden="true" />
         <span class="num">${drawn ? (state.map === "raw" ? `${figure(100 * drawn.most)} % of the attention` : `${figure(drawn.most)} × the map under a general prompt`) : "most"}</span></div>

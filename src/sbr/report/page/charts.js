@@ -1,4 +1,4 @@
-// Charts with Observable Plot.  Each function gets its data and a width in pixels and returns an SVG.
+// Charts with Observable Plot.  Each function gets data and a width in pixels and returns an SVG.
 
 const STYLE = { background: "none", color: "var(--ink)", fontFamily: "inherit", fontSize: "12px", overflow: "visible" };
 const shade = "var(--faint)";
@@ -56,7 +56,7 @@ function forest(differences, width) {
 }
 
 /** A curve: lines, or means of seeds with their band and the seeds behind. */
-function curve({ lines, unit, title, axis }, width) {
+function curve({ lines, unit, axis }, width) {
   const rows = lines.flatMap((line) => line.steps.map((step, i) => ({
     name: line.name, step, value: scaled(line.values[i], unit),
     low: line.low ? scaled(line.low[i], unit) : NaN, high: line.high ? scaled(line.high[i], unit) : NaN,
@@ -72,7 +72,7 @@ function curve({ lines, unit, title, axis }, width) {
   const ticks = steps.length <= 12 && width / steps.length > 24 ? steps : Math.max(3, width / 90);
   const flat = least === most ? { domain: [Math.min(0, least), Math.max(0, most) || 1] } : {};
   return Plot.plot({
-    width, height: 210, marginLeft: 44, marginRight: 14, marginTop: 22, marginBottom: 34, style: STYLE, ariaLabel: title,
+    width, height: 210, marginLeft: 44, marginRight: 14, marginTop: 22, marginBottom: 34, style: STYLE,
     x: { label: axis ?? "step", labelArrow: "none", ticks, tickFormat: ",d", nice: false },
     y: { label: unit, labelArrow: "none", ticks: 5, nice: true, ...flat, tickFormat: figure, labelAnchor: "top" },
     color: colourScale(names),
@@ -103,16 +103,16 @@ function bars(data, width) {
   const reference = data.reference === null ? null : scaled(data.reference, data.unit);
   const extent = d3.extent([...values, 0, ...(reference === null ? [] : [reference])]);
   const scale = { domain: d3.nice(extent[0], extent[1], 5), label: data.unit, labelArrow: "none", tickFormat: figure, ticks: Math.max(3, Math.min(6, width / 90)) };
-  return (groups.length > 8 ? barsAcross : barsDown)({ rows, series, groups, reference, scale, title: data.title }, width);
+  return (groups.length > 8 ? barsAcross : barsDown)({ rows, series, groups, reference, scale }, width);
 }
 
-function barsDown({ rows, series, groups, reference, scale, title }, width) {
+function barsDown({ rows, series, groups, reference, scale }, width) {
   const tall = groups.length * (series.length * 14 + 14) + 44;
   const left = Math.min(0.4 * width, 16 + d3.max(groups, (group) => wordWidth(visible(group))));
   const place = { fy: "group", y: "series" };
   const intervals = rows.filter((row) => Number.isFinite(row.low));
   return Plot.plot({
-    width, height: tall, marginLeft: left, marginRight: 14, marginTop: 4, marginBottom: 36, style: STYLE, ariaLabel: title,
+    width, height: tall, marginLeft: left, marginRight: 14, marginTop: 4, marginBottom: 36, style: STYLE,
     x: { ...scale, labelAnchor: "center", ticks: Math.max(2, (width - left) / 70) },
     fy: { domain: groups, axis: null, padding: 0 }, y: { type: "point", domain: series, axis: null, padding: 0.9 },
     color: colourScale(series), symbol: symbolScale(series),
@@ -128,13 +128,13 @@ function barsDown({ rows, series, groups, reference, scale, title }, width) {
   });
 }
 
-function barsAcross({ rows, series, groups, reference, scale, title }, width) {
+function barsAcross({ rows, series, groups, reference, scale }, width) {
   const numbered = groups.every((group) => /^\D*\d+$/.test(group));
   const every = Math.ceil(groups.length / (width / (14 + d3.max(groups, (group) => wordWidth(visible(group))))));
   const shift = new Map(series.map((name, i) => [name, (i - (series.length - 1) / 2) * Math.min(4, (0.6 * width) / groups.length / series.length)]));
   const each = (mark) => series.map((name) => mark(rows.filter((row) => row.series === name), shift.get(name)));
   return Plot.plot({
-    width, height: 240, marginLeft: 44, marginRight: 14, marginTop: 22, marginBottom: 34, style: STYLE, ariaLabel: title,
+    width, height: 240, marginLeft: 44, marginRight: 14, marginTop: 22, marginBottom: 34, style: STYLE,
     x: { type: "point", domain: groups, label: null, padding: 0.5, ticks: groups.filter((_, i) => i % every === 0), tickFormat: visible },
     y: { ...scale, labelAnchor: "top" },
     color: colourScale(series), symbol: symbolScale(series),

@@ -45,8 +45,8 @@ function Filters({ data, state, counts, shown }) {
     const other = kind === "right" ? "wrong" : "right";
     const change = { [kind]: on ? state[kind].filter((r) => r !== run) : [...state[kind], run], [other]: state[other].filter((r) => r !== run) };
     return html`<button type="button" class=${`filter ${kind}`} data-filter=${kind} data-value=${run} aria-pressed=${on}
-      disabled=${!counts.outcomes[run][kind] && !on} aria-label=${`${data.runs[run].name} ${kind}`}
-      onClick=${() => filter(change, data)}>${kind === "right" ? "✓" : "✗"} ${kind}<span class="count">${counts.outcomes[run][kind]}</span></button>`;
+      disabled=${!counts.outcomes[run][kind] && !on}
+      onClick=${() => filter(change, data)}><span class="hidden">${visible(data.runs[run].name)}</span>${kind === "right" ? "✓" : "✗"} ${kind}<span class="count">${counts.outcomes[run][kind]}</span></button>`;
   };
   const n = active(state).length;
   return html`

@@ -3,16 +3,27 @@
 const COLOURS = 8;
 const SYMBOLS = ["circle", "square", "triangle", "diamond", "star", "wye", "cross", "square2"];
 
-/** Name -> place in the palette: first the runs in their order, then other names as they come; "GRPO (3 seeds)" is GRPO. */
+/** Name -> place in the palette.  "GRPO (3 seeds)" is GRPO. */
 const places = new Map();
-function placeOf(whole) {
-  const short = whole.replace(/ \(\d+ seeds\)$/, "");
-  const name = places.has(short) ? short : whole;
-  if (!places.has(name)) places.set(name, places.size);
-  return places.get(name);
+function placeOf(name) {
+  const short = name.replace(/ \(\d+ seeds\)$/, "");
+  return places.get(name) ?? places.get(short) ?? 0;
 }
-const colourOf = (name) => `var(--run-${placeOf(name) % COLOURS})`;
-const symbolOf = (name) => SYMBOLS[placeOf(name) % SYMBOLS.length];
+
+/** The runs get the first places in their order; other names, in the order of the page, share those that are left. */
+function givePlaces({ runs, sections }) {
+  runs.forEach((run, i) => places.set(run.name, i % COLOURS));
+  const free = runs.length < COLOURS ? d3.range(runs.length, COLOURS) : d3.range(COLOURS);
+  const others = sections.flatMap(({ curves, bars }) => [
+    ...curves.flatMap((curve) => curve.lines.map((line) => line.name)), ...bars.flatMap((figure) => figure.bars.map((bar) => bar.series)),
+  ]);
+  let next = 0;
+  for (const name of new Set(others)) {
+    if (!places.has(name) && !places.has(name.replace(/ \(\d+ seeds\)$/, ""))) places.set(name, free[next++ % free.length]);
+  }
+}
+const colourOf = (name) => `var(--run-${placeOf(name)})`;
+const symbolOf = (name) => SYMBOLS[placeOf(name)];
 
 const SHAPES = {
   circle: d3.symbolCircle, square: d3.symbolSquare, triangle: d3.symbolTriangle, diamond: d3.symbolDiamond2,

@@ -109,28 +109,37 @@ function change(value) {
   return value === 0 ? "0" : minus(d3.format(size >= 0.1 ? "+.2f" : size >= 0.001 ? "+.3f" : "+.1~e")(value));
 }
 
+const LOSSES = [
+  { title: "answer letter", top: "top", random: "random" },
+  { title: "whole reasoning", top: "reasoning_top", random: "reasoning_random" },
+];
+const known = (effect, { top, random }) => typeof effect[top] === "number" && typeof effect[random] === "number";
+
+/** The longest bar of each kind of loss, the same for all runs of a case; at least 0.1, so that nothing looks like much. */
+function longest(maps) {
+  const effects = maps.flatMap((map) => map?.effects ?? []);
+  return LOSSES.map((loss) => d3.max(effects.filter((e) => known(e, loss)), (e) => Math.max(Math.abs(e[loss.top]), Math.abs(e[loss.random]), 0.1)));
+}
+
 /** What painting over the most attended tokens does, against as many random ones. */
-function Effects({ effects }) {
-  const kinds = [
-    { title: "answer letter", rows: effects.map((e) => ({ ...e })) },
-    { title: "whole reasoning", rows: effects.map((e) => ({ ...e, top: e.reasoning_top, random: e.reasoning_random })) },
-  ].map((kind) => ({ ...kind, rows: kind.rows.filter((e) => typeof e.top === "number" && typeof e.random === "number") }));
+function Effects({ effects, scales }) {
+  const bar = (value, kind, most) => html`<i class=${`${kind}${value > 0 ? " up" : ""}`} style=${`width:${(100 * Math.abs(value)) / most}%`} />`;
+  const row = (e, { top, random }, most) => html`
+    <tr title=${`the ${plural(e.tokens, "visual token")} that the ${e.span} span attends to most, and as many at random`}>
+      <th scope="row">${e.span} ${Math.round(100 * e.fraction)} %</th>
+      <td class="lane" aria-hidden="true">${bar(e[top], "top", most)}${bar(e[random], "random", most)}</td>
+      <td class="num">${change(e[top])}</td><td class="num">${change(e[random])}</td></tr>`;
   return html`
     <table class="effects">
       <caption>Painting over visual tokens changes the log-probability: <span><i class="top" />most attended</span> <span><i class="random" />as many at random</span></caption>
-      ${kinds.filter((kind) => kind.rows.length).map(({ title, rows }) => {
-        const most = d3.max(rows, (e) => Math.max(Math.abs(e.top), Math.abs(e.random))) || 1;
-        const bar = (value, kind) => html`<i class=${`${kind}${value > 0 ? " up" : ""}`} style=${`width:${(100 * Math.abs(value)) / most}%`} />`;
-        return html`<tbody><tr><th colspan="4" scope="rowgroup" class="kind">of the ${title}</th></tr>
-          ${rows.map((e) => html`<tr title=${`the ${plural(e.tokens, "visual token")} that the ${e.span} span attends to most, and as many at random`}>
-            <th scope="row">${e.span} ${Math.round(100 * e.fraction)} %</th>
-            <td class="lane" aria-hidden="true">${bar(e.top, "top")}${bar(e.random, "random")}</td>
-            <td class="num">${change(e.top)}</td><td class="num">${change(e.random)}</td></tr>`)}</tbody>`;
-      })}
+      <colgroup><col class="first" /><col /><col class="last" /><col class="last" /></colgroup>
+      ${LOSSES.map((loss, i) => effects.some((e) => known(e, loss)) && html`
+        <tbody><tr><th colspan="4" scope="rowgroup" class="kind">of the ${loss.title}</th></tr>
+          ${effects.filter((e) => known(e, loss)).map((e) => row(e, loss, scales[i]))}</tbody>`)}
     </table>`;
 }
 
-function Answer({ answer, run, index, map, ready, shown, onHover, onChoose }) {
+function Answer({ answer, run, index, map, scales, ready, shown, onHover, onChoose }) {
   return html`
     <article class="answer" style=${`--run:${colourOf(run.name)}`} data-run=${index}>
       <header><h4><${Mark} name=${run.name} /><${Text} of=${run.name} /></h4><${Verdict} answer=${answer} /></header>
@@ -142,7 +151,7 @@ function Answer({ answer, run, index, map, ready, shown, onHover, onChoose }) {
       ${answer.consistency && html`<p class="consistency"><${Text} of=${answer.consistency} /></p>`}
       <${ResponseText} ...${{ answer, map, run: index, shown, onHover, onChoose }} />
       ${map && !map.exact && html`<p class="muted small">The response, tokenised again, has another number of tokens than were generated.</p>`}
-      ${map && map.effects.length > 0 && html`<${Effects} effects=${map.effects} />`}
+      ${map && map.effects.length > 0 && html`<${Effects} ...${{ effects: map.effects, scales }} />`}
       ${ready && !map && answer.attention && html`<p class="muted small">Its attention cannot be drawn on these frames.</p>`}
     </article>`;
 }
