@@ -13,11 +13,8 @@ READERS: dict[str, list[str]] = {
     "controls": ["controls", "b"],
     "score": ["score", "b", "--rule", "care", "--out", "out.jsonl"],
     "reasoning": ["mini", "reasoning", "b"],
-<<<<<<< HEAD
     "report": ["report", "b", "-o", "page.html"],
-=======
     "consistency": ["analyze", "consistency", "b"],
->>>>>>> h-cons
 }
 """Every verb that reads the evaluation b."""
 

@@ -51,16 +51,13 @@ class House:
         if name == "model":
             shutil.copytree(self.tiny_model, name)
             return
-<<<<<<< HEAD
         if name == "attention":
             shutil.copytree(self.folder("eval"), name)
-=======
         if name == "analysed":  # the consistency folder of an evaluation
             evaluated = shutil.copytree(self.folder("eval"), "analysed_eval")
             assert run(["analyze", "consistency", evaluated]) == 0
             Path(evaluated, "consistency").rename(name)
             return
->>>>>>> h-cons
         argv = ["mini", "build", "data", "--train", "4", "--val", "1", "--workers", "1"]
         if name == "attention":
             argv = ["analyze", "attention", name, "--no-effects"]

@@ -28,8 +28,7 @@ from sbr.cli.main import run
 GROUPS = {
     **{"words": WORDS, "evaluated": EVALUATED, "recipes": RECIPES, "annotations": ANNOTATIONS},
     **{"data": DATA, "folders": FOLDERS, "models": MODELS, "asking": ASKING},
-    **{"attention": ATTENTION, "report": REPORT},
-    "consistency": CONSISTENCY,
+    **{"attention": ATTENTION, "consistency": CONSISTENCY, "report": REPORT},
 }
 CASES = {f"{group}, {case.name}": case for group, cases in GROUPS.items() for case in cases}
 
