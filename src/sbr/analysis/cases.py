@@ -79,9 +79,10 @@ def cases_of(
     The order is a function of the answers alone: the first of every level, the second of every level, and so on; in a
     level by interest, then by sample id in natural order.  `questions` are those of one of the runs
     (`EvaluatedRun.questions`); without them the tags that need what was narrated (`tags.OF_PROGRESS`) are not given.
-    Raises as `sbr.analysis.flow.same_questions` does.
+    Of one run nothing is fixed or broken.  Raises as `sbr.analysis.flow.same_questions` does.
     """
-    first = {name: first_answers(records) for name, records in same_questions(runs).items()}
+    same = same_questions(runs) if len(runs) > 1 else runs
+    first = {name: first_answers(records) for name, records in same.items()}
     right_of = {name: _right_of(records) for name, records in runs.items()}
     flows: dict[tuple[str, str], str] = {}
     for key in next(iter(first.values())):
