@@ -330,7 +330,12 @@ def _attention(rng: np.random.Generator, response: str, visual: int) -> PageAtte
         shares=tuple(tuple(map(float, row)) for row in rng.dirichlet((2, 1, 6, 3), len(tokens))),
         layers=(2, 3, 4),
         effects=tuple(
-            PageEffect(span, part, round(part * visual), -float(rng.gamma(2, 0.8)), -float(rng.gamma(1, 0.3)))
+            PageEffect(
+                span,
+                part,
+                round(part * visual),
+                *(-scale * float(rng.gamma(2, k)) for scale in (0.01, 1) for k in (0.8, 0.2)),
+            )
             for span in ("think", "answer")
             for part in (0.1, 0.3)
         ),

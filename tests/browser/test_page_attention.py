@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sbr.analysis.attention_spans import span_tokens
 from sbr.report.page_data import PageAttention, PageCase, PageData
 
 MAPS = """() => [...document.querySelectorAll(".pairs canvas.overlay")].map((c) => ({
@@ -91,12 +92,23 @@ def test_keyboard_moves_the_token(open_page: Callable[..., Any], case: PageCase)
     assert_drawn(window, raw[1])
 
 
+def test_the_player_shows_where_a_chosen_token_looks_most(open_page: Callable[..., Any], case: PageCase) -> None:
+    attention = case.answers[2].attention
+    raw, _ = arrays(attention)
+    raw[:, list(attention.sinks)] = 0
+    for token in range(3):
+        window = open_page(f"case={case.id}&run=2&token={token}&sinks=out")
+        tile = min(2 * (raw[token].argmax() // 9), 8)
+        expected = f"frame {tile + 1} of 8" if tile < 8 else "current observation"
+        assert window.locator(".player .num").inner_text().startswith(expected)
+
+
 def test_spans(open_page: Callable[..., Any], case: PageCase) -> None:
     window = open_page(f"case={case.id}")
     answer = case.answers[3]
     raw, _ = arrays(answer.attention)
     for name, span in (("think", answer.think), ("answer", answer.answer)):
-        inside = [token for token, start in enumerate(answer.attention.starts) if span[0] <= start < span[1]]
+        inside = list(span_tokens(answer.attention.starts, answer.response, *span))
         window.locator(f".answer[data-run='3'] [data-span={name}]").hover()
         assert f"{name} span" in window.locator(".mapword").inner_text()
         assert_drawn(window, raw[inside].mean(axis=0))
@@ -120,14 +132,26 @@ def test_relative_and_sinks(open_page: Callable[..., Any], case: PageCase) -> No
     assert f"{relative.max():.3g} \N{MULTIPLICATION SIGN}" in window.locator(".scale").inner_text()
 
 
+def shown(value: float | None) -> str:
+    assert value is not None
+    size = abs(value)
+    text = (
+        f"{value:+.2f}" if size >= 0.1 else f"{value:+.3f}" if size >= 0.001 else f"{value:+.1e}".replace("e-0", "e-")
+    )
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def test_effects_stand_beside(open_page: Callable[..., Any], case: PageCase) -> None:
     window = open_page(f"case={case.id}")
     for run, answer in enumerate(case.answers):
-        rows = window.locator(f".answer[data-run='{run}'] .effects tbody tr").all_inner_texts()
-        assert len(rows) == len(answer.attention.effects)
-        for row, effect in zip(rows, answer.attention.effects, strict=True):
-            figures = [f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") for value in (effect.top, effect.random)]
-            assert row.split() == [effect.span, f"{100 * effect.fraction:.0f}", "%", *figures]
+        rows = window.locator(f".answer[data-run='{run}'] .effects tr").all_inner_texts()
+        expected = []
+        for title in ("of the answer letter", "of the whole reasoning"):
+            expected.append(title.split())
+            for e in answer.attention.effects:
+                pair = (e.top, e.random) if "letter" in title else (e.reasoning_top, e.reasoning_random)
+                expected.append([e.span, f"{100 * e.fraction:.0f}", "%", *map(shown, pair)])
+        assert [row.split() for row in rows] == expected
 
 
 def test_the_page_says_that_a_map_belongs_to_a_pair(open_page: Callable[..., Any], case: PageCase) -> None:

@@ -212,3 +212,19 @@ def test_a_flow_leads_to_its_cases(open_page: Callable[..., Any], made: PageData
     kept = [c.id for c in made.cases if c.level == "L1" and not c.answers[0].correct and c.answers[1].correct]
     assert window.evaluate("[...document.querySelectorAll('.list a')].map((row) => row.dataset.case)") == kept
     assert window.evaluate("document.getElementById('cases').getBoundingClientRect().top < innerHeight")
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "run=9&token=3",
+        "case=L1/100&run=0&token=900-2&frame=99",
+        "right=x&wrong=77&by=50",
+        "%E0%A4%A&=&&token=",
+        "span=no&at=no",
+    ],
+)
+def test_links_that_fit_no_page_do_no_harm(open_page: Callable[..., Any], link: str) -> None:
+    window = open_page(link)
+    assert window.locator("#problem").is_hidden()
+    assert window.locator("#shown").count() == 1

@@ -74,7 +74,7 @@ def test_hostile_strings_stay_text(windows: Windows, plain_elements: dict[str, i
         "h1": page.title,
         ".lead": page.lead,
         ".findings li": page.findings[0],
-        ".card h3": page.runs[0].name,
+        ".card h2": page.runs[0].name,
         ".casehead h3": case.question,
         ".optiontext": case.options[0],
         ".answer h4": page.runs[0].name,
@@ -119,8 +119,8 @@ def test_tokens_of_a_response_with_wide_characters(windows: Windows) -> None:
     think = (starts[2], starts[4])
     answer = replace(answer, response=response, attention=attention, think=think, answer=None)
     window = windows.show(replace(page, differences=(), cases=(replace(case, answers=(answer,)),)))
-    assert window.locator("[data-token]").all_text_contents() == list(tokens)
-    assert window.locator(".in-think [data-token]").all_text_contents() == [" 🫖", " tea"]
+    assert window.locator("[data-token]").all_text_contents() == [token.strip() for token in tokens]
+    assert window.locator(".in-think [data-token]").all_text_contents() == ["🫖", "tea"]
 
 
 def test_long_responses_scroll_inside(windows: Windows) -> None:

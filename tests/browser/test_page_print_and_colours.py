@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from conftest import until
 
+from sbr.report.page_data import PageData
+
 COLOURS = """(names) => { const probe = document.createElement("i"); document.body.append(probe);
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   return Object.fromEntries(names.map((name) => { probe.style.color = `var(--${name})`;
@@ -70,3 +72,25 @@ def test_print_shows_every_figure_and_the_case_without_controls(open_page: Calla
         assert window.locator(kept).first.is_visible(), kept
     assert window.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert window.evaluate("[...document.querySelectorAll('.text')].every((t) => t.scrollHeight <= t.clientHeight + 1)")
+
+
+def test_a_run_has_one_colour_everywhere_and_no_other_name_has_it(
+    open_page: Callable[..., Any], made: PageData
+) -> None:
+    """Card, legends, filters, responses, flows; the marks of "most attended" and "at random" are of no run."""
+    window = open_page()
+    window.evaluate(
+        "async () => { for (let y = 0; y < document.body.scrollHeight; y += 400) {"
+        "scrollTo(0, y); await new Promise((done) => setTimeout(done, 20)); } }"
+    )
+    seen: list[list[str]] = window.evaluate(
+        "[...document.querySelectorAll('.card h2, .results tbody:not(.paper) th, .legend > span, .runname, .answer h4,"
+        " .chip')]"
+        ".map((e) => [e.textContent, getComputedStyle(e.querySelector('.mark path')).fill])"
+    )
+    colours: dict[str, set[str]] = {}
+    for name, colour in seen:
+        colours.setdefault(name, set()).add(colour)
+    assert colours.keys() == {*(run.name for run in made.runs), "most attended", "at random"}
+    assert all(len(some) == 1 for some in colours.values())
+    assert len(set.union(*colours.values())) == len(colours)

@@ -183,6 +183,23 @@ def test_without_pictures_the_data_need_not_be_there(root, tmp_path, capsys):
     assert run(["report", str(gone), "-o", str(tmp_path / "a.html"), "--data", str(root)]) == 0
 
 
+def test_several_answers_a_question(root, tmp_path):
+    """Intervals decide, there is no exact test; a case shows the first answer."""
+    samples = questions(root)
+    for name, right in (("a", 0), ("b", 3)):
+        answers = [
+            answer(s, s.gold if place % 4 < right or k else wrong(s), sample_index=k)
+            for place, s in enumerate(samples)
+            for k in (0, 1)
+        ]
+        evaluation(tmp_path / name, answers, root, protocol="paper", samples=2)
+    page = made(tmp_path, frames=False)
+    assert [(d.value, d.p, d.p_holm) for d in page.data.differences] == [(0.375, None, None)] * 3
+    assert "have no exact test; their intervals decide" in page.data.findings_note
+    assert {case.flow for case in page.data.cases} == {"00", "01"}
+    assert "2 times at temperature 1" in page.data.lead
+
+
 def test_more_cases_call_a_watcher(demo):
     seen: list[tuple[int, int]] = []
     options = PageOptions("t", cases=4, most_bytes=LARGE)

@@ -83,6 +83,8 @@ class AttentionSummary:
     """Run -> share of the visual tokens that are flagged as sinks."""
     retokenised: Mapping[str, int]
     """Run -> answers whose tokens are not known to be those that were generated."""
+    unseen: Mapping[str, int]
+    """Run -> answers to questions of which nothing was shown."""
 
 
 def attention_summary(
@@ -149,6 +151,7 @@ def attention_summary(
             for name, records in chosen.items()
         },
         retokenised={name: sum(not r.same_tokens for r in records) for name, records in chosen.items()},
+        unseen={name: sum(not r.visual_tokens for r in records) for name, records in chosen.items()},
     )
 
 

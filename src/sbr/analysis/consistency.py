@@ -66,9 +66,9 @@ def analyse_consistency(
     """
     folder = consistency_folder(run.folder)
     samples = run.questions()
-    asked_now, recipe = recipe.judge, _with_last_judge(recipe, folder)
     inputs = fingerprints(_files(run))
     check_folder(folder, recipe, inputs, WORK)
+    asked_now, recipe = recipe.judge, _with_last_judge(recipe, folder)
     by_key = {record_key(record): record for record in run.records}
     chosen = choose_by_hash(list(by_key), recipe.per_level)
     with locked(folder), ExitStack() as on:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sbr.eval.records import RecordKey
-from sbr.resume.journal import LineFormat
+from sbr.resume.journal import LineFormat, Wrong
+from sbr.types import LETTERS
 
 FOLDER = "consistency"
 RECORDS = "consistency.jsonl"
@@ -66,7 +67,30 @@ def _name(key: RecordKey) -> str:
     return f"the consistency of question {key.sample_id} of {key.level} (sample {key.sample_index})"
 
 
-LINES = LineFormat(ConsistencyRecord, consistency_key, _name)
+def _wrong(record: ConsistencyRecord) -> Wrong | None:
+    """What is no verdict, letter or distribution over the letters on offer."""
+    if record.rule not in (0.0, 0.5, 1.0):
+        return Wrong("rule", "0, 0.5 or 1", repr(record.rule))
+    if record.answer is not None and record.answer not in tuple(LETTERS):
+        return Wrong("answer", f"one of {', '.join(LETTERS)}", repr(record.answer))
+    letters = None
+    for name in ("own", "empty", "cut", "other"):
+        found: tuple[float, ...] | None = getattr(record, name)
+        if found is None:
+            continue
+        letters = letters or len(found)
+        if not 2 <= len(found) <= len(LETTERS) or len(found) != letters:
+            return Wrong(name, "a probability of each letter on offer", f"of {len(found)}")
+        if not all(0 <= p <= 1 for p in found) or abs(sum(found) - 1) > 1e-6:
+            return Wrong(name, "probabilities that add up to 1", f"{found}")
+        if record.answer is None or LETTERS.index(record.answer) >= letters:
+            return Wrong("answer", f"one of {', '.join(LETTERS[:letters])}", repr(record.answer))
+    if not all(0 <= share < 1.001 for share in record.letter_shares or ()):
+        return Wrong("letter_shares", "shares from 0 to 1", f"{record.letter_shares}")
+    return None
+
+
+LINES = LineFormat(ConsistencyRecord, consistency_key, _name, _wrong)
 
 
 def consistency_folder(run: Path) -> Path:

@@ -58,6 +58,8 @@ class Curve:
     about: str
     """What it shows and how to read it; then what was left out of it, if anything was."""
     lines: tuple[Line, ...]
+    axis: str = "step"
+    """What `Line.steps` count."""
 
 
 def curves_of(runs: Mapping[str, TrainingMetrics], window: int = WINDOW) -> tuple[Curve, ...]:

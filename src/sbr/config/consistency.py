@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from sbr.config.asking import EngineConfig
 from sbr.config.section import Count, NewTokens, Section, Text
 
@@ -20,9 +18,9 @@ class JudgeConfig(Section):
 
 
 class ConsistencyRecipe(Section):
-    """`sbr analyze consistency RUN`"""
+    """`sbr analyze consistency RECIPE`"""
 
     per_level: Count | None = None
     """Look at so many questions of each level (None: all)."""
-    judge: JudgeConfig | None = Field(default=None)
+    judge: JudgeConfig | None = None
     """Who judges (None: nobody)."""

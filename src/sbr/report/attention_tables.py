@@ -40,6 +40,8 @@ def _shares(summary: AttentionSummary) -> TextTable:
     )
     if other := [f"{name} {count}" for name, count in summary.retokenised.items() if count]:
         note += f" Answers whose tokens are not known to be those that were generated: {', '.join(other)}."
+    if blind := [f"{name} {count}" for name, count in summary.unseen.items() if count]:
+        note += f" Answers to questions of which nothing was shown: {', '.join(blind)}."
     return TextTable("Where the attention goes, %", ("", *MEDIA), rows, note)
 
 

@@ -10,6 +10,7 @@ from sbr.report.page_inputs import PageRuns
 from sbr.report.page_results import is_supported
 from sbr.report.tables import p_cell
 
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 _FEW_VIDEOS = 30
 """Below so many the bootstrap over videos is too sure of itself (sbr.eval.stats)."""
 
@@ -27,16 +28,18 @@ def findings_note(differences: Sequence[Difference]) -> str:
     rule = "A difference is claimed where its 95 % interval leaves out 0"
     if by_video:
         rule = "A difference is claimed where neither 95 % interval (by question, with whole videos resampled) holds 0"
-    if not tested:
-        return f"{rule}; with several answers a question there is no exact test."
-    return (
-        f"{rule} and its exact McNemar p, corrected by Holm for the {len(tested)} comparisons that were made, is at "
-        "most 0.05; p is the corrected one. In percentage points [95 % interval by question]."
-    )
+    if tested:
+        rule += (
+            f" and its exact McNemar p, corrected by Holm for the {len(tested)} comparisons that have one, is at most "
+            "0.05; p is the corrected one"
+        )
+    if len(tested) < len(differences):
+        rule += ". Several answers to a question have no exact test; their intervals decide"
+    return f"{rule}. In percentage points [95 % interval by question]."
 
 
 def _sentence(differences: Sequence[Difference]) -> str:
-    """ "GRPO is right more often than base: L1 +47.7 [+41.2, +53.5], p <0.001; no supported difference on L3 (..)." """
+    """ "GRPO is right more often than base: L1 +47.7 [+41.2, +53.5]; no supported difference on L3 (..)." """
     base, other = differences[0].base, differences[0].other
     more = [d for d in differences if is_supported(d) and d.value > 0]
     less = [d for d in differences if is_supported(d) and d.value < 0]
@@ -47,7 +50,7 @@ def _sentence(differences: Sequence[Difference]) -> str:
     if less:
         parts.append(f"{other} is right less often than {base}: {_listed(less)}")
     if none:
-        levels = ", ".join(f"{d.level} ({_points(d)})" for d in none)
+        levels = ", ".join(f"{d.level} ({_points(d)}{_p(d)})" for d in none)
         parts.append(f"no supported difference on {levels}" if parts else _none(base, other, levels))
     return "; ".join(parts) + "."
 
@@ -57,15 +60,19 @@ def _none(base: str, other: str, levels: str) -> str:
 
 
 def _listed(differences: Sequence[Difference]) -> str:
-    return ", ".join(f"{d.level} {_points(d)}" for d in differences)
+    return ", ".join(f"{d.level}{_NO_BREAK}{_points(d)}" for d in differences)
 
 
 def _points(difference: Difference) -> str:
     text = f"{100 * difference.value:+.1f}"
     if difference.low is not None and difference.high is not None:
-        text += f" [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
-    p = difference.p_holm
-    return text if p is None else f"{text}, p {p_cell(p)}"
+        text += f" [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]".replace(" ", _NO_BREAK)
+    return text
+
+
+def _p(difference: Difference) -> str:
+    """Why a difference is not claimed although its interval may leave out 0."""
+    return "" if difference.p_holm is None else f", p{_NO_BREAK}{p_cell(difference.p_holm)}"
 
 
 def consistency_findings(differences: Sequence[Difference]) -> tuple[str, ...]:
@@ -115,6 +122,10 @@ def limits_of(runs: PageRuns, differences: Sequence[Difference]) -> tuple[str, .
         )
     if first.recipe.eval.protocol == "greedy":
         found.append("Answers are greedy, one a question: how much sampled answers vary is not seen.")
+    if other := [run.name for run in runs.asked if run.recipe.frames != first.recipe.frames]:
+        found.append(
+            f"{', '.join(other)} saw other pictures than {first.name} (frames); those of {first.name} are shown."
+        )
     controls = {control.recipe.eval.control for name in runs.controls for control in runs.controls[name]}
     if not controls & {"blind", "no_video"}:
         found.append("No evaluation without media is among the runs: what part of a score is vision is not known.")

@@ -16,7 +16,7 @@ from typing import Literal
 from sbr.analysis.evaluated import EvaluatedRun, read_evaluated, training_run_of
 from sbr.analysis.training_metrics import TrainingMetrics, read_metrics, with_cold_starts
 from sbr.errors import ConfigError
-from sbr.resume.folder import RECIPE, differences, flat, read_json
+from sbr.resume.folder import RECIPE, differences, read_json
 from sbr.train.run_folder import COLD_START, METRICS
 
 Kind = Literal["evaluation", "training"]
@@ -35,8 +35,6 @@ class PageRuns:
     """Those of the models asked, by their names, then those that were given, by folder."""
     trained: Mapping[str, TrainingMetrics]
     """Name in `asked` -> the last training of its model, those that can be found."""
-    seeds: Mapping[str, int | None]
-    """Name in `trainings` -> train.seed."""
 
 
 def find_runs(folders: Sequence[Path], names: Sequence[str] = (), data: Path | None = None) -> PageRuns:
@@ -63,8 +61,7 @@ def find_runs(folders: Sequence[Path], names: Sequence[str] = (), data: Path | N
         )
     asked = tuple(replace(run, name=name) for run, name in zip(ordinary, _names(ordinary, names), strict=True))
     trainings, trained = _trainings(asked, [folder for folder, kind in found.items() if kind == "training"])
-    seeds = {name: flat(run.recipe).get("train.seed") for name, run in trainings.items()}
-    return PageRuns(asked, _matched(asked, controls), trainings, trained, seeds)
+    return PageRuns(asked, _matched(asked, controls), trainings, trained)
 
 
 def kind_of(folder: Path) -> Kind | None:

@@ -92,6 +92,7 @@ def test_runs_are_compared_on_the_questions_that_both_have() -> None:
     assert ("base", "GRPO", video) not in summary.differences
     assert summary.sinks == {"base": 0.0, "GRPO": 1 / 5}
     assert summary.retokenised == {"base": 0, "GRPO": 2}
+    assert summary.unseen == {"base": 0, "GRPO": 0}
 
 
 def test_questions_of_one_video_are_one_cluster() -> None:

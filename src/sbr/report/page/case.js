@@ -21,6 +21,8 @@ function CaseView({ data, one, index, state }) {
     () => drawnMap(choice, answers, maps, state.map, state.sinks),
     [choice?.run, choice?.from, choice?.to, choice?.span, maps, state.map, state.sinks],
   );
+  const scales = useMemo(() => longest(maps), [maps]);
+  const peak = !hover && drawn && frames && state.frame === null ? peakTile(frames, drawn) : null;
   const onChoose = useRef((change) => choose(change)).current;
   const view = { frames, url: loaded?.url, drawn, sinks: state.sinks };
   return html`
@@ -28,7 +30,7 @@ function CaseView({ data, one, index, state }) {
       <${CaseHead} ...${{ one }} />
       ${frames && tilesOf(frames) > 0
         ? html`<section class="seen" aria-label="what the model saw">
-            <${Strip} ...${view} first=${state.frame ?? 0} onOpen=${(frame) => choose({ frame }, true)} />
+            <${Strip} ...${view} first=${state.frame ?? 0} peak=${peak} onOpen=${(frame) => choose({ frame }, true)} />
             ${maps.some(Boolean) && html`<${MapPanel} ...${{ data, one, choice, drawn, state, maps }} />`}
           </section>`
         : html`<p class="muted">There are no frames of this question in the page.</p>`}
@@ -36,7 +38,7 @@ function CaseView({ data, one, index, state }) {
       <${Options} ...${{ one, runs: data.runs }} />
       <section class="answers" aria-label="responses">
         ${data.runs.map((run, number) => html`<${Answer} key=${run.name} ...${{
-          answer: answers[number], run, index: number, map: maps[number], ready: loaded !== null,
+          answer: answers[number], run, index: number, map: maps[number], scales, ready: loaded !== null,
           shown: drawn && choice.run === number ? drawn : null, onHover: setHover, onChoose,
         }} />`)}
       </section>
@@ -89,13 +91,13 @@ function MapPanel({ data, one, choice, drawn, state, maps }) {
       </div>
       <p class="mapword" aria-live="polite" data-run=${drawn ? choice.run : ""}>${drawn && answer
         ? html`<${Mark} name=${data.runs[choice.run].name} /><b dir="auto">${visible(text.length > 60 ? `${text.slice(0, 60)}…` : text)}</b>
-            <span class="muted num">${drawn.from === drawn.to ? `token ${drawn.from + 1}` : `mean of tokens ${drawn.from + 1} to ${drawn.to + 1}`}; ${peakOf(one.frames, drawn)}</span>`
+            <span class="muted num">${drawn.from === drawn.to ? `token ${drawn.from + 1}` : `mean of tokens ${drawn.from + 1} to ${drawn.to + 1}`}; ${peakWords(one.frames, drawn)}</span>`
         : html`<span class="muted">Hover, click or drag over words of a response, or use ← → in it: the frames show where it looked.</span>`}</p>
       <div class="scale ${drawn ? "" : "idle"}"><span class="num">0</span><i class="heat" aria-hidden="true" />
         <span class="num">${drawn ? (state.map === "raw" ? `${figure(100 * drawn.most)} % of the attention` : `${figure(drawn.most)} × the map under a general prompt`) : "most"}</span></div>
       <${Shares} shares=${shares} />
-      <p class="muted small">${perPair(one.frames) === 2 ? "A map belongs to a pair of frames: the model joins two frames in one row of visual tokens, so both show the same map." : `A map belongs to ${perPair(one.frames)} frame(s).`}
-        ${" "}Means over all heads and layers ${layersOf(maps)}. Where a token looks is not yet why it was written: the effect stands under each response.</p>
+      <p class="muted small">${perPair(one.frames) === 2 ? "A map belongs to a pair of frames, which the model joins in one row of visual tokens." : `A map belongs to ${plural(perPair(one.frames), "frame")}.`}
+        ${" "}Mean over heads and layers ${layersOf(maps)}. Where a token looks is not why it was written: see the effect below each response.</p>
     </div>`;
 }
 

@@ -1,4 +1,4 @@
-// Charts with Observable Plot.  Each function gets its data and a width in pixels and returns an SVG.
+// Charts with Observable Plot.  Each function gets data and a width in pixels and returns an SVG.
 
 const STYLE = { background: "none", color: "var(--ink)", fontFamily: "inherit", fontSize: "12px", overflow: "visible" };
 const shade = "var(--faint)";
@@ -56,7 +56,7 @@ function forest(differences, width) {
 }
 
 /** A curve: lines, or means of seeds with their band and the seeds behind. */
-function curve({ lines, unit, title }, width) {
+function curve({ lines, unit, axis }, width) {
   const rows = lines.flatMap((line) => line.steps.map((step, i) => ({
     name: line.name, step, value: scaled(line.values[i], unit),
     low: line.low ? scaled(line.low[i], unit) : NaN, high: line.high ? scaled(line.high[i], unit) : NaN,
@@ -68,10 +68,12 @@ function curve({ lines, unit, title }, width) {
   const short = d3.max(lines, (line) => line.steps.length) <= 12;
   const told = rows.filter((row) => Number.isFinite(row.value));
   const [least, most] = d3.extent([...rows.flatMap((row) => [row.value, row.low, row.high]), ...raw.map((row) => row.value)].filter(Number.isFinite));
+  const steps = [...new Set(lines.flatMap((line) => line.steps))].sort(d3.ascending);
+  const ticks = steps.length <= 12 && width / steps.length > 24 ? steps : Math.max(3, width / 90);
   const flat = least === most ? { domain: [Math.min(0, least), Math.max(0, most) || 1] } : {};
   return Plot.plot({
-    width, height: 210, marginLeft: 44, marginRight: 14, marginTop: 22, marginBottom: 34, style: STYLE, ariaLabel: title,
-    x: { label: "step", labelArrow: "none", ticks: Math.max(3, width / 90), nice: false },
+    width, height: 210, marginLeft: 44, marginRight: 14, marginTop: 22, marginBottom: 34, style: STYLE,
+    x: { label: axis ?? "step", labelArrow: "none", ticks, tickFormat: ",d", nice: false },
     y: { label: unit, labelArrow: "none", ticks: 5, nice: true, ...flat, tickFormat: figure, labelAnchor: "top" },
     color: colourScale(names),
     marks: [
@@ -81,7 +83,7 @@ function curve({ lines, unit, title }, width) {
       Plot.line(rows, { ...whole, strokeWidth: 2 }),
       short ? Plot.dot(told, { ...whole, fill: "name", r: 3 }) : null,
       Plot.ruleX(told, Plot.pointerX({ x: "step", stroke: "var(--muted)", strokeWidth: 0.75 })),
-      Plot.tip(told, Plot.pointerX({ x: "step", y: "value", title: (d) => `${visible(d.name)}\nstep ${d.step}: ${figure(d.value)} ${unit}` + (Number.isFinite(d.low) ? `\n${figure(d.low)} to ${figure(d.high)}` : ""), ...TIP })),
+      Plot.tip(told, Plot.pointerX({ x: "step", y: "value", title: (d) => `${visible(d.name)}\n${axis ?? "step"} ${d.step}: ${figure(d.value)} ${unit}` + (Number.isFinite(d.low) ? `\n${figure(d.low)} to ${figure(d.high)}` : ""), ...TIP })),
     ],
   });
 }
@@ -100,25 +102,25 @@ function bars(data, width) {
   const values = rows.flatMap((row) => [row.v, row.low, row.high]).filter(Number.isFinite);
   const reference = data.reference === null ? null : scaled(data.reference, data.unit);
   const extent = d3.extent([...values, 0, ...(reference === null ? [] : [reference])]);
-  const scale = { domain: d3.nice(extent[0], extent[1], 5), label: data.unit, labelArrow: "none", tickFormat: figure, ticks: 5 };
-  return (groups.length > 8 ? barsAcross : barsDown)({ rows, series, groups, reference, scale, title: data.title }, width);
+  const scale = { domain: d3.nice(extent[0], extent[1], 5), label: data.unit, labelArrow: "none", tickFormat: figure, ticks: Math.max(3, Math.min(6, width / 90)) };
+  return (groups.length > 8 ? barsAcross : barsDown)({ rows, series, groups, reference, scale }, width);
 }
 
-function barsDown({ rows, series, groups, reference, scale, title }, width) {
+function barsDown({ rows, series, groups, reference, scale }, width) {
   const tall = groups.length * (series.length * 14 + 14) + 44;
   const left = Math.min(0.4 * width, 16 + d3.max(groups, (group) => wordWidth(visible(group))));
   const place = { fy: "group", y: "series" };
   const intervals = rows.filter((row) => Number.isFinite(row.low));
   return Plot.plot({
-    width, height: tall, marginLeft: left, marginRight: 14, marginTop: 4, marginBottom: 36, style: STYLE, ariaLabel: title,
-    x: { ...scale, labelAnchor: "center" },
+    width, height: tall, marginLeft: left, marginRight: 14, marginTop: 4, marginBottom: 36, style: STYLE,
+    x: { ...scale, labelAnchor: "center", ticks: Math.max(2, (width - left) / 70) },
     fy: { domain: groups, axis: null, padding: 0 }, y: { type: "point", domain: series, axis: null, padding: 0.9 },
     color: colourScale(series), symbol: symbolScale(series),
     marks: [
-      Plot.gridX({ stroke: shade, strokeOpacity: 1, ticks: 5 }),
+      Plot.gridX({ stroke: shade, strokeOpacity: 1, ticks: Math.max(2, (width - left) / 70) }),
       scale.domain[0] < 0 ? Plot.ruleX([0], { stroke: "var(--muted)" }) : null,
       reference === null ? null : Plot.ruleX([reference], { stroke: "var(--ink)", strokeDasharray: "3 3" }),
-      Plot.text(groups, { fy: (group) => group, text: (group) => visible(group), frameAnchor: "left", textAnchor: "end", dx: -10, lineWidth: left / 12, textOverflow: "ellipsis" }),
+      Plot.text(groups, { fy: (group) => group, text: (group) => visible(group), frameAnchor: "left", textAnchor: "end", dx: -10, lineWidth: left / 12 }),
       Plot.ruleY(intervals, { ...place, x1: "low", x2: "high", stroke: "series", strokeWidth: 3, strokeOpacity: 0.5 }),
       Plot.dot(rows, { ...place, x: "v", fill: "series", symbol: "series", r: 4.5 }),
       Plot.tip(rows, Plot.pointer({ ...place, x: "v", title: "words", ...TIP })),
@@ -126,13 +128,13 @@ function barsDown({ rows, series, groups, reference, scale, title }, width) {
   });
 }
 
-function barsAcross({ rows, series, groups, reference, scale, title }, width) {
+function barsAcross({ rows, series, groups, reference, scale }, width) {
   const numbered = groups.every((group) => /^\D*\d+$/.test(group));
   const every = Math.ceil(groups.length / (width / (14 + d3.max(groups, (group) => wordWidth(visible(group))))));
   const shift = new Map(series.map((name, i) => [name, (i - (series.length - 1) / 2) * Math.min(4, (0.6 * width) / groups.length / series.length)]));
   const each = (mark) => series.map((name) => mark(rows.filter((row) => row.series === name), shift.get(name)));
   return Plot.plot({
-    width, height: 240, marginLeft: 44, marginRight: 14, marginTop: 22, marginBottom: 34, style: STYLE, ariaLabel: title,
+    width, height: 240, marginLeft: 44, marginRight: 14, marginTop: 22, marginBottom: 34, style: STYLE,
     x: { type: "point", domain: groups, label: null, padding: 0.5, ticks: groups.filter((_, i) => i % every === 0), tickFormat: visible },
     y: { ...scale, labelAnchor: "top" },
     color: colourScale(series), symbol: symbolScale(series),

@@ -45,8 +45,8 @@ function Filters({ data, state, counts, shown }) {
     const other = kind === "right" ? "wrong" : "right";
     const change = { [kind]: on ? state[kind].filter((r) => r !== run) : [...state[kind], run], [other]: state[other].filter((r) => r !== run) };
     return html`<button type="button" class=${`filter ${kind}`} data-filter=${kind} data-value=${run} aria-pressed=${on}
-      disabled=${!counts.outcomes[run][kind] && !on} aria-label=${`${data.runs[run].name} ${kind}`}
-      onClick=${() => filter(change, data)}>${kind === "right" ? "✓" : "✗"} ${kind}<span class="count">${counts.outcomes[run][kind]}</span></button>`;
+      disabled=${!counts.outcomes[run][kind] && !on}
+      onClick=${() => filter(change, data)}><span class="hidden">${visible(data.runs[run].name)}</span>${kind === "right" ? "✓" : "✗"} ${kind}<span class="count">${counts.outcomes[run][kind]}</span></button>`;
   };
   const n = active(state).length;
   return html`
@@ -86,8 +86,12 @@ function FlowMarks({ flow }) {
 function CaseList({ data, shown, one }) {
   const list = useRef(null);
   useEffect(() => {
-    const row = list.current?.querySelector("[aria-current]");
-    if (row) list.current.scrollTop += outside(row.getBoundingClientRect(), list.current.getBoundingClientRect());
+    const show = () => {
+      const row = list.current?.querySelector("[aria-current]");
+      if (row) list.current.scrollTop += outside(row.getBoundingClientRect(), list.current.getBoundingClientRect());
+    };
+    show();
+    requestAnimationFrame(show); // rows that were out of sight have their true height now
   }, [one?.id, shown]);
   const rows = useMemo(() => shown.map((each) => html`
     <li key=${each.id}><a href=${`#${writeState({ ...EMPTY, case: each.id })}`} data-case=${each.id}

@@ -44,9 +44,9 @@ function Flow({ flow, runs, onChoose }) {
 function Flows({ flows, runs, onChoose }) {
   return [...d3.group(flows, (flow) => `${flow.base}\n${flow.other}`).values()].map((some) => html`
     <div class="flowrow">
-      <h4><${Mark} name=${some[0].base} /><${Text} of=${some[0].base} /> → <${Mark} name=${some[0].other} /><${Text} of=${some[0].other} /></h4>
+      <h3><${Mark} name=${some[0].base} /><${Text} of=${some[0].base} /> → <${Mark} name=${some[0].other} /><${Text} of=${some[0].other} /></h3>
       <div class="flowlevels">
-        ${some.map((flow) => html`<div><h5><${Text} of=${flow.level} /></h5><${Flow} ...${{ flow, runs, onChoose }} /></div>`)}
+        ${some.map((flow) => html`<div><h4><${Text} of=${flow.level} /></h4><${Flow} ...${{ flow, runs, onChoose }} /></div>`)}
       </div>
     </div>`);
 }

@@ -37,8 +37,11 @@ function PlayButton({ play, frames }) {
       ${play.playing ? "❚❚ pause" : "▶ play"}</button>`;
 }
 
-function Strip({ frames, url, drawn, sinks, first, onOpen }) {
+function Strip({ frames, url, drawn, sinks, first, peak, onOpen }) {
   const play = usePlay(frames, Math.min(first, tilesOf(frames) - 1));
+  useLayoutEffect(() => {
+    if (peak !== null && !play.playing) play.setTile(peak); // the player follows the chosen token
+  }, [peak, drawn]);
   const pairs = d3.range(Math.ceil(frames.video / perPair(frames)));
   const tile = (number) => html`
     <button type="button" class=${`frame${number === play.tile ? " on" : ""}`} data-frame=${number} key=${number}

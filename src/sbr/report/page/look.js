@@ -3,14 +3,27 @@
 const COLOURS = 8;
 const SYMBOLS = ["circle", "square", "triangle", "diamond", "star", "wye", "cross", "square2"];
 
-/** Name -> place in the palette: first the runs in their order, then other names as they come. */
+/** Name -> place in the palette.  "GRPO (3 seeds)" is GRPO. */
 const places = new Map();
 function placeOf(name) {
-  if (!places.has(name)) places.set(name, places.size);
-  return places.get(name);
+  const short = name.replace(/ \(\d+ seeds\)$/, "");
+  return places.get(name) ?? places.get(short) ?? 0;
 }
-const colourOf = (name) => `var(--run-${placeOf(name) % COLOURS})`;
-const symbolOf = (name) => SYMBOLS[placeOf(name) % SYMBOLS.length];
+
+/** The runs get the first places in their order; other names, in the order of the page, share those that are left. */
+function givePlaces({ runs, sections }) {
+  runs.forEach((run, i) => places.set(run.name, i % COLOURS));
+  const free = runs.length < COLOURS ? d3.range(runs.length, COLOURS) : d3.range(COLOURS);
+  const others = sections.flatMap(({ curves, bars }) => [
+    ...curves.flatMap((curve) => curve.lines.map((line) => line.name)), ...bars.flatMap((figure) => figure.bars.map((bar) => bar.series)),
+  ]);
+  let next = 0;
+  for (const name of new Set(others)) {
+    if (!places.has(name) && !places.has(name.replace(/ \(\d+ seeds\)$/, ""))) places.set(name, free[next++ % free.length]);
+  }
+}
+const colourOf = (name) => `var(--run-${placeOf(name)})`;
+const symbolOf = (name) => SYMBOLS[placeOf(name)];
 
 const SHAPES = {
   circle: d3.symbolCircle, square: d3.symbolSquare, triangle: d3.symbolTriangle, diamond: d3.symbolDiamond2,
@@ -24,19 +37,19 @@ function Mark({ name }) {
 /** A string from the data: one isolated run of text, in its own direction. */
 const Text = ({ of }) => html`<bdi>${visible(String(of))}</bdi>`;
 
-const minus = (text) => text.replace("-", "−");
+const minus = (text) => text.replaceAll("-", "−");
 const points = (value) => minus(d3.format("+.1f")(100 * value));
 const percent = (value) => `${d3.format(".1f")(100 * value)}`;
 /** A number with three digits that matter, 0.0123 or 1.2e−7. */
 function figure(value) {
   const size = Math.abs(value);
-  return minus(d3.format(size >= 1000 ? ",.0f" : size >= 0.001 || size === 0 ? ".3~r" : ".2~e")(value)).replace("-", "−");
+  return minus(d3.format(size >= 1000 ? ",.0f" : size >= 0.001 || size === 0 ? ".3~r" : ".2~e")(value));
 }
 const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
 const HEAT = d3.range(256).map((i) => {
   const colour = d3.rgb(d3.interpolateInferno(0.08 + (0.9 * i) / 255));
-  return [colour.r, colour.g, colour.b, 95 + Math.round(95 * (i / 255))];
+  return [colour.r, colour.g, colour.b, 60 + Math.round(125 * (i / 255))];
 });
 /** 0 to 1 -> red, green, blue, alpha: dark and thin to bright and thick. */
 const heatOf = (value) => HEAT[Math.max(0, Math.min(255, Math.round(255 * value)))];

@@ -18,7 +18,10 @@ function chart(element, draw) {
     if (!now || now === width) return;
     width = now;
     const drawn = draw(now);
-    element.replaceChildren(...(Array.isArray(drawn) ? drawn : [drawn]));
+    element.replaceChildren(...drawn);
+    element.lastChild.setAttribute("role", "img"); // its numbers stand below it
+    element.lastChild.setAttribute("aria-label", element.dataset.title);
+    for (const part of element.lastChild.querySelectorAll("g[aria-label]")) part.removeAttribute("aria-label");
   };
   const near = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
@@ -38,7 +41,7 @@ function legend(names) {
 }
 
 function drawFigures(data) {
-  if (data.differences.length) chart(byId("forest"), (width) => forest(data.differences, width));
+  if (data.differences.length) chart(byId("forest"), (width) => [forest(data.differences, width)]);
   data.sections.forEach((section, s) => {
     section.curves.forEach((one, i) => chart(byId(`curve-${s}-${i}`), (width) => [legend(one.lines.map((line) => line.name)), curve(one, width)]));
     section.bars.forEach((one, i) => chart(byId(`bars-${s}-${i}`), (width) => [legend([...new Set(one.bars.map((bar) => bar.series))]), bars(one, width)]));
@@ -65,7 +68,7 @@ async function start() {
     throw new Error("This browser cannot unpack the data of the page (DecompressionStream): charts and cases need Chrome 80, Firefox 113, Safari 16.4 or newer.");
   }
   const data = await unpack(byId("head"));
-  data.runs.forEach((run) => placeOf(run.name));
+  givePlaces(data);
   for (const element of document.querySelectorAll("[data-mark]")) render(html`<${Mark} name=${data.runs[element.dataset.mark].name} />`, element);
   drawFigures(data);
   if (data.cases.length) render(html`<${Explorer} data=${data} />`, byId("explorer"));

@@ -9,11 +9,15 @@ function gridOf(frames, map) {
   return fits ? { pairs, rows, columns, imageRows, imageColumns, video } : null;
 }
 
+/** Does token number `token` hold a character of a span?  As sbr.analysis.attention_spans has it. */
+function holds(answer, map, token, [first, last]) {
+  const end = token + 1 < map.starts.length ? map.starts[token + 1] : [...answer.response].length;
+  return Math.max(map.starts[token], first) < Math.min(end, last);
+}
+
 /** First and last token of a span of characters, or null. */
 function tokensOf(answer, map, span) {
-  const characters = answer[span];
-  if (!characters) return null;
-  const inside = map.starts.flatMap((start, token) => (start >= characters[0] && start < characters[1] ? [token] : []));
+  const inside = answer[span] ? d3.range(map.starts.length).filter((token) => holds(answer, map, token, answer[span])) : [];
   return inside.length ? [inside[0], inside[inside.length - 1]] : null;
 }
 
@@ -75,12 +79,23 @@ function Overlay({ frames, drawn, tile, sinks }) {
 const cell = ({ rows, columns }, i) =>
   `left:${(100 * (i % columns)) / columns}%;top:${(100 * Math.floor(i / columns)) / rows}%;width:${100 / columns}%;height:${100 / rows}%`;
 
-/** In words, for those who do not see the map: where the largest value is. */
-function peakOf(frames, drawn) {
+/** Where the largest value of a map is: {pair, row, column} from 0; without `pair` in the observation. */
+function peakIn(frames, drawn) {
   const grid = gridOf(frames, drawn.map);
-  if (!grid || !drawn.most) return "";
+  if (!grid || !drawn.most) return null;
   const v = drawn.values.indexOf(drawn.most);
-  const [start, columns] = v >= grid.video ? [grid.video, grid.imageColumns] : [v - (v % (grid.rows * grid.columns)), grid.columns];
-  const where = v >= grid.video ? "the observation" : `pair ${start / (grid.rows * grid.columns) + 1}`;
-  return `most in ${where}, row ${Math.floor((v - start) / columns) + 1}, column ${((v - start) % columns) + 1}`;
+  const size = grid.rows * grid.columns;
+  const [pair, at, columns] = v < grid.video ? [Math.floor(v / size), v % size, grid.columns] : [null, v - grid.video, grid.imageColumns];
+  return { pair, row: Math.floor(at / columns), column: at % columns };
+}
+
+/** The tile to look at: the first frame of the pair, or the observation. */
+function peakTile(frames, drawn) {
+  const peak = peakIn(frames, drawn);
+  return peak && Math.min(peak.pair === null ? frames.video : peak.pair * perPair(frames), tilesOf(frames) - 1);
+}
+
+function peakWords(frames, drawn) {
+  const peak = peakIn(frames, drawn);
+  return peak ? `most in ${peak.pair === null ? "the observation" : `pair ${peak.pair + 1}`}, row ${peak.row + 1}, column ${peak.column + 1}` : "";
 }

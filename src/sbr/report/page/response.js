@@ -9,7 +9,8 @@ function piecesOf(answer, map) {
     const pieces = map.starts.map((start, token) => {
       const [from, to] = [unit(start), token + 1 < map.starts.length ? unit(map.starts[token + 1]) : length];
       const after = from >= length; // what ends the turn is no part of the response
-      return { token, part: after ? "end" : partAt(start), text: after ? map.tokens[token] : answer.response.slice(from, to) };
+      const part = after ? "end" : ["think", "answer"].find((name) => answer[name] && holds(answer, map, token, answer[name])) ?? null;
+      return { token, part, text: after ? map.tokens[token] : answer.response.slice(from, to) };
     });
     const before = map.starts.length ? unit(map.starts[0]) : length;
     return before ? [{ token: null, part: null, text: answer.response.slice(0, before) }, ...pieces] : pieces;
@@ -36,8 +37,11 @@ function Pieces({ answer, map, run, onHover, onChoose }) {
     const named = new Set();
     return blocks.map(({ part, pieces }) => {
       const first = (part === "think" || part === "answer") && !named.has(part) && named.add(part);
-      return html`<span class=${`part in-${part ?? "between"}`}>${first && label(part)}${pieces.map(({ token, text }) =>
-        token === null ? visible(text) : html`<span data-token=${token}>${visible(text)}</span>`)}</span>`;
+      return html`<span class=${`part in-${part ?? "between"}`}>${first && label(part)}${pieces.map(({ token, text }) => {
+        if (token === null) return visible(text);
+        const [, space, word] = /^(\s*)([^]*)$/.exec(text); // a space at the end of a line would be marked alone
+        return word ? html`${visible(space)}<span data-token=${token}>${visible(word)}</span>` : html`<span data-token=${token}>${visible(text)}</span>`;
+      })}</span>`;
     });
   }, [answer, map]);
 }
@@ -99,22 +103,43 @@ function ResponseText({ answer, map, run, shown, onHover, onChoose }) {
     </div>`;
 }
 
+/** +0.42, −0.031, −0.0004. */
+function change(value) {
+  const size = Math.abs(value);
+  return value === 0 ? "0" : minus(d3.format(size >= 0.1 ? "+.2f" : size >= 0.001 ? "+.3f" : "+.1~e")(value));
+}
+
+const LOSSES = [
+  { title: "answer letter", top: "top", random: "random" },
+  { title: "whole reasoning", top: "reasoning_top", random: "reasoning_random" },
+];
+const known = (effect, { top, random }) => typeof effect[top] === "number" && typeof effect[random] === "number";
+
+/** The longest bar of each kind of loss, the same for all runs of a case; at least 0.1, so that nothing looks like much. */
+function longest(maps) {
+  const effects = maps.flatMap((map) => map?.effects ?? []);
+  return LOSSES.map((loss) => d3.max(effects.filter((e) => known(e, loss)), (e) => Math.max(Math.abs(e[loss.top]), Math.abs(e[loss.random]), 0.1)));
+}
+
 /** What painting over the most attended tokens does, against as many random ones. */
-function Effects({ effects }) {
-  const most = d3.max(effects, (e) => Math.max(Math.abs(e.top), Math.abs(e.random))) || 1;
-  const number = (value) => minus(d3.format("+.2f")(value));
-  const bar = (value, kind) => html`<i class=${`${kind}${value > 0 ? " up" : ""}`} style=${`width:${(100 * Math.abs(value)) / most}%`} />`;
+function Effects({ effects, scales }) {
+  const bar = (value, kind, most) => html`<i class=${`${kind}${value > 0 ? " up" : ""}`} style=${`width:${(100 * Math.abs(value)) / most}%`} />`;
+  const row = (e, { top, random }, most) => html`
+    <tr title=${`the ${plural(e.tokens, "visual token")} that the ${e.span} span attends to most, and as many at random`}>
+      <th scope="row">${e.span} ${Math.round(100 * e.fraction)} %</th>
+      <td class="lane" aria-hidden="true">${bar(e[top], "top", most)}${bar(e[random], "random", most)}</td>
+      <td class="num">${change(e[top])}</td><td class="num">${change(e[random])}</td></tr>`;
   return html`
     <table class="effects">
-      <caption>Painting over visual tokens changes the answer's log-probability: <span><i class="top" />most attended</span> <span><i class="random" />as many at random</span></caption>
-      <tbody>${effects.map((e) => html`<tr title=${`the ${plural(e.tokens, "visual token")} that the ${e.span} span attends to most, and as many at random`}>
-        <th scope="row">${e.span} ${Math.round(100 * e.fraction)} %</th>
-        <td class="lane" aria-hidden="true">${bar(e.top, "top")}${bar(e.random, "random")}</td>
-        <td class="num">${number(e.top)}</td><td class="num">${number(e.random)}</td></tr>`)}</tbody>
+      <caption>Painting over visual tokens changes the log-probability: <span><i class="top" />most attended</span> <span><i class="random" />as many at random</span></caption>
+      <colgroup><col class="first" /><col /><col class="last" /><col class="last" /></colgroup>
+      ${LOSSES.map((loss, i) => effects.some((e) => known(e, loss)) && html`
+        <tbody><tr><th colspan="4" scope="rowgroup" class="kind">of the ${loss.title}</th></tr>
+          ${effects.filter((e) => known(e, loss)).map((e) => row(e, loss, scales[i]))}</tbody>`)}
     </table>`;
 }
 
-function Answer({ answer, run, index, map, ready, shown, onHover, onChoose }) {
+function Answer({ answer, run, index, map, scales, ready, shown, onHover, onChoose }) {
   return html`
     <article class="answer" style=${`--run:${colourOf(run.name)}`} data-run=${index}>
       <header><h4><${Mark} name=${run.name} /><${Text} of=${run.name} /></h4><${Verdict} answer=${answer} /></header>
@@ -126,7 +151,7 @@ function Answer({ answer, run, index, map, ready, shown, onHover, onChoose }) {
       ${answer.consistency && html`<p class="consistency"><${Text} of=${answer.consistency} /></p>`}
       <${ResponseText} ...${{ answer, map, run: index, shown, onHover, onChoose }} />
       ${map && !map.exact && html`<p class="muted small">The response, tokenised again, has another number of tokens than were generated.</p>`}
-      ${map && map.effects.length > 0 && html`<${Effects} effects=${map.effects} />`}
+      ${map && map.effects.length > 0 && html`<${Effects} ...${{ effects: map.effects, scales }} />`}
       ${ready && !map && answer.attention && html`<p class="muted small">Its attention cannot be drawn on these frames.</p>`}
     </article>`;
 }
