@@ -50,10 +50,8 @@ def tables(**runs: list[ConsistencyRecord]) -> dict[str, TextTable]:
 def test_one_run():
     found = tables(base=records())
     rule, likelihood, changes, probabilities, agreement = found.values()
-    assert rule.rows == (
-        ("base L1", "12", "75.00 [46.77, 91.11]", "25.00 [8.89, 53.23]", "0.00", "0.00")
-        + ("44.44 [18.88, 73.33]", "66.67 [20.77, 93.85]"),
-    )
+    assert rule.rows[0][:4] == ("base L1", "12", "75.00 [46.77, 91.11]", "25.00 [8.89, 53.23]")
+    assert rule.rows[0][4:] == ("0.00", "0.00", "44.44 [18.88, 73.33]", "66.67 [20.77, 93.85]")
     assert likelihood.rows[0][2] == "100.00 [75.75, 100.00]"
     assert likelihood.rows[0][-1] == "-"
     assert "2 times as high" in likelihood.note
