@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 class Args:
     """Tell for the answers of finished evaluations whether the reasoning entails the answer, in three ways.
 
-    rule        the reasoning names the chosen option last (the rule of the consistency reward)
-    likelihood  the model finds its answer likelier after its own reasoning than after none and after that of another
-                question; and: does its most likely letter change when the reasoning is cut, removed or swapped?
-    judge       a language model behind an OpenAI-compatible server reads the reasoning without the answer and names
-                the option that it concludes
+      rule         the chosen option is the last that the reasoning names (the rule of the consistency reward)
+      likelihood   the model finds its answer likelier after its own reasoning than after none and after another
+                   question's; and does its letter change when the reasoning is cut, removed or swapped?
+      judge        a language model behind a server reads the reasoning without the answer, and names what it concludes
 
     What was found lies in RUN/consistency; the same command continues after an interruption, and a judge that is named
     later is asked without doing the rest again.  Several runs are compared with the first, answer by answer.
@@ -112,7 +111,9 @@ def run(arguments: list[str]) -> None:
 def recipe_of(args: Args) -> ConsistencyRecipe:
     """The settings that the flags make.  Raises ConfigError."""
     if (args.judge_url is None) != (args.judge_model is None):
-        given, lacks = ("--judge-url", "--judge-model") if args.judge_url else ("--judge-model", "--judge-url")
+        given, lacks = (
+            ("--judge-url", "--judge-model") if args.judge_url is not None else ("--judge-model", "--judge-url")
+        )
         raise ConfigError(f"{given} needs {lacks}: a judge is a model at a server")
     further = {
         "--judge-tokens": args.judge_tokens,
