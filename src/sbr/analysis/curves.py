@@ -1,9 +1,8 @@
 """Training curves (Fig. 3 of arXiv 2503.24376): metrics of runs -> Curves, seeds of one arm as their mean with a band.
 
-Pure.  Every run is smoothed by itself: the value at a step is the mean over the steps from step - h to step + h that
-have one, h = window // 2.  Towards the ends h shrinks so that the window stays centred, and the first and last value
-are what was logged.  So window 1 smooths nothing, and a figure that is logged every 25 steps is not smoothed by a
-window below 50.
+Pure.  Every run is smoothed by itself: the value at a step is the mean over what was logged from step - h to step + h,
+h = window // 2; at the ends there is less of it.  So window 1 smooths nothing, and a figure that is logged every 25
+steps is not smoothed by a window below 50.
 
 Several seeds of one arm (`sbr.analysis.arms`) give one line, the mean of their smoothed lines, with a band of one
 sample standard deviation (n - 1) on either side: how far single runs lie from one another, not an error of the mean.
@@ -82,7 +81,7 @@ def line_of(name: str, points: Points, window: int) -> Line:
     """One run: `points` (step, value) with rising steps, smoothed over `window` steps, the values as given behind.
 
     >>> line_of("loss", [(1, 3.0), (2, 2.0), (3, 4.0)], window=3).values
-    (3.0, 3.0, 4.0)
+    (2.5, 3.0, 3.0)
     """
     steps, logged = tuple(step for step, _ in points), tuple(value for _, value in points)
     smooth = smoothed(points, window)
@@ -91,14 +90,11 @@ def line_of(name: str, points: Points, window: int) -> Line:
 
 
 def smoothed(points: Points, window: int) -> dict[int, float]:
-    """step -> mean over the window around it, for every step whose own value is finite."""
+    """step -> mean over the finite values in the window around it, for every step whose own value is finite."""
     known = [(step, value) for step, value in points if value is not None]
     steps, values = [step for step, _ in known], [value for _, value in known]
-    found: dict[int, float] = {}
-    for step in steps:
-        half = min(window // 2, step - steps[0], steps[-1] - step)
-        found[step] = fmean(values[bisect_left(steps, step - half) : bisect_right(steps, step + half)])
-    return found
+    half = window // 2
+    return {step: fmean(values[bisect_left(steps, step - half) : bisect_right(steps, step + half)]) for step in steps}
 
 
 def points_of(run: TrainingMetrics, figure: Figure) -> list[tuple[int, float | None]]:
