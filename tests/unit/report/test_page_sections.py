@@ -48,7 +48,7 @@ def test_trainings_are_curves_and_seeds_a_band(tmp_path):
     section = sections([asked, more])[0]["curves"]
     (line,) = next(curve for curve in section.curves if curve.title == "Reward").lines
     assert (line.name, len(line.raw), line.steps) == ("eval (2 seeds)", 2, (1, 2, 3, 4))
-    assert line.values[0] == pytest.approx(0.41)
+    assert line.values[0] == pytest.approx(0.425)  # of all four steps: the window is wider
     assert line.low == pytest.approx(line.values)  # both seeds have the same figures
     assert "Not finished: grpo_1." in section.intro
 
