@@ -161,7 +161,7 @@ def head(scale: Scale) -> dict[str, Any]:
 
 
 def generation(scale: Scale) -> dict[str, Any]:
-    """Greedy tokens against `generate` of transformers, float32; compiled decoding against ours; sampling's figures."""
+    """Greedy tokens against `generate` of transformers, float32; compiled and recorded decoding against ours."""
     from schedules import plain_inputs
 
     from sbr.model.equip import equip
@@ -195,6 +195,10 @@ def generation(scale: Scale) -> dict[str, Any]:
         "bfloat16_equal_to_float32": agreement(half, found),
         "bfloat16_compiled_equal": agreement(half_compiled, half),
     }
+    if scale.device == "cuda":
+        found["bfloat16_graphs_equal"] = agreement(
+            tokens_of(asked(sixteen, group_size=1, sampling=greedy, graphs=True)), half
+        )
     return found | {"passed": found["equal_to_transformers"] == found["compiled_equal"] == 1.0}
 
 
@@ -293,6 +297,8 @@ def grpo(scale: Scale, size: str = "small", **changes: Any) -> dict[str, Any]:
 
     `changes` are keys of the recipe, section__key.
     """
+    if changes.get("rollout__graphs") and scale.device != "cuda":
+        raise SkippedError("CUDA graphs need a GPU")
     from sbr.algo.select import select
     from sbr.config.recipes import GrpoRecipe
     from sbr.prompt.encode import PromptEncoder
@@ -621,6 +627,8 @@ CHECKS: dict[str, tuple[Callable[[Scale], dict[str, Any]], int]] = {
     "grpo_small": (grpo, 240),
     "grpo_small_no_twin": (partial(grpo, rollout__twin=False), 240),
     "grpo_small_compiled": (partial(grpo, rollout__compile=True), 400),
+    "grpo_small_graphs": (partial(grpo, rollout__graphs=True), 240),
+    "grpo_small_compiled_graphs": (partial(grpo, rollout__compile=True, rollout__graphs=True), 400),
     "grpo_small_checkpointing": (partial(grpo, model__gradient_checkpointing=True), 240),
     "grpo_small_8bit": (partial(grpo, **LEAN), 300),
     "sft_small": (partial(sft, train__learning_rate=1e-4, train__warmup_ratio=0.0), 180),
@@ -629,6 +637,7 @@ CHECKS: dict[str, tuple[Callable[[Scale], dict[str, Any]], int]] = {
     "grpo_large_lora": (partial(grpo, size="large", **LORA), 400),
     "grpo_large_8bit": (partial(grpo, size="large", **LEAN), 500),
     "grpo_large_8bit_compiled": (partial(grpo, size="large", rollout__compile=True, **LEAN), 550),
+    "grpo_large_8bit_graphs": (partial(grpo, size="large", rollout__graphs=True, **LEAN), 500),
     "two_processes": (two_processes, 60),
     "vllm": (vllm, 600),
 }

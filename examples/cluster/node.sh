@@ -13,6 +13,10 @@ set -euo pipefail
 NODE_RANK=${NODE_RANK:-${SLURM_NODEID:?0 to NODES - 1}}
 if [ "$NODE_RANK" = 0 ]; then is_host=true; else is_host=false; fi
 
+# Otherwise torchrun keeps one store of addresses for all attempts, and processes that are started again may wait for
+# those that have ended.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+
 exec torchrun \
     --nnodes "$NODES" --nproc-per-node "$GPUS_PER_NODE" ${LOCAL_ADDR:+--local-addr "$LOCAL_ADDR"} \
     --rdzv-backend c10d --rdzv-id "$RUN_ID" --rdzv-endpoint "$MASTER_ADDR:$MASTER_PORT" --rdzv-conf "is_host=$is_host" \

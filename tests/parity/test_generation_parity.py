@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from plain_transformers import inputs, logprobs, sample
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sbr.config.inputs import PromptConfig
 from sbr.errors import CheckpointError
@@ -18,6 +19,7 @@ from sbr.model.tokens import TokenRules, banned_tokens
 from sbr.prompt.encode import PromptEncoder
 from sbr.rollout import generate as native
 from sbr.rollout.generate import generate
+from sbr.rollout.graph import RecordedStep
 from sbr.rollout.sampling import Sampling, uniforms
 
 GREEDY = Sampling(temperature=0.0, max_new_tokens=24)
@@ -135,6 +137,59 @@ def test_compiled_decoding_draws_the_same_tokens(early, tokenizer, prompts) -> N
     torch.compiler.reset()
     expected = generate(ours, tokenizer, prompts[:2], 2, SAMPLED, SEEDS[:2])
     assert ids(generate(ours, tokenizer, prompts[:2], 2, SAMPLED, SEEDS[:2], compiled=True)) == ids(expected)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_recorded_step_draws_the_same_tokens(early, tokenizer, prompts, monkeypatch, compiled) -> None:
+    """With a stand-in for CUDA graphs that has their rules: work is recorded without being done, and done again with
+    the tensors it was recorded with."""
+    ours, _ = early
+    expected = generate(ours, tokenizer, prompts, 3, SAMPLED, SEEDS)
+    recorded, replayed, plain = [], [], []
+
+    def record(work):
+        logits = torch.full_like(work(), float("nan"))  # the slot that this fills is filled again
+        recorded.append(logits)
+        return logits, lambda: replayed.append(logits.copy_(work()))
+
+    def step(*args):
+        plain.append(args)
+        return native.next_logits(*args)
+
+    monkeypatch.setattr(native, "RecordedStep", lambda given: RecordedStep(step, record))
+    monkeypatch.setattr(native, "_compiled_next_logits", step)
+    found = generate(ours, tokenizer, prompts, 3, SAMPLED, SEEDS, compiled=compiled, graphs=True)
+    assert ids(found) == ids(expected)
+    for before, after in zip(sum(expected, ()), sum(found, ()), strict=True):
+        assert after.logprobs == pytest.approx(before.logprobs, abs=1e-5)
+    assert len(recorded) == 1
+    assert len(replayed) == max(len(completion) for group in ids(found) for completion in group) - 2
+    assert len(plain) == len(replayed) + 2, "the first step, and one while it is recorded"
+
+
+def test_a_step_of_static_shape_asks_the_host_for_nothing(ours, prompts) -> None:
+    """What a CUDA graph cannot record: reading a number, results of unknown size, constants that come from the host."""
+    aten = torch.ops.aten
+    refused = {
+        aten._local_scalar_dense.default,
+        aten.nonzero.default,
+        aten.masked_select.default,
+        aten.lift_fresh.default,
+    }
+    seen = set()
+
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.add(func)
+            return func(*args, **(kwargs or {}))
+
+    with torch.no_grad():
+        cache, _, positions = native.prefill(ours, prompts, 2, 8, True)
+        cache.begin_step()
+        with Seen():
+            native.next_logits(ours, cache, torch.full_like(positions, 40), positions)
+    assert aten.index_copy_.default in seen
+    assert not seen & refused
 
 
 def test_a_completion_does_not_depend_on_the_batch(early, tokenizer, prompts) -> None:

@@ -19,7 +19,7 @@ import torch
 from sbr.config.load import validate
 from sbr.config.recipes import GrpoRecipe
 from sbr.data.sources.select import load_questions
-from sbr.errors import CheckpointError, ConfigError, EndpointError
+from sbr.errors import CheckpointError, EndpointError
 from sbr.frames.load import load_frames
 from sbr.mini.build import build
 from sbr.model.load import load_model, load_processor
@@ -100,17 +100,17 @@ def tokens(groups: Any) -> list[list[tuple[int, ...]]]:
     return [[one.token_ids for one in group] for group in groups]
 
 
-def gap(model: Any, prompts: Any, groups: Any) -> float:
+def gap(model: Any, prompts: Any, groups: Any, temperature: float = 1.0) -> float:
     """Mean difference between the log-probabilities that were drawn with and those of `model`."""
     with torch.no_grad():
-        found = completion_logprobs(model, prompts, tokens(groups))
+        found = completion_logprobs(model, prompts, tokens(groups), temperature)
     drawn = torch.cat([torch.tensor(one.logprobs) for group in groups for one in group])
     return float((found.logprobs_BL[found.mask_BL] - drawn).abs().mean())
 
 
-def drawn(sampler, model, questions, prompts):
+def drawn(sampler, model, questions, prompts, temperature=1.0):
     with sampler.present(lambda: nullcontext(model)):
-        return sampler.sample(questions, prompts, 4, SAMPLING)
+        return sampler.sample(questions, prompts, 4, replace(SAMPLING, temperature=temperature))
 
 
 def test_it_draws_from_the_policy_again_and_again(sampler, model, questions, prompts) -> None:
@@ -156,10 +156,22 @@ def test_another_prompt_is_noticed(sampler, model, questions, prompts) -> None:
         drawn(sampler, model, questions[:1], [replace(prompts[0], input_ids_S=others)])
 
 
-def test_temperatures_are_refused(make, model, tmp_path) -> None:
-    recipe = make(tmp_path, {"rollout.temperature": 0.8})
-    with pytest.raises(ConfigError, match=r"rollout\.temperature is 0\.8: vLLM reports log-probabilities"):
-        open_vllm(model, load_processor("sbr:mini"), recipe)
+@pytest.mark.parametrize("temperature", [0.01, 0.7, 2.0])
+def test_it_draws_at_the_temperature_of_the_recipe(
+    sampler, make, model, questions, prompts, tmp_path, temperature
+) -> None:
+    (server,) = sampler._servers
+    recipe = make(tmp_path, {"rollout.temperature": temperature, "rollout.vllm.urls": [server.url]})
+    tempered = open_vllm(model, load_processor("sbr:mini"), recipe)
+    try:
+        found = drawn(tempered, model, questions, prompts, temperature)
+    finally:
+        server.call("draw_at", "1.0")
+    assert gap(model, prompts, found, temperature) < GAP
+    assert gap(model, prompts, found) > 30 * GAP, "another policy than that of temperature 1"
+    likely = min(min(one.logprobs) for group in found for one in group)
+    assert likely > -20, "drawn at it too: 715 tokens together have e^-13 below that"
+    assert temperature == 0.01 or any(len(set(group)) > 1 for group in tokens(found))
 
 
 def launched(recipe: GrpoRecipe, folder: Path, *launcher: str) -> subprocess.CompletedProcess[str]:

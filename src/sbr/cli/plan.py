@@ -53,7 +53,7 @@ class Args:
 
     What is assumed: every prompt has frames.max_frames frames and one image, and every completion is as long as it may
     be.  What is not counted: CUDA itself, NCCL, holes between tensors (for these a tenth of the memory is left free),
-    CUDA graphs of rollout.compile, [cold_start], a sampler of your own.
+    CUDA graphs of rollout.graphs, [cold_start], a sampler of your own.
     """
 
     recipe: tyro.conf.Positional[Path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -71,6 +71,8 @@ class Training(Generic[RecipeT]):
         is_main = os.environ.get("RANK", "0") == "0"  # set by the launchers
         if is_main:
             console.print(f"{self.title(recipe)} -> {recipe.output_dir}")
+            if shares_store(os.environ):
+                console.print(SHARED_STORE, soft_wrap=True)
         with TrainingBar() as bar:
             train(recipe, resume, bar)
         if is_main:
@@ -92,6 +94,19 @@ RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT", "SBR_RESTART_CO
 def _started_again() -> bool:
     """Has a launcher repeated the command by itself, after a process or a node was lost?"""
     return any(os.environ.get(name, "0") != "0" for name in RESTARTS)
+
+
+SHARED_STORE = (
+    "warning: torchrun --max-restarts keeps the addresses of processes that have ended, and those it starts again may "
+    "wait for them; start it with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
+)
+
+
+def shares_store(environment: Mapping[str, str]) -> bool:
+    """Whether torchrun will restart processes and has one store of addresses for all attempts (seen in torch 2.11 and
+    2.14: the keys of an attempt are those of the one before)."""
+    restarts = environment.get("TORCHELASTIC_MAX_RESTARTS", "0")
+    return environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and restarts != "0"
 
 
 class TrainingBar:

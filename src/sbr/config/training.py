@@ -76,6 +76,8 @@ class RolloutConfig(Section):
     compile: bool = False
     """Run the decoding steps through torch.compile with static shapes: for GPUs and weights in 16 bits (float32 weights
     would be converted in every step).  The first steps take a minute more."""
+    graphs: bool = False
+    """Replay the decoding steps as one CUDA graph, with or without compile: on a GPU only, of the native sampler."""
 
     @model_validator(mode="after")
     def _servers_of_vllm(self) -> Self:

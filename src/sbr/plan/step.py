@@ -209,8 +209,8 @@ class _Step:
                 self.names.filling = False
                 stack.enter_context(trainer.accelerator.autocast())
                 stack.enter_context(evaluating(model))
-                steps, compiled = self.assumed.response_tokens, recipe.rollout.compile
-                found = prefill(model, [prompt] * self.prompts, size, steps, compiled, PREFILL_PROMPTS)
+                steps, static = self.assumed.response_tokens, recipe.rollout.compile or recipe.rollout.graphs
+                found = prefill(model, [prompt] * self.prompts, size, steps, static, PREFILL_PROMPTS)
                 cache, logits, positions = found
                 del found
             kept = [*cache.prompt_keys, *cache.prompt_values, *cache.keys, *cache.values]

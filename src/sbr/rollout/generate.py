@@ -27,6 +27,7 @@ from sbr.model.modes import evaluating
 from sbr.model.packed_weights import packed_weights, packing_helps
 from sbr.model.shared_prefix import NO_MASK, PackedRow, pack, packed_hidden_states
 from sbr.model.tokens import TokenRules
+from sbr.rollout.graph import RecordedStep, Step
 from sbr.rollout.sampling import Sampling, next_tokens, uniforms
 from sbr.types import Completion, Prompt
 
@@ -50,13 +51,15 @@ def generate(
     seeds: Sequence[int],
     compiled: bool = False,
     rules: TokenRules | None = None,
+    graphs: bool = False,
 ) -> list[tuple[Completion, ...]]:
     """G completions of each prompt; `seeds` are integers of at least 0, one a prompt.
 
     `rules` are those of the model and the tokenizer (default: found anew).
 
     `compiled` runs the decoding steps through torch.compile with static shapes: for GPUs, where the steps of a small
-    batch are limited by Python.  The first call then takes a minute or so, and finished rows stay in the batch.
+    batch are limited by Python.  The first call then takes a minute or so.  `graphs` replays them as one CUDA graph, on
+    a GPU only.  With either, finished rows stay in the batch.
 
     A completion depends on its prompt, the seed of its prompt and its place in the group only, up to floating-point
     rounding: not on the other prompts, the group size or when other rows end.
@@ -68,10 +71,13 @@ def generate(
         return []
     uniforms_BL = uniforms(seeds, group_size, sampling.max_new_tokens).flatten(0, 1).to(model.device)
     rules = rules or TokenRules.of(model, tokenizer)
-    packs = packing_helps(model) and not compiled
+    static = compiled or graphs
+    packs = packing_helps(model) and not static
+    step = _compiled_next_logits if compiled else next_logits
     with evaluating(model), packed_weights(model) if packs else nullcontext():
-        cache, logits_BV, positions_B = prefill(model, prompts, group_size, sampling.max_new_tokens, compiled)
-        tokens_BL, logprobs_BL = _decode(model, rules, cache, logits_BV, positions_B, sampling, uniforms_BL, compiled)
+        cache, logits_BV, positions_B = prefill(model, prompts, group_size, sampling.max_new_tokens, static)
+        step = RecordedStep(step) if graphs else step
+        tokens_BL, logprobs_BL = _decode(model, rules, cache, logits_BV, positions_B, sampling, uniforms_BL, step)
     if not logprobs_BL.isfinite().all():
         raise CheckpointError(
             "the model gives logits that are not finite: training diverged or its weights overflow in "
@@ -89,12 +95,12 @@ def prefill(
     prompts: Sequence[Prompt],
     group_size: int,
     steps: int,
-    compiled: bool,
+    static: bool,
     size: int | None = None,
 ) -> tuple[DecodeCache, torch.Tensor, torch.Tensor]:
     """The cache of B = P * G rows, logits of their first tokens (B, V) and the positions of these (B,).
 
-    `size` prompts in each pass (default: `prefill_prompts`).
+    `size` prompts in each pass (default: `prefill_prompts`).  `static`: of the cache's shape.
     """
     size = size or prefill_prompts(model)
     prefilled: list[tuple[DynamicCache, PackedRow]] = []
@@ -104,7 +110,7 @@ def prefill(
         row = pack(model, part, [()] * len(part))
         prefilled.append((DynamicCache(), row))
         hidden.append(packed_hidden_states(model, part, row, prefilled[-1][0])[row.prompt_ends_P])
-    cache = DecodeCache.after_prefill(prefilled, group_size, steps - 1, static=compiled)
+    cache = DecodeCache.after_prefill(prefilled, group_size, steps - 1, static=static)
     positions_P = torch.cat([row.next_position_P for _, row in prefilled])
     logits_PV = model.lm_head(torch.cat(hidden))
     return cache, logits_PV.repeat_interleave(group_size, 0), positions_P.repeat_interleave(group_size)
@@ -125,10 +131,9 @@ def _decode(
     positions: torch.Tensor,
     sampling: Sampling,
     uniforms_BL: torch.Tensor,
-    compiled: bool,
+    step_logits: Step,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids (B, steps), -1 after the end, and log-probabilities (B, steps), without meaning after the end."""
-    step_logits = _compiled_next_logits if compiled else next_logits
     device, (B, steps) = logits.device, uniforms_BL.shape
     banned = torch.tensor(rules.banned, dtype=torch.long, device=device)
     ends = torch.tensor(rules.ends, device=device)
@@ -145,7 +150,7 @@ def _decode(
         remaining = int(active.sum())
         if remaining == 0 or step == steps - 1:
             break
-        if remaining <= COMPACT_BELOW * len(rows) and not compiled:
+        if remaining <= COMPACT_BELOW * len(rows) and cache.slot is None:
             keep = active.nonzero().squeeze(1)
             cache.keep(keep)
             rows, positions, active, tokens = rows[keep], positions[keep], active[keep], tokens[keep]

@@ -51,9 +51,14 @@ class NativeSampler:
     """The trained weights at hand, by `sbr.rollout.generate`: nothing has to be handed over."""
 
     def __init__(self, model: VisionLanguageModel, processor: Any, recipe: GrpoRecipe) -> None:
+        """Raises ConfigError for CUDA graphs without a GPU."""
+        if recipe.rollout.graphs and model.device.type != "cuda":
+            raise ConfigError(
+                f"rollout.graphs records CUDA graphs, and the model is on a {model.device.type}: remove it"
+            )
         self._model = model
         self._tokenizer = processor.tokenizer
-        self._compiled = recipe.rollout.compile
+        self._compiled, self._graphs = recipe.rollout.compile, recipe.rollout.graphs
         self._rules = TokenRules.of(model, processor.tokenizer)
 
     @contextmanager
@@ -65,7 +70,8 @@ class NativeSampler:
         self, questions: Sequence[Question], prompts: Sequence[Prompt], group_size: int, sampling: Sampling
     ) -> list[tuple[Completion, ...]]:
         seeds = [question.seed for question in questions]
-        return generate(self._model, self._tokenizer, prompts, group_size, sampling, seeds, self._compiled, self._rules)
+        how = self._compiled, self._rules, self._graphs
+        return generate(self._model, self._tokenizer, prompts, group_size, sampling, seeds, *how)
 
 
 def open_sampler(model: VisionLanguageModel, processor: Any, recipe: GrpoRecipe) -> Sampler:

@@ -41,7 +41,8 @@ from sbr.types import Completion, Prompt
 CHECKED = 2
 """Prompts of the first rollout whose log-probabilities are compared with the training pass."""
 LARGEST_GAP = {"float32": 1e-4, "bfloat16": 2e-2}
-"""Mean difference of log-probabilities.  Seen between right ones: 2.5e-7 and 2.8e-3; float32 faults began at 3e-3."""
+"""Mean difference of log-probabilities at temperature 1 or above; below, logits and so differences are larger by its
+inverse.  Seen between right ones: 2.5e-7 and 2.8e-3; float32 faults began at 3e-3."""
 NEVER = -100.0
 """Added to the logit of a token that is not to be drawn: the most that the API takes."""
 _CACHES = ("prefix", "mm", "encoder")
@@ -76,8 +77,10 @@ class VllmSampler:
             self._servers = [self._start()]
             self._tells, self._writes = True, self._state.is_local_main_process
         self._names = [server.model() for server in self._servers]
+        self._temperature = recipe.rollout.temperature
         for server in self._servers:
             server.call("follow_transformers")
+            server.call("draw_at", str(self._temperature))
         name = hashlib.sha256(str(recipe.output_dir.resolve()).encode()).hexdigest()[:12]
         # Of this run folder, so that what a killed run left there is written over and not kept for ever.
         self._folder = (config.weights_folder or Path("/dev/shm")) / f"sbr-weights-{name}"
@@ -132,6 +135,8 @@ class VllmSampler:
     def sample(
         self, questions: Sequence[Question], prompts: Sequence[Prompt], group_size: int, sampling: Sampling
     ) -> list[tuple[Completion, ...]]:
+        if sampling.temperature != self._temperature:
+            raise ValueError(f"servers draw at temperature {self._temperature}, not {sampling.temperature}")
         with ThreadPoolExecutor(max(1, len(questions)), thread_name_prefix="vllm") as pool:
             places = [place % len(self._servers) for place in range(len(questions))]
             groups = list(
@@ -180,7 +185,7 @@ class VllmSampler:
             "model": self._names[place],
             "messages": messages,
             "n": group_size,
-            "temperature": sampling.temperature,
+            "temperature": 1.0,  # the worker has divided by that of the recipe (`draw_at`)
             "top_p": sampling.top_p,
             "top_k": sampling.top_k,
             "max_tokens": sampling.max_new_tokens,
@@ -208,12 +213,12 @@ class VllmSampler:
         it."""
         with whole() as model, torch.no_grad():
             tokens = [[one.token_ids for one in group] for group in groups]
-            found = completion_logprobs(model, prompts, tokens)
+            found = completion_logprobs(model, prompts, tokens, self._temperature)
         drawn = [torch.tensor(one.logprobs) for group in groups for one in group]
         gaps = [(own[: len(row)].cpu().float() - row).abs() for own, row in zip(found.logprobs_BL, drawn, strict=True)]
         mean, largest = float(torch.cat(gaps).mean()), float(torch.cat(gaps).max())
         _log.info("vLLM against the training pass: log-probabilities differ by %.1e, at most %.1e", mean, largest)
-        allowed = LARGEST_GAP[self._recipe.model.dtype]
+        allowed = LARGEST_GAP[self._recipe.model.dtype] / min(1.0, self._temperature)
         if not mean <= allowed:
             worst = max(range(len(gaps)), key=lambda row: float(gaps[row].max()))
             at = int(gaps[worst].argmax())
@@ -230,12 +235,7 @@ class VllmSampler:
 
 
 def open_vllm(model: VisionLanguageModel, processor: Any, recipe: GrpoRecipe) -> VllmSampler:
-    """Raises ConfigError for what cannot be drawn or compared, else as `VllmSampler`."""
-    if recipe.rollout.temperature != 1.0:
-        raise ConfigError(
-            f"rollout.temperature is {recipe.rollout.temperature}: vLLM reports log-probabilities at temperature 1, "
-            'and GRPO needs those it drew with; set it to 1, or rollout.sampler to "native"'
-        )
+    """Raises ConfigError for a model that vLLM cannot start from, else as `VllmSampler`."""
     if not recipe.rollout.vllm.urls and is_adapter(resolve_model_path(recipe.model.path)):
         raise ConfigError(
             f"model.path {recipe.model.path} holds an adapter, and vLLM starts from whole models: write adapter and "

@@ -6,7 +6,8 @@ python -m vllm.entrypoints.openai.api_server ... --worker-extension-cls sbr.roll
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,25 @@ class Follower:
             return ""
         model.get_mrope_input_positions = types.MethodType(_positions, model)
         return family
+
+    def draw_at(self, temperature: str) -> float:
+        """Divide all logits by `temperature`, as training does; requests then have temperature 1.
+
+        vLLM would report log-probabilities before a request's temperature.
+        """
+        model, divisor = self.model_runner.get_model(), float(temperature)
+        vars(model).pop("compute_logits", None)  # of an earlier call
+        if divisor != 1:
+            model.compute_logits = partial(_divided, model.compute_logits, divisor)
+        return divisor
+
+
+def _divided(
+    compute_logits: Callable[..., torch.Tensor | None], divisor: float, *arguments: Any
+) -> torch.Tensor | None:
+    """In at least float32, as `sbr.model.logprobs.at_temperature`; None where another worker has the logits."""
+    logits = compute_logits(*arguments)
+    return None if logits is None else logits.float() / divisor
 
 
 def _weights(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:

@@ -91,3 +91,18 @@ def test_a_launcher_that_counts_a_repetition_needs_no_resume(name, recipe_file, 
     with pytest.raises(ConfigError, match="already holds a run"):
         training.run(words)
     assert seen == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("restarts", "shared", "warned"),
+    [("3", "True", True), ("3", "False", False), ("0", "True", False), (None, None, False)],
+)
+def test_a_store_that_outlives_an_attempt_is_warned_of(
+    restarts, shared, warned, recipe_file, tmp_path, monkeypatch, capsys
+):
+    training = replace(GRPO, load=lambda: lambda recipe, resume, watcher: None)
+    monkeypatch.setattr("sbr.cli.training.refuse_early", lambda recipe: None)
+    for name, value in (("TORCHELASTIC_MAX_RESTARTS", restarts), ("TORCHELASTIC_USE_AGENT_STORE", shared)):
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    training.run([str(recipe_file), "--output_dir", str(tmp_path / "run")])
+    assert ("TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in capsys.readouterr().out) == warned

@@ -26,6 +26,7 @@ from sbr.rollout import vllm_server
 from sbr.rollout.engine import Question
 from sbr.rollout.sampling import Sampling
 from sbr.rollout.vllm_sampler import open_vllm
+from sbr.rollout.vllm_worker import Follower
 
 DRAWN = [31, 32, 33]
 
@@ -104,7 +105,8 @@ def asked(tiny_model_dir, sbr_sample, sbr_frames, fake, tmp_path, monkeypatch) -
         "rollout": {"sampler": "vllm", "vllm": {"urls": [fake.url], "weights_folder": str(tmp_path / "shared")}},
     }
 
-    def opened(**vllm: Any) -> Any:
+    def opened(temperature: float = 1.0, **vllm: Any) -> Any:
+        values["rollout"] |= {"temperature": temperature}
         values["rollout"]["vllm"] |= vllm
         return open_vllm(model, processor, validate(GrpoRecipe, values, "test"))
 
@@ -115,9 +117,10 @@ def asked(tiny_model_dir, sbr_sample, sbr_frames, fake, tmp_path, monkeypatch) -
     return SimpleNamespace(model=model, question=question, prompt=prompt, open=opened, whole=whole, folder=tmp_path)
 
 
-def drawn(asked: SimpleNamespace, sampler: Any, prompts: int = 1) -> Any:
+def drawn(asked: SimpleNamespace, sampler: Any, prompts: int = 1, temperature: float = 1.0) -> Any:
+    sampling = Sampling(temperature, max_new_tokens=9)
     with sampler.present(asked.whole):
-        return sampler.sample([asked.question] * prompts, [asked.prompt] * prompts, 2, Sampling(max_new_tokens=9))
+        return sampler.sample([asked.question] * prompts, [asked.prompt] * prompts, 2, sampling)
 
 
 def test_all_weights_are_handed_over_before_every_rollout(asked, fake) -> None:
@@ -134,7 +137,7 @@ def test_all_weights_are_handed_over_before_every_rollout(asked, fake) -> None:
     assert not torch.equal(fake.weights[0]["lm_head.weight"], fake.weights[1]["lm_head.weight"])
     order = [body.get("method", path.removeprefix("/")) for path, body in fake.calls]
     hand_over = ["take_weights", "reset_prefix_cache", "reset_mm_cache", "reset_encoder_cache", "v1/chat/completions"]
-    assert order == ["follow_transformers", *hand_over, *hand_over]
+    assert order == ["follow_transformers", "draw_at", *hand_over, *hand_over]
     assert not list((asked.folder / "shared").iterdir()), "nothing is left of what was handed over"
 
 
@@ -153,6 +156,36 @@ def test_a_request_names_its_weights_and_draws_as_the_recipe_says(asked, fake) -
     assert first["media_io_kwargs"]["video"]["frames_indices"] == list(asked.question.frames.indices)
     assert set(first["logit_bias"].values()) == {-100.0}
     assert not set(first["stop_token_ids"]) & {int(token) for token in first["logit_bias"]}
+
+
+def test_the_worker_divides_by_the_temperature_and_training_compares_at_it(asked, fake) -> None:
+    sampler = asked.open(temperature=0.5)
+    assert ("/collective_rpc", {"method": "draw_at", "args": ["0.5"]}) in fake.calls
+    with pytest.raises(ValueError, match=r"draw at temperature 0\.5, not 1\.0"):
+        drawn(asked, sampler)
+    with pytest.raises(CheckpointError, match="log-probabilities differ"):
+        drawn(asked, sampler, temperature=0.5)  # those of temperature 1
+    with torch.no_grad():
+        fake.logprobs = completion_logprobs(asked.model, [asked.prompt], [[DRAWN]], 0.5).logprobs_BL[0].tolist()
+    drawn(asked, asked.open(temperature=0.5), temperature=0.5)
+    assert {body["temperature"] for _, body in fake.calls if "messages" in body} == {1.0}
+
+
+def test_logits_are_divided_once_however_often_it_is_said() -> None:
+    class Model(torch.nn.Module):
+        def compute_logits(self, hidden: torch.Tensor) -> torch.Tensor | None:
+            return hidden.to(torch.bfloat16) if len(hidden) else None
+
+    model, hidden = Model(), torch.tensor([[3.0, -5.0]])
+    follower = Follower()
+    follower.model_runner = SimpleNamespace(get_model=lambda: model)
+    for temperature in ("0.3", "0.7", "1.0"):
+        assert follower.draw_at(temperature) == float(temperature)
+        logits = model.compute_logits(hidden)
+        assert logits is not None
+        torch.testing.assert_close(logits.float(), hidden / float(temperature))
+        assert logits.dtype == (torch.bfloat16 if temperature == "1.0" else torch.float32)
+        assert model.compute_logits(hidden[:0]) is None
 
 
 def test_a_lost_connection_is_tried_again_and_at_last_named(asked, fake, caplog) -> None:
