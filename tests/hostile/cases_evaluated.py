@@ -15,6 +15,7 @@ READERS: dict[str, list[str]] = {
     "reasoning": ["mini", "reasoning", "b"],
     "report": ["report", "b", "-o", "page.html"],
     "consistency": ["analyze", "consistency", "b"],
+    "cases": ["analyze", "cases", "a", "b"],
 }
 """Every verb that reads the evaluation b."""
 

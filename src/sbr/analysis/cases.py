@@ -15,10 +15,10 @@ from types import MappingProxyType
 
 from sbr.analysis import tags
 from sbr.analysis.flow import first_answers, same_questions
-from sbr.errors import DataError
+from sbr.errors import ConfigError, DataError
 from sbr.eval.records import RecordKey
 from sbr.eval.summary import in_natural_order
-from sbr.files import read_file, replace_output
+from sbr.files import check_output, read_file, replace_file
 from sbr.resume.journal import MOST_BYTES, LineFormat, Wrong
 from sbr.types import LETTERS, EvalRecord, Sample
 
@@ -134,7 +134,15 @@ def interest_of(answers: Sequence[CaseAnswer], share: float) -> float:
 
 def write_cases(cases: Sequence[Case], file: Path) -> None:
     """One case a line, the whole file at once; replaces only a file of cases, else raises ConfigError."""
-    replace_output(file, "".join(map(LINES.line, cases)).encode("utf-8"), b'{"sample_id": ')
+    check_output(file, b'{"sample_id": ')
+    if file.is_file():
+        with file.open("rb") as stream:
+            first = stream.readline(MOST_BYTES)
+        try:
+            LINES.parse(first, file)
+        except DataError:  # records of an evaluation begin with the same key
+            raise ConfigError(f"{file} holds something else than cases; it is left as it is, name another") from None
+    replace_file(file, "".join(map(LINES.line, cases)).encode("utf-8"))
 
 
 def read_cases(file: Path) -> tuple[Case, ...]:
