@@ -25,7 +25,7 @@ from sbr.types import LETTERS, EvalRecord, Sample
 POINTS: Mapping[str, float] = MappingProxyType(
     {
         **{tags.FIXED: 2.0, tags.BROKEN: 2.0},
-        **{tags.CONTRADICTS: 0.5, tags.RIGHT_AGAINST: 0.5},
+        **{tags.CONTRADICTS: 0.5, tags.RIGHT_AGAINST: 1.0, tags.NO_OPTION_LAST: 0.25},
         **{tags.DONE_BEFORE: 0.25, tags.NOT_NAMED: 0.25},
         **{tags.CUT_OFF: 0.5, tags.LETTERS_ONLY: 0.5, tags.NO_ANSWER: 0.5},
     }

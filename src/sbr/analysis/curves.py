@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from sbr.analysis.arms import Arm, arms_of
@@ -59,6 +59,8 @@ class Curve:
     lines: tuple[Line, ...]
     axis: str = "step"
     """What `Line.steps` count."""
+    left_out: tuple[str, ...] = ()
+    """What `about` ends with: a sentence for everything that was left out."""
 
 
 def curves_of(runs: Mapping[str, TrainingMetrics], window: int = WINDOW) -> tuple[Curve, ...]:
@@ -115,32 +117,40 @@ def figures_of(kind: Kind, runs: Iterable[TrainingMetrics]) -> tuple[Figure, ...
 def _curves(kind: Kind, arms: Sequence[Arm], window: int) -> list[Curve]:
     start = "" if kind == "GRPO" else "SFT: "
     curves: list[Curve] = []
-    stages: list[tuple[Figure, Line]] = []
+    stages: list[Line] = []
+    stage_notes: list[str] = []
     for figure in figures_of(kind, [run for arm in arms for run in arm.runs.values()]):
         found = [_arm_line(arm, figure, window) for arm in arms]
-        lines, notes = [line for line, _ in found if line.steps], [note for _, note in found if note]
+        lines, notes = [line for line, _ in found if line.steps], [note for _, of_arm in found for note in of_arm]
         if figure in STAGES and len(arms) == 1:
-            stages += [(figure, line) for line in lines]
+            stages += [replace(line, name=figure.stage) for line in lines]
+            stage_notes += [f"{figure.stage}, {note}" for note in notes]
         elif lines:
             title = figure.title if start == "" else f"{start}{figure.title[0].lower()}{figure.title[1:]}"
-            curves.append(Curve(title, figure.unit, " ".join([figure.about, *notes]), tuple(lines)))
+            about = " ".join([figure.about, *notes])
+            curves.append(Curve(title, figure.unit, about, tuple(lines), left_out=tuple(notes)))
     if stages:
         about = (
             "Wall-clock seconds of a step by stage, those of the slowest process; validation comes on top of a step."
         )
-        lines = [Line(figure.stage, line.steps, line.values, line.low, line.high, line.raw) for figure, line in stages]
-        curves.append(Curve(f"{start}seconds by stage" if start else "Seconds by stage", "s", about, tuple(lines)))
+        about = " ".join([about, *stage_notes])
+        title = f"{start}seconds by stage" if start else "Seconds by stage"
+        curves.append(Curve(title, "s", about, tuple(stages), left_out=tuple(stage_notes)))
     return curves
 
 
-def _arm_line(arm: Arm, figure: Figure, window: int) -> tuple[Line, str]:
-    """The line of an arm, and in words what was left out of it."""
+def _arm_line(arm: Arm, figure: Figure, window: int) -> tuple[Line, list[str]]:
+    """The line of an arm, and a sentence for everything that was left out of it."""
     points = {name: points_of(run, figure) for name, run in arm.runs.items()}
     notes: list[str] = []
     if odd := sum(value is None for of_run in points.values() for _, value in of_run):
         notes.append(f"{arm.name}: {odd} values that are no finite numbers are left out.")
+    has = {name: of_run for name, of_run in points.items() if any(value is not None for _, value in of_run)}
+    if 0 < len(has) < len(points):  # a seed that is still running, say
+        notes.append(f"{arm.name}: {len(points) - len(has)} seeds that have not logged it are left out.")
+        points = has
     if len(points) == 1:
-        return line_of(arm.name, next(iter(points.values())), window), " ".join(notes)
+        return line_of(arm.name, next(iter(points.values())), window), notes
     of_seeds = {name: smoothed(of_run, window) for name, of_run in points.items()}
     steps = tuple(sorted(set.intersection(*(set(values) for values in of_seeds.values()))))
     if lost := len(set.union(*(set(values) for values in of_seeds.values()))) - len(steps):
@@ -155,4 +165,4 @@ def _arm_line(arm: Arm, figure: Figure, window: int) -> tuple[Line, str]:
         high=tuple(mean + sd for mean, sd in zip(means, sds, strict=True)),
         raw=tuple(tuple(values[step] for step in steps) for values in of_seeds.values()),
     )
-    return line, " ".join(notes)
+    return line, notes

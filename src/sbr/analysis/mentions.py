@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from sbr.data.build.meaning import meaning_of, stem
 from sbr.reward.answer import as_words, text_key
+from sbr.reward.consistency import sentences_of
 
 _WORD = re.compile(r"[a-z0-9]+")
-_SENTENCE = re.compile(r"[.!?;]+(?:\s+|$)|\n+")
 _PAST = {
     past: verb
     for verb, pasts in {
@@ -43,7 +43,7 @@ def names_action(text: str, narration: str) -> bool:
     if not action.verb:
         return True
     verb = action.verb.partition("-")[0]  # "turn-on": where "on" stands is free
-    for sentence in _SENTENCE.split(text.casefold()):
+    for sentence in sentences_of(text.casefold()):
         words = _WORD.findall(sentence)
         if action.things <= set(map(stem, words)) and any(verb in _verbs(word) for word in words):
             return True

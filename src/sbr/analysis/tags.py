@@ -2,9 +2,13 @@
 
 fixed           right, and the model before was wrong
 broken          wrong, and the model before was right
-contradicts     a letter was answered, and the reasoning ends at another option (0 in `sbr.reward.consistency`)
+contradicts     a letter was answered, and the last option that the reasoning names is another one (0 in
+                `sbr.reward.consistency`)
+last sentence names no option
+                a letter was answered, there is a reasoning, and its last sentence names no option.  When it contradicts
+                too, it is an earlier sentence that names the other option, perhaps as something seen
 right against its own reasoning
-                contradicts, and right
+                contradicts, right, and it is the last sentence that names the other option
 done before     wrong, and the chosen option is an action that was narrated before the question: same verb, and the
                 things of one are among those of the other (`sbr.data.build.meaning`)
 last step not named
@@ -26,13 +30,14 @@ from collections.abc import Iterator, Sequence
 
 from sbr.analysis.mentions import names_action, same_action
 from sbr.reward.answer import Answer
-from sbr.reward.consistency import consistency
+from sbr.reward.consistency import consistency, named_options, sentences_of
 from sbr.reward.health import health, reasoning_text
 from sbr.types import LETTERS, EvalRecord, ProgressStep
 
 FIXED = "fixed"
 BROKEN = "broken"
 CONTRADICTS = "contradicts"
+NO_OPTION_LAST = "last sentence names no option"
 RIGHT_AGAINST = "right against its own reasoning"
 DONE_BEFORE = "done before"
 NOT_NAMED = "last step not named"
@@ -41,7 +46,7 @@ LETTERS_ONLY = "letters only"
 NO_ANSWER = "no answer"
 
 TAGS = (
-    *(FIXED, BROKEN, CONTRADICTS, RIGHT_AGAINST, DONE_BEFORE, NOT_NAMED),
+    *(FIXED, BROKEN, CONTRADICTS, NO_OPTION_LAST, RIGHT_AGAINST, DONE_BEFORE, NOT_NAMED),
     *(CUT_OFF, LETTERS_ONLY, NO_ANSWER),
 )
 """All, in the order in which an answer has them."""
@@ -60,12 +65,18 @@ def tags_of(
 def _tags(record: EvalRecord, before: EvalRecord | None, progress: Sequence[ProgressStep]) -> Iterator[str]:
     if before is not None and record.correct != before.correct:
         yield FIXED if record.correct else BROKEN
-    answer = Answer(record.extracted, record.rule, "")
-    if record.extracted is not None and consistency(record.response, answer, record.options).value == 0:
-        yield CONTRADICTS
-        if record.correct:
-            yield RIGHT_AGAINST
     echo = health(record.response).echo
+    if record.extracted is not None:
+        answer = Answer(record.extracted, record.rule, "")
+        contradicts = consistency(record.response, answer, record.options).value == 0
+        sentences = sentences_of(reasoning_text(record.response))
+        concludes = bool(sentences and named_options(sentences[-1], record.options))
+        if contradicts:
+            yield CONTRADICTS
+        if not echo and not concludes:
+            yield NO_OPTION_LAST
+        if contradicts and concludes and record.correct:
+            yield RIGHT_AGAINST
     if progress and not record.correct:
         if record.extracted is not None:
             chosen = record.options[LETTERS.index(record.extracted)]

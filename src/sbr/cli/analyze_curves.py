@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,11 +68,14 @@ def run(arguments: list[str]) -> None:
     for arm in arms:
         if len(arm.runs) > 1:
             console.print(f"{arm.name}: {', '.join(arm.runs)}", soft_wrap=True)
+    curves = curves_of(runs, args.window)
+    for note, figures in Counter(note for curve in curves for note in curve.left_out).items():
+        console.print(f"{note} (figures: {figures})", soft_wrap=True)
     if args.out is not None:
         from sbr.report.figures import draw_curves
 
         note = f"Thick: mean over {args.window} steps around each; thin: what it is made of."
         if any(len(arm.runs) > 1 for arm in arms):
             note += " Seeds: mean of their lines, band of one standard deviation (n - 1) on either side."
-        draw_curves(curves_of(runs, args.window), args.out, [arm.name for arm in arms], note)
+        draw_curves(curves, args.out, [arm.name for arm in arms], note)
         console.print(f"Curves in {args.out}", soft_wrap=True)

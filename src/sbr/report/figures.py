@@ -38,7 +38,14 @@ def draw_curves(
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    columns = min(columns, len(curves))
+    with plt.rc_context({"text.parse_math": False}):  # names are strangers' text
+        data = _picture(curves, shared, note, min(columns, len(curves)))
+    replace_output(file, data, b"\x89PNG\r\n\x1a\n")
+
+
+def _picture(curves: Sequence[Curve], shared: Sequence[str], note: str, columns: int) -> bytes:
+    from matplotlib import pyplot as plt
+
     rows = math.ceil(len(curves) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.5 * rows + 0.6), squeeze=False)
     figure.set_facecolor("white")
@@ -70,7 +77,7 @@ def draw_curves(
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110)
     plt.close(figure)
-    replace_output(file, picture.getvalue(), b"\x89PNG\r\n\x1a\n")
+    return picture.getvalue()
 
 
 def _draw(axis: Axes, line: Line, number: int, percent: bool) -> Artist:
