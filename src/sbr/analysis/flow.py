@@ -11,6 +11,7 @@ from sbr.errors import ConfigError
 from sbr.eval.compare import refuse_unlike
 from sbr.eval.records import correct_by_question
 from sbr.eval.stats import mcnemar_exact
+from sbr.eval.summary import in_natural_order
 from sbr.types import EvalRecord
 
 ALL_LEVELS = "all"
@@ -43,7 +44,7 @@ def flows_of(runs: Mapping[str, Sequence[EvalRecord]]) -> tuple[Flow, ...]:
     A question has one outcome a model, that of its first answer (`first_answers`).  Raises as `first_answers` does.
     """
     first = {name: first_answers(records) for name, records in same_questions(runs).items()}
-    levels = sorted({record.level for records in first.values() for record in records.values()})
+    levels = in_natural_order({record.level for records in first.values() for record in records.values()})
     flows: list[Flow] = []
     for base, other in pairwise(first):
         pairs = [(record.level, record.correct, first[other][key].correct) for key, record in first[base].items()]

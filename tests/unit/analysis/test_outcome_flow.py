@@ -31,6 +31,12 @@ def test_levels_and_all_of_them():
     assert flows[2] == Flow(ALL_LEVELS, "a", "b", 2, 1, 2, 0)
 
 
+def test_levels_stand_in_natural_order():
+    levels = ("L10", "L2", "L1")
+    flows = flows_of({name: [record for level in levels for record in run("10", level)] for name in "ab"})
+    assert [flow.level for flow in flows] == ["L1", "L2", "L10", ALL_LEVELS]
+
+
 def test_whatever_the_order_of_the_lines():
     base, other = run("1100"), run("1010")
     assert flows_of({"a": base, "b": other}) == flows_of({"a": base[::-1], "b": other[2:] + other[:2]})
