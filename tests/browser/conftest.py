@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from made_page import made_page
 
+from sbr.report.page.data import PageData
 from sbr.report.page.render import render
-from sbr.report.page_data import PageData
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 

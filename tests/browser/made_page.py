@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sbr.eval.stats import paired_interval, wilson_interval
-from sbr.report.page_data import (
+from sbr.report.page.data import (
     Bar,
     Bars,
     Curve,

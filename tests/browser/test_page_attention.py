@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sbr.analysis.attention_spans import span_tokens
-from sbr.report.page_data import PageAttention, PageCase, PageData
+from sbr.report.page.data import PageAttention, PageCase, PageData
 
 MAPS = """() => [...document.querySelectorAll(".pairs canvas.overlay")].map((c) => ({
   tokens: c.dataset.tokens, pixels: [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data] }))"""

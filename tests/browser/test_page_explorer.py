@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import until
 
-from sbr.report.page_data import PageCase, PageData
+from sbr.report.page.data import PageCase, PageData
 
 Test = Callable[[PageCase], bool]
 CHOICES: dict[str, dict[str, Test]] = {

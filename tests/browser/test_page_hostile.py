@@ -9,7 +9,7 @@ import pytest
 from conftest import Windows
 from made_page import made_page
 
-from sbr.report.page_data import PageAttention, PageData
+from sbr.report.page.data import PageAttention, PageData
 
 HOSTILE = {
     "script": "<script>hacked = 1</script><img src=x onerror='hacked = 1'>",

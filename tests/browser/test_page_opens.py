@@ -11,7 +11,7 @@ import pytest
 from conftest import Windows, until
 from made_page import made_page
 
-from sbr.report.page_data import PageData
+from sbr.report.page.data import PageData
 
 
 def figures_drawn(window: Any) -> list[str]:

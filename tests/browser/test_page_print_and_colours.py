@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import until
 
-from sbr.report.page_data import PageData
+from sbr.report.page.data import PageData
 
 COLOURS = """(names) => { const probe = document.createElement("i"); document.body.append(probe);
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });

@@ -24,10 +24,10 @@ from sbr.eval.controls import blind
 from sbr.files import replace_file
 from sbr.frames.load import load_frames
 from sbr.mini.build import build
+from sbr.report.page.assembly import Page, PageOptions, make_page
+from sbr.report.page.data import PageCase, PageData
+from sbr.report.page.inputs import find_runs
 from sbr.report.page.render import START
-from sbr.report.page_assembly import Page, PageOptions, make_page
-from sbr.report.page_data import PageCase, PageData
-from sbr.report.page_inputs import find_runs
 from sbr.types import LETTERS, EvalRecord, Sample
 
 LEVELS = ("L1", "L2", "L3")

@@ -1,8 +1,7 @@
 """Which questions are looked at: a sample that is the same for all runs, or those that someone has picked.
 
-The questions of a level have an order that depends on their names alone (a hash), so the first N are a random sample,
-more of them include it, and every run has the same.  Of several answers to a question the first is taken: sample 0, the
-options in the order of the benchmark.
+The questions of a level are drawn in the order of `sbr.analysis.choose.drawing_place`.  Of several answers to a
+question the first is taken: sample 0, the options in the order of the benchmark.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from pathlib import Path
 
 from sbr.analysis.attention_records import RECORDS, AttentionRecord, attention_folder, read_attention, read_maps
 from sbr.analysis.attention_shares import AttentionSummary, QuestionId, attention_summary
+from sbr.analysis.choose import drawing_place
 from sbr.analysis.evaluated import EvaluatedRun
 from sbr.errors import DataError
 from sbr.files import read_file
-from sbr.rollout.engine import question_seed
 from sbr.types import EvalRecord
 
 MOST_CASES_BYTES = 1 << 30
@@ -30,7 +29,7 @@ def first_answers(run: EvaluatedRun) -> dict[QuestionId, EvalRecord]:
 def drawing_order(runs: Sequence[EvaluatedRun]) -> dict[str, list[QuestionId]]:
     """The questions that all runs have answered, of each level in the order in which they are drawn."""
     shared = set.intersection(*(set(first_answers(run)) for run in runs))
-    ordered = sorted(shared, key=lambda question: (question[0], question_seed(0, *question), question[1]))
+    ordered = sorted(shared, key=lambda question: (question[0], *drawing_place(*question)))
     levels = dict.fromkeys(record.level for record in runs[0].records)
     return {level: found for level in levels if (found := [question for question in ordered if question[0] == level])}
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from sbr.eval.records import RecordKey
+from sbr.rollout.engine import question_seed
+
+
+def drawing_place(level: str, sample_id: str) -> tuple[int, str]:
+    """Sorts the questions of a level into the order in which they are drawn: by a hash of their names alone, so the
+    first N are a random sample, more of them include it, and every analysis of every model has the same."""
+    return question_seed(0, level, sample_id), sample_id
 
 
 def choose_by_hash(keys: Sequence[RecordKey], per_level: int | None) -> list[RecordKey]:
     """All samples and rotations of `per_level` questions of each level, or of all questions with None.
 
-    Levels stand in the order in which they appear, questions in that of sha256(level, 0, sample_id): the choice depends
-    on nothing but the names of the questions, is the same for every model, and a larger one begins with a smaller one.
+    Levels stand in the order in which they appear, questions in that of `drawing_place`.
     """
     questions: dict[str, dict[str, list[RecordKey]]] = {}
     for key in keys:
@@ -20,10 +25,6 @@ def choose_by_hash(keys: Sequence[RecordKey], per_level: int | None) -> list[Rec
     return [
         key
         for of_level in questions.values()
-        for _, own in sorted(of_level.items(), key=lambda item: _digest(*item[1][0][:2]))[:per_level]
+        for _, own in sorted(of_level.items(), key=lambda item: drawing_place(*item[1][0][:2]))[:per_level]
         for key in own
     ]
-
-
-def _digest(level: str, sample_id: str) -> bytes:
-    return hashlib.sha256(f"{level}\0{sample_id}".encode()).digest()

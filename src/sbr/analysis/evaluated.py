@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sbr.config.load import read_resolved
@@ -29,6 +29,11 @@ class EvaluatedRun:
     recipe: EvalRecipe
     records: tuple[EvalRecord, ...]
     """Every answer, in the order of the file."""
+
+    def with_data(self, root: Path) -> EvaluatedRun:
+        """The same, whose data now lie in `root`."""
+        data = self.recipe.data.model_copy(update={"root": root})
+        return replace(self, recipe=self.recipe.model_copy(update={"data": data}))
 
     def questions(self) -> dict[RecordKey, Sample]:
         """The question of every record, read from the data root again.

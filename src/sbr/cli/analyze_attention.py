@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,7 +85,7 @@ def run(arguments: list[str]) -> None:
         raise ConfigError(f"the names are {' '.join(names)}; give {len(args.runs)} different --names, one a run")
     runs = read_evaluated(dict(zip(names, args.runs, strict=True)))
     if args.data is not None:
-        runs = tuple(_with_data(run, args.data) for run in runs)
+        runs = tuple(run.with_data(args.data) for run in runs)
     questions = _chosen(runs, config, args.cases)
     tables = look_and_tabulate(runs, questions, config, args.phrase)
     console = Terminal()
@@ -166,8 +166,3 @@ def _chosen(runs: Sequence[EvaluatedRun], config: AttentionConfig, cases: Path |
                 f"of {len(questions)}); take the cases of these runs"
             )
     return questions
-
-
-def _with_data(run: EvaluatedRun, root: Path) -> EvaluatedRun:
-    data = run.recipe.data.model_copy(update={"root": root})
-    return replace(run, recipe=run.recipe.model_copy(update={"data": data}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,6 @@ from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
-
-    from sbr.analysis.evaluated import EvaluatedRun
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def run(arguments: list[str]) -> None:
         raise ConfigError("sbr analyze consistency was given one evaluation twice")
     runs = read_evaluated(dict(zip(names, args.runs, strict=True)))
     if args.data is not None:
-        runs = tuple(_moved(run, args.data) for run in runs)
+        runs = tuple(run.with_data(args.data) for run in runs)
     for evaluated in runs:
         refuse_early(evaluated.recipe)
 
@@ -135,11 +133,6 @@ def recipe_of(args: Args) -> ConsistencyRecipe:
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _moved(run: EvaluatedRun, data: Path) -> EvaluatedRun:
-    there = run.recipe.data.model_copy(update={"root": data})
-    return replace(run, recipe=run.recipe.model_copy(update={"data": there}))
 
 
 class Bar:

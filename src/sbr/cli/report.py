@@ -67,7 +67,7 @@ def write(args: Args) -> None:
     from sbr.cli.console import Terminal
     from sbr.cli.progress import count_progress
     from sbr.files import check_output, replace_output
-    from sbr.report.page_inputs import find_runs
+    from sbr.report.page.inputs import find_runs
 
     runs = find_runs(args.runs, args.names or (), args.data)
 
@@ -75,7 +75,7 @@ def write(args: Args) -> None:
 
     check_output(args.out, START.encode())
 
-    from sbr.report.page_assembly import PageOptions, make_page
+    from sbr.report.page.assembly import PageOptions, make_page
 
     title = args.title or ", ".join(run.name for run in runs.asked)
     options = PageOptions(title, args.cases, int(args.max_mb * 1e6), not args.no_frames)

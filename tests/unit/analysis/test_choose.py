@@ -24,7 +24,9 @@ def test_all_by_level_and_hash():
     assert sorted(chosen) == sorted(KEYS)
     assert [key.level for key in chosen] == ["L2"] * 80 + ["L1"] * 80
     order = list(dict.fromkeys(key.sample_id for key in chosen if key.level == "L1"))
-    assert order == sorted(order, key=lambda name: hashlib.sha256(f"L1\0{name}".encode()).hexdigest())
+    assert order == sorted(
+        order, key=lambda name: int.from_bytes(hashlib.sha256(f"0\0L1\0{name}".encode()).digest()[:8], "big") >> 1
+    )
 
 
 def test_of_a_chosen_question_all_answers():

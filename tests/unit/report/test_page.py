@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from sbr.report.page.data import Fraction, PageAnswer, PageCase, PageData, PageFrames, ResultRow, RunCard
 from sbr.report.page.render import FOLDER, LIBRARIES, SCRIPTS, START, render
-from sbr.report.page_data import Fraction, PageAnswer, PageCase, PageData, PageFrames, ResultRow, RunCard
 
 PIXEL = "data:image/webp;base64,UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA=="
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from report_runs import answer, evaluation, sample_of, training
 
 from sbr import __version__
-from sbr.report.page_cards import cards_of, lead_of, made_of, recipe_differences
-from sbr.report.page_inputs import find_runs
+from sbr.report.page.cards import cards_of, lead_of, made_of, recipe_differences
+from sbr.report.page.inputs import find_runs
 
 RECORDS = [answer(sample_of(number), "A") for number in range(3)]
 

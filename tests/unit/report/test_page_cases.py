@@ -10,10 +10,10 @@ from report_runs import OPTIONS, answer, answered, evaluation, sample_of
 from sbr.analysis.attention_records import LINES, MAPS, RECORDS, AttentionRecord, Effect, Shares, attention_folder
 from sbr.errors import DataError
 from sbr.eval.records import RecordKey
-from sbr.report.page_attention import attended_runs, fits
-from sbr.report.page_cases import chosen_cases
-from sbr.report.page_data import PageFrames
-from sbr.report.page_inputs import find_runs
+from sbr.report.page.attention import attended_runs, fits
+from sbr.report.page.cases import chosen_cases
+from sbr.report.page.data import PageFrames
+from sbr.report.page.inputs import find_runs
 
 QUESTIONS = [sample_of(number) for number in range(6)]
 GRID, IMAGE = (2, 3, 3), (3, 3)

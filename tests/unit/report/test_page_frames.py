@@ -10,10 +10,10 @@ from PIL import Image
 from report_runs import answer, evaluation, sample_of
 
 from sbr.errors import ConfigError
-from sbr.report import page_frames
-from sbr.report.page_data import PageFrames
-from sbr.report.page_frames import size_factor, sprite_of
-from sbr.report.page_inputs import find_runs
+from sbr.report.page import frames as page_frames
+from sbr.report.page.data import PageFrames
+from sbr.report.page.frames import size_factor, sprite_of
+from sbr.report.page.inputs import find_runs
 from sbr.types import Frames
 
 RED, GREEN, BLUE = (220, 30, 30), (30, 200, 30), (30, 30, 220)

@@ -6,7 +6,7 @@ import pytest
 from report_runs import answer, evaluation, sample_of, training
 
 from sbr.errors import ConfigError, DataError
-from sbr.report.page_inputs import find_runs
+from sbr.report.page.inputs import find_runs
 
 QUESTIONS = [sample_of(number) for number in range(3)]
 RECORDS = [answer(question, "A") for question in QUESTIONS]

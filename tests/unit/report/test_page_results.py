@@ -8,11 +8,11 @@ from report_runs import answer, answered, evaluation, sample_of, training
 from sbr.errors import DataError
 from sbr.eval.compare import compare_records
 from sbr.eval.stats import holm, wilson_interval
-from sbr.report.page_consistency import by_rule, rule_differences
-from sbr.report.page_data import Difference
-from sbr.report.page_findings import accuracy_findings, consistency_findings, findings_note, limits_of
-from sbr.report.page_inputs import find_runs
-from sbr.report.page_results import comparisons_of, corrected, differences_of, is_supported, results_of
+from sbr.report.page.consistency import by_rule, rule_differences
+from sbr.report.page.data import Difference
+from sbr.report.page.findings import accuracy_findings, consistency_findings, findings_note, limits_of
+from sbr.report.page.inputs import find_runs
+from sbr.report.page.results import comparisons_of, corrected, differences_of, is_supported, results_of
 from sbr.report.paper import table_2
 
 L1 = [sample_of(number) for number in range(40)]

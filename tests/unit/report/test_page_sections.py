@@ -7,9 +7,9 @@ from report_runs import answer, evaluation, sample_of, training
 
 from sbr.eval.controls import blind, rotations
 from sbr.eval.stats import wilson_interval
-from sbr.report.page_consistency import by_rule
-from sbr.report.page_inputs import find_runs
-from sbr.report.page_sections import sections_of
+from sbr.report.page.consistency import by_rule
+from sbr.report.page.inputs import find_runs
+from sbr.report.page.sections import sections_of
 
 QUESTIONS = [sample_of(number) for number in range(12)]
 

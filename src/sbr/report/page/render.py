@@ -27,11 +27,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from sbr.report.page_data import Bars, Fraction, PageData
+from sbr.report.page.data import Bars, Fraction, PageData
 
 START = "<!doctype html>\n<!-- sbr report -->\n"
 """The first characters of every page: what may be replaced by a new one."""
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "web"
 LIBRARIES = ("preact.min.js", "preact-hooks.min.js", "htm.min.js", "d3.min.js", "plot.min.js")
 """In vendor/, in the order in which they need one another."""
 SCRIPTS = (

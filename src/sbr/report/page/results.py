@@ -11,7 +11,7 @@ from sbr.eval.compare import Comparison, compare_records
 from sbr.eval.stats import ClusteredDifference, PairedDifference, holm
 from sbr.eval.summary import OVERALL, Slice, levels_of
 from sbr.report.accuracy import accuracy_rows, in_the_paper
-from sbr.report.page_data import Difference, Fraction, ResultRow
+from sbr.report.page.data import Difference, Fraction, ResultRow
 from sbr.report.paper import PaperCell
 
 ALL_PAIRS = 4

@@ -18,10 +18,10 @@ from sbr.analysis.consistency_summary import (
 from sbr.analysis.evaluated import EvaluatedRun
 from sbr.analysis.verdicts import WAYS, Change, Way
 from sbr.report.consistency_tables import consistency_tables
-from sbr.report.page_data import Bar, Bars, Difference, Fraction, Section
-from sbr.report.page_inputs import PageRuns
-from sbr.report.page_results import difference
-from sbr.report.page_tables import page_table
+from sbr.report.page.data import Bar, Bars, Difference, Fraction, Section
+from sbr.report.page.inputs import PageRuns
+from sbr.report.page.results import difference
+from sbr.report.page.tables import page_table
 from sbr.resume.folder import RECIPE
 from sbr.reward.consistency import consistency
 from sbr.types import Answer, EvalRecord

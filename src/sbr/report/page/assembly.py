@@ -12,17 +12,17 @@ from itertools import islice
 
 from sbr.analysis.evaluated import EvaluatedRun
 from sbr.errors import ConfigError
+from sbr.report.page.attention import attended_runs, fits
+from sbr.report.page.cards import cards_of, lead_of, made_of
+from sbr.report.page.cases import Chosen, Questions, chosen_cases
+from sbr.report.page.consistency import by_rule, rule_differences
+from sbr.report.page.data import PageCase, PageData, PageFrames
+from sbr.report.page.findings import accuracy_findings, consistency_findings, findings_note, limits_of
+from sbr.report.page.frames import page_frames, size_factor
+from sbr.report.page.inputs import PageRuns
 from sbr.report.page.render import render
-from sbr.report.page_attention import attended_runs, fits
-from sbr.report.page_cards import cards_of, lead_of, made_of
-from sbr.report.page_cases import Chosen, Questions, chosen_cases
-from sbr.report.page_consistency import by_rule, rule_differences
-from sbr.report.page_data import PageCase, PageData, PageFrames
-from sbr.report.page_findings import accuracy_findings, consistency_findings, findings_note, limits_of
-from sbr.report.page_frames import page_frames, size_factor
-from sbr.report.page_inputs import PageRuns
-from sbr.report.page_results import comparisons_of, corrected, differences_of, results_of
-from sbr.report.page_sections import sections_of
+from sbr.report.page.results import comparisons_of, corrected, differences_of, results_of
+from sbr.report.page.sections import sections_of
 
 Watcher = Callable[[int, int], None]
 """Told after every case: how many are done, of how many."""

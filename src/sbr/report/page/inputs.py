@@ -52,7 +52,7 @@ def find_runs(folders: Sequence[Path], names: Sequence[str] = (), data: Path | N
         )
     read = _ordered(read_evaluated({str(folder): folder for folder in evaluations}), folders)
     if data is not None:
-        read = [_with_data(run, data) for run in read]
+        read = [run.with_data(data) for run in read]
     ordinary, controls = [run for run in read if not _is_control(run)], [run for run in read if _is_control(run)]
     if not ordinary:
         raise ConfigError(
@@ -112,11 +112,6 @@ def _stages(run: EvaluatedRun) -> int:
     if "algo" not in recipe:
         return 1
     return 2 if recipe.get("cold_start") is None else 3
-
-
-def _with_data(run: EvaluatedRun, data: Path) -> EvaluatedRun:
-    moved = run.recipe.data.model_copy(update={"root": data})
-    return replace(run, recipe=run.recipe.model_copy(update={"data": moved}))
 
 
 def _is_control(run: EvaluatedRun) -> bool:

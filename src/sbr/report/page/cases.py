@@ -11,8 +11,8 @@ from sbr.analysis.evaluated import EvaluatedRun
 from sbr.analysis.flow import first_answers
 from sbr.eval.records import RecordKey
 from sbr.eval.summary import in_natural_order
-from sbr.report.page_attention import AttendedRun
-from sbr.report.page_data import PageAnswer, PageCase
+from sbr.report.page.attention import AttendedRun
+from sbr.report.page.data import PageAnswer, PageCase
 from sbr.reward.answer import answer_span
 from sbr.reward.consistency import consistency
 from sbr.reward.health import reasoning_span

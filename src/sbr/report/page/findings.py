@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sbr.analysis.arms import arms_of
-from sbr.report.page_data import Difference
-from sbr.report.page_inputs import PageRuns
-from sbr.report.page_results import is_supported
+from sbr.report.page.data import Difference
+from sbr.report.page.inputs import PageRuns
+from sbr.report.page.results import is_supported
 from sbr.report.tables import p_cell
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"

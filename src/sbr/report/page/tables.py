@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sbr.report.page_data import PageTable
+from sbr.report.page.data import PageTable
 from sbr.report.tables import TextTable
 
 

@@ -25,7 +25,7 @@ from sbr.frames.cache import open_cache
 from sbr.frames.load import load_frames
 from sbr.frames.sampling import FRAME_FACTOR, SIZE_FACTOR
 from sbr.model.paths import BUILT_IN, resolve_model_path
-from sbr.report.page_data import PageFrames
+from sbr.report.page.data import PageFrames
 from sbr.resume.folder import read_json
 from sbr.types import Frames, Sample
 

@@ -19,7 +19,7 @@ from sbr.analysis.attention_records import (
     read_maps,
 )
 from sbr.analysis.evaluated import EvaluatedRun
-from sbr.report.page_data import PageAttention, PageEffect, PageFrames
+from sbr.report.page.data import PageAttention, PageEffect, PageFrames
 from sbr.types import EvalRecord
 
 

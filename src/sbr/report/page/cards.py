@@ -13,8 +13,8 @@ import sbr
 from sbr.analysis.arms import WRITING
 from sbr.analysis.evaluated import EvaluatedRun
 from sbr.analysis.training_metrics import TrainingMetrics
-from sbr.report.page_data import RunCard
-from sbr.report.page_inputs import PageRuns
+from sbr.report.page.data import RunCard
+from sbr.report.page.inputs import PageRuns
 from sbr.resume.folder import NO_MATTER, flat
 from sbr.train.run_folder import FINAL, step_of
 

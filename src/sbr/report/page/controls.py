@@ -8,10 +8,10 @@ from sbr.eval.stats import clustered_wilson_interval
 from sbr.eval.summary import LevelSummary, levels_of
 from sbr.eval.vision import Vision, vision_share
 from sbr.report.control_tables import SHOWN, letter_tables, rotation_tables, vision_tables
-from sbr.report.page_data import Bar, Bars, Fraction, PageTable, Section
-from sbr.report.page_inputs import PageRuns
-from sbr.report.page_results import fraction_of
-from sbr.report.page_tables import page_table
+from sbr.report.page.data import Bar, Bars, Fraction, PageTable, Section
+from sbr.report.page.inputs import PageRuns
+from sbr.report.page.results import fraction_of
+from sbr.report.page.tables import page_table
 
 
 def controls_section(runs: PageRuns) -> Section | None:

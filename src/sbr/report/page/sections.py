@@ -11,12 +11,12 @@ from sbr.analysis.flow import flows_of
 from sbr.analysis.training_metrics import TrainingMetrics
 from sbr.eval.stats import wilson_interval
 from sbr.eval.summary import levels_of
-from sbr.report.page_consistency import Ruled, consistency_section
-from sbr.report.page_controls import controls_section, letters_section, rotations_section
-from sbr.report.page_data import Bar, Bars, Fraction, Section
-from sbr.report.page_inputs import PageRuns
-from sbr.report.page_looks import looks_section
-from sbr.report.page_tables import page_table
+from sbr.report.page.consistency import Ruled, consistency_section
+from sbr.report.page.controls import controls_section, letters_section, rotations_section
+from sbr.report.page.data import Bar, Bars, Fraction, Section
+from sbr.report.page.inputs import PageRuns
+from sbr.report.page.looks import looks_section
+from sbr.report.page.tables import page_table
 from sbr.report.tables import health_table
 from sbr.resume.folder import flat
 

@@ -1,4 +1,4 @@
-// What stands in the page -> data.  Names of fields: report/page_data.py.
+// What stands in the page -> data.  Names of fields: report/page/data.py.
 
 const { h, render, Fragment } = preact;
 const { useState, useEffect, useLayoutEffect, useMemo, useRef } = preactHooks;

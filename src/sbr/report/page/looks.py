@@ -6,9 +6,9 @@ from sbr.analysis.attention_sample import has_attention, summarize_attention
 from sbr.analysis.attention_shares import MEDIA, AttentionSummary, Figure, Kind
 from sbr.analysis.bootstrap import Estimate
 from sbr.report.attention_tables import SPAN_NAMES, attention_tables
-from sbr.report.page_data import Bar, Bars, Curve, Fraction, Line, Section
-from sbr.report.page_inputs import PageRuns
-from sbr.report.page_tables import page_table
+from sbr.report.page.data import Bar, Bars, Curve, Fraction, Line, Section
+from sbr.report.page.inputs import PageRuns
+from sbr.report.page.tables import page_table
 
 _MEDIA = {"video": "the video", "image": "the image", "text": "the words of the prompt", "own": "what it wrote before"}
 
