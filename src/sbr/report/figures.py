@@ -57,7 +57,10 @@ def _picture(curves: Sequence[Curve], shared: Sequence[str], note: str, columns:
             known, order = (here, own) if line.name in own else (explained, shared)
             known[line.name] = _draw(axis, line, order.index(line.name), percent=curve.unit == "%")
         if len(here) > 1:
-            axis.legend(here.values(), here, fontsize=7, framealpha=0.85, edgecolor="none")  # over the lines
+            bottom, top = axis.get_ylim()  # with room for the legend, which would hide lines
+            axis.set_ylim(bottom, top + 0.12 * math.ceil(len(here) / 3) * (top - bottom))
+            place = {"loc": "upper left", "ncols": 3, "columnspacing": 1, "handlelength": 1.5}
+            axis.legend(here.values(), here, frameon=False, fontsize=7, **place)
         axis.set_title(curve.title, loc="left", fontsize=10)
         axis.set_ylabel(curve.unit, fontsize=8)
         axis.set_xlabel("step", fontsize=8)
