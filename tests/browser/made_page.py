@@ -82,7 +82,7 @@ def made_page(cases: int = 24, runs: int = 4, attention: bool = True, size: int 
         sections=_sections(rng, names),
         cases=made,
         cases_note=f"{cases} of 900 questions: those on which the models differ most, and 20 drawn at random.",
-        tags=("fixed", "broken", "contradicts", "right against its own reasoning", "missed cue", "cut off"),
+        tags=("fixed", "broken", "contradicts", "right against its own reasoning", "last step not named", "cut off"),
     )
 
 
