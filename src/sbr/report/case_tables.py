@@ -30,7 +30,7 @@ def tag_table(cases: Sequence[Case], with_progress: bool) -> TextTable:
     note = (
         "Answers with each tag, one answer a question; a tag that no answer of a level has is left out. fixed, broken: "
         "against the model one column to the left. done before, last step not named: among wrong answers, signs of a "
-        "missed cue and no proof. The rules of all tags: docs/analysis_cases.md."
+        "missed cue and no proof. The rules of all tags: docs/analysis.md."
     )
     if not with_progress:
         note += f" Without the questions these tags could not be given: {', '.join(OF_PROGRESS)}."
