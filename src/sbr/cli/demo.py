@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,6 @@ def run(arguments: list[str]) -> None:
     from sbr.train import run_folder
 
     console = Terminal()
-    logging.getLogger("sbr.frames").setLevel(logging.WARNING)  # each of eleven runs counts what it read from the cache
     recipes = Path(str(files("sbr"))) / "recipes" / "mini"
     data, distilled = args.out / "data", args.out / "distill"
     shared = ["--data.root", str(data), "--data.cache", "on"]  # every clip is decoded once, for all runs
@@ -109,7 +109,8 @@ def run(arguments: list[str]) -> None:
     mini.draw(mini.Build(data, train=args.train, val=args.val))
 
     at_once = args.jobs or _jobs()
-    with SideBySide(at_once, threads=max(1, (os.cpu_count() or 1) // at_once)) as side_by_side:
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    with _without_counts(), SideBySide(at_once, threads) as side_by_side:
         stage("Asking the base model; distilling: its right answers to the training questions are kept")
         asked = {"base": args.out / "eval_base"}
         teacher = load_recipe(DistillRecipe, recipes / "distill.toml", [*shared, "--output_dir", str(distilled)])
@@ -162,6 +163,18 @@ def run(arguments: list[str]) -> None:
         f"Took {(perf_counter() - started) / 60:.1f} minutes.",
         soft_wrap=True,
     )
+
+
+@contextmanager
+def _without_counts() -> Iterator[None]:
+    """Each of the runs would say what it has read from the frame cache."""
+    logger = logging.getLogger("sbr.frames")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _jobs() -> int:
