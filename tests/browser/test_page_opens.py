@@ -15,13 +15,15 @@ from sbr.report.page.data import PageData
 
 
 def figures_drawn(window: Any) -> list[str]:
-    """Scroll through the page; the ids of figures that are still empty."""
-    window.evaluate(
-        "async () => { for (let y = 0; y < document.body.scrollHeight; y += 400) {"
-        "scrollTo(0, y); await new Promise((done) => setTimeout(done, 20)); } }"
-    )
+    """Go to each figure; the ids of those that stay empty."""
     return window.evaluate(
-        "[...document.querySelectorAll('.chart')].filter((c) => !c.querySelector('svg')).map((c) => c.id)"
+        "async () => { const empty = [];"
+        "for (const chart of document.querySelectorAll('.chart')) {"
+        "chart.scrollIntoView();"
+        "for (let wait = 0; wait < 250 && !chart.querySelector('svg'); wait++)"
+        " await new Promise((done) => setTimeout(done, 20));"
+        "if (!chart.querySelector('svg')) empty.push(chart.id); }"
+        "return empty; }"
     )
 
 
