@@ -146,7 +146,7 @@ class GrpoMetrics:
     """Means of the user's own rewards by name, before their weights."""
 
     def words(self) -> str:
-        return f"reward {self.reward_mean:.2f}  length {self.tokens_mean:.0f} tokens" + level_words(
+        return f"reward {self.reward_mean:.2f}  {self.tokens_mean:.0f} tokens" + level_words(
             self.validation_accuracy
         )
 
