@@ -84,7 +84,8 @@ class Training(Generic[RecipeT]):
         files = {str(folder / name): words for name, words in self.journals.items()}
         width = max(map(len, files))
         lines = "".join(f"  {file:<{width}}  {words}\n" for file, words in files.items())
-        return f"Done.  The trained model lies in {folder / run_folder.FINAL}.\n{lines}Next: sbr eval --run {folder}"
+        done = f"Done.  The trained model lies in {folder / run_folder.FINAL}."
+        return f"{done}\n{lines}Next: sbr eval --run {folder}, then sbr report {folder / 'eval'}"
 
 
 RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT", "SBR_RESTART_COUNT")
