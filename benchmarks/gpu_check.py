@@ -234,6 +234,44 @@ def attention(scale: Scale) -> dict[str, Any]:
     return found | {"kernels": kernels(scale, work)}
 
 
+def recorded_attention(scale: Scale) -> dict[str, Any]:
+    """Attention as `sbr analyze attention` records it: against a CPU, and what it adds to a pass of the large model."""
+    from sbr.analysis.attention import middle_third
+    from sbr.config.recipes import GrpoRecipe
+    from sbr.model.record_attention import AttentionRecorder
+    from sbr.model.shared_prefix import pack, packed_hidden_states
+    from sbr.train import setup
+
+    def forward(model: Any, prompts: list[Any], answers: list[list[list[int]]], records: bool) -> list[Any]:
+        row, layers = pack(model, prompts, answers), model.config.text_config.num_hidden_layers
+        recorder = AttentionRecorder(row, prompts, answers, range(layers), middle_third(layers)) if records else None
+        with torch.no_grad():
+            packed_hidden_states(model, prompts, row, layout=recorder)
+        return recorder.recorded if recorder else []
+
+    plain, processor = model_of(scale.exact, "cpu")
+    prompts, answers = [prompt_of(scale, processor, seed) for seed in range(2)], answers_of(scale, 2)
+    expected = forward(plain, prompts, answers, True)
+    found = forward(plain.to(scale.device), prompts, answers, True)
+    gaps = [
+        max(largest(a.shares_lN4.cpu(), b.shares_lN4), largest(a.tokens_NV.cpu(), b.tokens_NV))
+        for a, b in zip(found, expected, strict=True)
+    ]
+    one, figures = [[answers[0][0]]], {"weights": max(gaps), "passed": max(gaps) < 1e-5}
+    with made_recipe(scale, "large", GrpoRecipe, {}) as recipe, random_weights():
+        model = setup.load_model(recipe.model, torch.device(scale.device)).eval()
+    for name, records in (("plain", False), ("recorded", True)):
+        work = partial(forward, model, prompts[:1], one, records)
+        work()
+        if scale.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            work()
+            figures[f"{name}_peak_mb"] = (torch.cuda.max_memory_allocated() - before) / 1e6
+        figures[f"{name}_seconds"] = min(timed(scale, work) for _ in range(3))
+    return figures
+
+
 def adamw(scale: Scale) -> dict[str, Any]:
     """Fused AdamW, which a run takes on a GPU, against the plain one: weights after five steps, and seconds of one."""
     shapes = [(4096, 4096)] * 8 if scale.device == "cuda" else [(64, 64)] * 2
@@ -584,6 +622,7 @@ CHECKS: dict[str, tuple[Callable[[Scale], dict[str, Any]], int]] = {
     "parity": (parity, 180),
     "generation": (generation, 300),
     "attention": (attention, 120),
+    "recorded_attention": (recorded_attention, 240),
     "adamw": (adamw, 60),
     "grpo_small": (grpo, 240),
     "grpo_small_no_twin": (partial(grpo, rollout__twin=False), 240),

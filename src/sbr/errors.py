@@ -11,10 +11,21 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 class SbrError(Exception):
     """Base class: the message alone is enough to act on."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it travels between processes, whatever its class is made from."""
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(kind: type[SbrError], args: tuple[Any, ...], values: dict[str, Any]) -> SbrError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(values)
+    return error
 
 
 class ConfigError(SbrError):

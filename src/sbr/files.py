@@ -63,6 +63,12 @@ def replace_output(file: Path, data: bytes, start: bytes) -> None:
 
     Raises ConfigError when something else is there, which is left as it is.
     """
+    check_output(file, start)
+    replace_file(file, data)
+
+
+def check_output(file: Path, start: bytes) -> None:
+    """Raise ConfigError when `replace_output` would; for refusing before something slow."""
     if os.path.lexists(file):
         if not file.is_file():
             kind = "a folder" if file.is_dir() else "no ordinary file"
@@ -73,7 +79,6 @@ def replace_output(file: Path, data: bytes, start: bytes) -> None:
                     f"{file} holds something else than what would be written there; it is left as it is, name another "
                     "file"
                 )
-    replace_file(file, data)
 
 
 @contextmanager

@@ -41,13 +41,16 @@ def test_every_check_is_recorded_and_none_is_run_twice(script, tmp_path: Path, m
         script.main(["--out", str(tmp_path / "found.json"), "--device", "cuda"])
 
 
-@pytest.mark.parametrize("name", ["parity", "grpo_small"])
+@pytest.mark.parametrize("name", ["parity", "recorded_attention", "grpo_small"])
 def test_checks_themselves(tmp_path: Path, name: str) -> None:
     done = forked.run(SCRIPT, "--out", str(tmp_path / "one.json"), "--device", "cpu", "--in-this-process", name)
     found = json.loads((tmp_path / "one.json").read_text())
     assert found["status"] == "ok", f"{found}\n{done.output}"
     if name == "parity":
         assert found["figures"]["float32"] == {"logprob": 0.0, "gradient": 0.0}  # a CPU against itself
+    elif name == "recorded_attention":
+        assert found["figures"]["weights"] == 0.0
+        assert set(found["figures"]) == {"weights", "passed", "plain_seconds", "recorded_seconds"}
     else:
         assert found["figures"]["tokens"] == [64, 64]
         assert set(found["figures"]["planned_gib"]) == {"prefill", "decoding", "reference", "update"}

@@ -1,4 +1,4 @@
-"""Finished evaluations that were changed, are none, or are more than they seem: `sbr compare`, `score`, `controls`."""
+"""Finished evaluations that were changed, are none, or are more than they seem, for all that read them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ READERS: dict[str, list[str]] = {
     "controls": ["controls", "b"],
     "score": ["score", "b", "--rule", "care", "--out", "out.jsonl"],
     "reasoning": ["mini", "reasoning", "b"],
+    "report": ["report", "b", "-o", "page.html"],
+    "consistency": ["analyze", "consistency", "b"],
+    "cases": ["analyze", "cases", "a", "b"],
 }
 """Every verb that reads the evaluation b."""
 

@@ -34,7 +34,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class House:
-    """Folders that no case writes into: data, model, and a finished eval, grpo and distill.  Made when asked for."""
+    """Folders that no case writes into: data, model, a finished eval, grpo and distill, and an evaluation with its
+    attention.  Made when asked for."""
 
     path: Path
     tiny_model: Path
@@ -50,8 +51,17 @@ class House:
         if name == "model":
             shutil.copytree(self.tiny_model, name)
             return
+        if name == "attention":
+            shutil.copytree(self.folder("eval"), name)
+        if name == "analysed":  # the consistency folder of an evaluation
+            evaluated = shutil.copytree(self.folder("eval"), "analysed_eval")
+            assert run(["analyze", "consistency", evaluated]) == 0
+            Path(evaluated, "consistency").rename(name)
+            return
         argv = ["mini", "build", "data", "--train", "4", "--val", "1", "--workers", "1"]
-        if name != "data":
+        if name == "attention":
+            argv = ["analyze", "attention", name, "--no-effects"]
+        elif name != "data":
             argv = [name, str(Place(self.path, self).recipe(name, output_dir=name))]
         status = run(argv)
         assert status == 0, f"sbr {' '.join(argv)} ended with {status}"

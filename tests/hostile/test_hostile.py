@@ -11,11 +11,16 @@ import pytest
 from cases import Case
 from cases_annotations import CASES as ANNOTATIONS
 from cases_asking import CASES as ASKING
+from cases_attention import CASES as ATTENTION
+from cases_consistency import CASES as CONSISTENCY
+from cases_curves import CASES as CURVES
 from cases_data import CASES as DATA
 from cases_evaluated import CASES as EVALUATED
 from cases_folders import CASES as FOLDERS
 from cases_models import CASES as MODELS
+from cases_outcomes import CASES as OUTCOMES
 from cases_recipes import CASES as RECIPES
+from cases_report import CASES as REPORT
 from cases_words import CASES as WORDS
 from house import Place, tree
 
@@ -25,6 +30,7 @@ from sbr.cli.main import run
 GROUPS = {
     **{"words": WORDS, "evaluated": EVALUATED, "recipes": RECIPES, "annotations": ANNOTATIONS},
     **{"data": DATA, "folders": FOLDERS, "models": MODELS, "asking": ASKING},
+    **{"attention": ATTENTION, "consistency": CONSISTENCY, "outcomes": OUTCOMES, "curves": CURVES, "report": REPORT},
 }
 CASES = {f"{group}, {case.name}": case for group, cases in GROUPS.items() for case in cases}
 

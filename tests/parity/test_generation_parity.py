@@ -281,7 +281,7 @@ def test_media_are_encoded_once_whatever_the_size_of_a_prefill_pass(
     expected = ids(generate(ours, tokenizer, prompts, 4, SAMPLED, SEEDS))
     calls = []
     ours.model.visual.register_forward_pre_hook(lambda module, args: calls.append(len(args[0])))
-    monkeypatch.setitem(native.PREFILL_PROMPTS, "cpu", size)
+    monkeypatch.setattr(native, "prefill_prompts", lambda model: size)
     assert ids(generate(ours, tokenizer, prompts, 4, SAMPLED, SEEDS)) == expected
     pixels = [part for prompt in prompts for part in (prompt.pixel_values, prompt.pixel_values_videos)]
     assert len(calls) == passes

@@ -7,11 +7,19 @@ each row by row, then those of the image.
 
 from __future__ import annotations
 
+import io
+import math
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from sbr.errors import DataError
 from sbr.eval.records import RecordKey
-from sbr.resume.journal import LineFormat
+from sbr.files import read_file
+from sbr.resume.journal import MOST_BYTES, LineFormat, Wrong
 
 FOLDER = "attention"
 RECORDS = "attention.jsonl"
@@ -47,6 +55,9 @@ class Effect:
     tokens: int
     top: float
     random: tuple[float, ...]
+    reasoning_top: float | None = None
+    """The same of the reasoning: the sum over its tokens, as they were written.  None when there is none."""
+    reasoning_random: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,7 @@ class AttentionRecord:
     """Pairs of frames, rows, columns of visual tokens."""
     image_grid: tuple[int, int] | None
     layers: tuple[int, ...]
-    """Numbers of the recorded layers; maps are means over them and over all heads."""
+    """Numbers of the layers of `shares`."""
     shares: tuple[tuple[Shares, ...], ...]
     """[layer][token]"""
     sinks: tuple[int, ...]
@@ -79,6 +90,13 @@ class AttentionRecord:
     maps: str
     """File below maps/ with the float16 arrays tokens_NV (attention of each generated token to each visual token) and
     general_V (of the same model under a general prompt: what relative maps are divided by)."""
+    map_layers: tuple[int, ...] = ()
+    """Numbers of the layers whose mean the maps are, over the heads too; none: all of `layers`."""
+
+    @property
+    def visual_tokens(self) -> int:
+        """V, those of the video first."""
+        return math.prod(self.video_grid or (0,)) + math.prod(self.image_grid or (0,))
 
 
 def attention_key(record: AttentionRecord) -> RecordKey:
@@ -89,9 +107,63 @@ def _name(key: RecordKey) -> str:
     return f"the attention of question {key.sample_id} of {key.level} (sample {key.sample_index})"
 
 
-LINES = LineFormat(AttentionRecord, attention_key, _name)
+def _wrong(record: AttentionRecord) -> Wrong | None:
+    """What does not fit the tokens, the layers or the grids."""
+    tokens, layers = len(record.tokens), len(record.layers)
+    starts, end = record.starts, len(record.response)
+    if len(starts) != tokens or list(starts) != sorted(starts) or (tokens and not 0 <= starts[0] <= starts[-1] <= end):
+        return Wrong("starts", f"{tokens} ascending numbers from 0 to {end}", f"{len(starts)} others")
+    if len(record.shares) != layers or any(len(of_layer) != tokens for of_layer in record.shares):
+        found = f"{len(record.shares)} x {sorted({len(of_layer) for of_layer in record.shares})}"
+        return Wrong("shares", f"{layers} layers of {tokens} tokens", found)
+    if any(not 0 <= sink < record.visual_tokens for sink in record.sinks):
+        return Wrong("sinks", f"numbers below {record.visual_tokens}", str(list(record.sinks[:5])))
+    if Path(record.maps).name != record.maps or not record.maps.endswith(".npz"):
+        return Wrong("maps", "the name of an .npz file", repr(record.maps[:80]))
+    return None
+
+
+LINES = LineFormat(AttentionRecord, attention_key, _name, _wrong)
 
 
 def attention_folder(run: Path) -> Path:
     """Where `sbr analyze attention` keeps what it finds about the evaluation in `run`."""
     return run / FOLDER
+
+
+def read_attention(run: Path) -> list[AttentionRecord]:
+    """What `sbr analyze attention` has found about the evaluation in the folder `run`, in the order of the file.
+
+    Raises DataError when there is nothing, or with file:line when the file is damaged or its last line is torn.
+    """
+    file = attention_folder(run) / RECORDS
+    content = read_file(file, MOST_BYTES, f"`sbr analyze attention {run}` writes it")
+    if not content.endswith(b"\n"):
+        line = content.count(b"\n") + 1
+        raise DataError(f"{file}:{line}: the last line is torn; `sbr analyze attention {run}` continues there")
+    return LINES.parse(content, file)
+
+
+def read_maps(run: Path, record: AttentionRecord) -> tuple[np.ndarray, np.ndarray]:
+    """tokens_NV and general_V of `record`, float32: the attention of each generated token to each visual token, and of
+    the last word of a general prompt.  Means over `map_layers` and the heads, not normalised.
+
+    Raises DataError, which names the file, when it is missing, is damaged or does not fit the record.
+    """
+    file = attention_folder(run) / MAPS / record.maps
+    advice = f"delete {attention_folder(run)} and run `sbr analyze attention {run}` again"
+    content = read_file(file, MOST_BYTES, advice)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            tokens_NV, general_V = (np.asarray(arrays[name], dtype=np.float32) for name in ("tokens_NV", "general_V"))
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{file} is damaged ({error}); {advice}") from None
+    expected = (len(record.tokens), record.visual_tokens)
+    if tokens_NV.shape != expected or general_V.shape != expected[1:]:
+        raise DataError(
+            f"{file} holds maps of the shapes {tokens_NV.shape} and {general_V.shape}, expected {expected} and "
+            f"{expected[1:]}; {advice}"
+        )
+    if not (np.isfinite(tokens_NV).all() and np.isfinite(general_V).all()):
+        raise DataError(f"{file} holds numbers that are not finite; {advice}")
+    return tokens_NV, general_V

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sbr.config.load import read_resolved
@@ -12,7 +13,8 @@ from sbr.data.sources.select import load_questions
 from sbr.errors import ConfigError, DataError
 from sbr.eval.controls import controlled
 from sbr.eval.records import RecordKey, key_of_answer, read_records, records_file
-from sbr.resume.folder import RECIPE
+from sbr.resume.folder import RECIPE, read_json
+from sbr.train.run_folder import FINAL
 from sbr.types import EvalRecord, Sample
 
 
@@ -27,6 +29,11 @@ class EvaluatedRun:
     recipe: EvalRecipe
     records: tuple[EvalRecord, ...]
     """Every answer, in the order of the file."""
+
+    def with_data(self, root: Path) -> EvaluatedRun:
+        """The same, whose data now lie in `root`."""
+        data = self.recipe.data.model_copy(update={"root": root})
+        return replace(self, recipe=self.recipe.model_copy(update={"data": data}))
 
     def questions(self) -> dict[RecordKey, Sample]:
         """The question of every record, read from the data root again.
@@ -58,6 +65,22 @@ def read_evaluated(folders: Mapping[str, Path]) -> tuple[EvaluatedRun, ...]:
     Raises ConfigError for a folder that is none, DataError for one that is not finished or damaged.
     """
     return tuple(_read(name, folder) for name, folder in folders.items())
+
+
+def training_run_of(evaluated: EvaluatedRun) -> Path | None:
+    """The folder of the training run whose model was asked: RUN of model.path RUN/final, RUN/checkpoint-100 or
+    RUN/cold_start/final (then RUN/cold_start).
+
+    None when the path is none of these (a base model, a merged adapter), and when no training run lies there any more.
+    """
+    model = Path(evaluated.recipe.model.path).expanduser()
+    if model.name != FINAL and not re.fullmatch(r"checkpoint-\d+", model.name):
+        return None
+    recipe = model.parent / RECIPE
+    if not recipe.is_file():
+        return None
+    trained = "train" in read_json(recipe, f"restore it, or move {model.parent} away")
+    return model.parent if trained else None
 
 
 def _read(name: str, folder: Path) -> EvaluatedRun:

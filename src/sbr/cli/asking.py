@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from sbr.cli.progress import steps_progress
+from sbr.cli.progress import Bars, steps_progress
 from sbr.config.asking import DistillConfig
 from sbr.types import EvalRecord
 
@@ -24,8 +24,8 @@ class AskingBar(Generic[RecordT]):
     `figures` is told of all answers that are there, then of every new list, and gives a few words to show.
     """
 
-    def __init__(self, figures: Callable[[Sequence[RecordT]], str]) -> None:
-        self._progress = steps_progress()
+    def __init__(self, figures: Callable[[Sequence[RecordT]], str], bars: Callable[[], Bars] = steps_progress) -> None:
+        self._progress = bars()
         self._figures = figures
         self._task: TaskID | None = None
         self._own = 0

@@ -6,9 +6,11 @@ the window's title or turn a line around; `Terminal` leaves these out and keeps 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Iterable
 from types import TracebackType
@@ -16,6 +18,7 @@ from typing import IO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 READER_LEFT = 141
 """Exit status when the reader of our output has gone (`sbr ... | head`), as if SIGPIPE had ended the command."""
@@ -75,13 +78,29 @@ ERRORS = Terminal(stderr=True, soft_wrap=True)
 """Errors, the log and progress bars: one console, so that a line of the log stands above a bar and not in it."""
 
 
+class LogLines(logging.Handler):
+    """The log above the bars.  Each line is whole, however long: the terminal wraps it, and a path can be copied."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = (record.levelname, _LEVEL_STYLES.get(record.levelno, ""))
+        moment = time.strftime("%H:%M:%S ", time.localtime(record.created))
+        self._console.print(Text.assemble((moment, "dim"), level, " ", self.format(record)), soft_wrap=True)
+
+
+_LEVEL_STYLES = {logging.WARNING: "yellow", logging.ERROR: "bold red", logging.CRITICAL: "bold red"}
+
+
 def quiet_transformers() -> None:
     """transformers without its progress bars, and its log through ours instead of straight to the terminal."""
-    from transformers.utils import logging
+    from transformers.utils import logging as of_transformers
 
-    logging.disable_progress_bar()
-    logging.disable_default_handler()
-    logging.enable_propagation()
+    of_transformers.disable_progress_bar()
+    of_transformers.disable_default_handler()
+    of_transformers.enable_propagation()
 
 
 def leave_quietly() -> None:

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import tyro
 
+from sbr.cli.progress import Bars
+from sbr.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sbr.analysis.attention_shares import QuestionId
+    from sbr.analysis.evaluated import EvaluatedRun
+    from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe
+    from sbr.distill.report import Report
+
 STAGES = 7
+
+LOOKS = 20
+"""Questions a level whose attention is recorded."""
+
+JUDGED = 100
+"""Questions a level whose answers are asked for again without their reasoning, and with another one."""
 
 
 @dataclass(frozen=True)
@@ -37,28 +57,35 @@ class Args:
     """GRPO steps (default: those of recipes/mini/grpo.toml)."""
     seed: int = 0
     """Seed of the training runs; the data and the distilled answers always have seed 0."""
+    jobs: int | None = None
+    """Runs at the same time (default: 2 where there are two cores and no GPU, else 1)."""
 
 
 def run(arguments: list[str]) -> None:
     """Parse the words after `sbr demo` and run the stages one after the other."""
     args = tyro.cli(Args, args=arguments, prog="sbr demo", description=inspect.getdoc(Args))
+    if args.jobs is not None and args.jobs < 1:
+        raise ConfigError(f"--jobs is {args.jobs}; give 1 or more")
 
     from importlib.resources import files
 
     from rich.text import Text
 
+    from sbr.analysis.attention_sample import draw
+    from sbr.analysis.evaluated import read_evaluated
     from sbr.cli import compare, mini
-    from sbr.cli.asking import AskingBar, KeptSoFar
-    from sbr.cli.console import Terminal, quiet_transformers
-    from sbr.cli.eval import evaluate_and_tabulate
-    from sbr.cli.training import TrainingBar
+    from sbr.cli import report as report_page
+    from sbr.cli.console import Terminal
+    from sbr.cli.side_by_side import SideBySide
     from sbr.config.load import load_recipe
     from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe
+    from sbr.distill.rows import COT_FILE
+    from sbr.train import run_folder
 
     console = Terminal()
     recipes = Path(str(files("sbr"))) / "recipes" / "mini"
     data, distilled = args.out / "data", args.out / "distill"
-    shared = ["--data.root", str(data)]
+    shared = ["--data.root", str(data), "--data.cache", "on"]  # every clip is decoded once, for all runs
     started = perf_counter()
     stages = iter(range(1, STAGES + 1))
 
@@ -67,68 +94,136 @@ def run(arguments: list[str]) -> None:
         number = (f"{next(stages)}/{STAGES}", "bold")
         console.print(Text.assemble(number, f" {text} ", (f"({minutes:.1f} min so far)", "dim")), soft_wrap=True)
 
-    def ask(folder: Path, model: Path | None = None) -> Path:
+    def asking(folder: Path, model: Path | None = None) -> EvalRecipe:
         words = [*shared, "--output_dir", str(folder)] + ([] if model is None else ["--model.path", str(model)])
-        evaluate_and_tabulate(load_recipe(EvalRecipe, recipes / "eval.toml", words))
-        return folder
+        return load_recipe(EvalRecipe, recipes / "eval.toml", words)
 
-    def recipe_of(name: str, folder: Path, more: Sequence[str] = ()) -> GrpoRecipe:
+    def training(name: str, folder: Path, more: Sequence[str] = ()) -> GrpoRecipe:
         words = [*shared, "--output_dir", str(folder), "--train.seed", str(args.seed), *more]
         if args.steps is not None:
             words += ["--train.max_steps", str(args.steps)]
         return load_recipe(GrpoRecipe, recipes / name, words)
 
-    recipe_of("grpo.toml", args.out)  # refuses --steps and --seed before anything is drawn
+    training("grpo.toml", args.out)  # refuses --steps and --seed before anything is drawn
     stage(f"Drawing SBR-Mini: {args.train} training and 3 x {args.val} validation questions -> {data}")
     mini.draw(mini.Build(data, train=args.train, val=args.val))
 
-    from sbr.distill.rows import COT_FILE
+    at_once = args.jobs or _jobs()
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    with _without_counts(), SideBySide(at_once, threads) as side_by_side:
+        stage("Asking the base model; distilling: its right answers to the training questions are kept")
+        asked = {"base": args.out / "eval_base"}
+        teacher = load_recipe(DistillRecipe, recipes / "distill.toml", [*shared, "--output_dir", str(distilled)])
+        found = side_by_side.run(
+            {"distilling": partial(_distil, teacher), "base": partial(_ask, asking(asked["base"]))}
+        )
+        report = found["distilling"]
+        console.print(f"{report.kept} of {report.answers} answers kept")
+
+        stage("SFT on them, then GRPO; beside it GRPO from the base model")
+        both, alone = args.out / f"sft_grpo_{args.seed}", args.out / f"grpo_{args.seed}"
+        few = min(16, max(1, report.questions_kept // 8))  # questions a step, for demos of a few questions
+        sft = [
+            *("--data.cot_file", str(distilled / COT_FILE), "--cold_start.train.seed", str(args.seed)),
+            *("--cold_start.train.prompts_per_step", str(few)),
+        ]
+        runs = {"SFT+GRPO": training("sft_grpo.toml", both, sft), "GRPO": training("grpo.toml", alone)}
+        side_by_side.run({name: partial(_train, recipe) for name, recipe in runs.items()})
+        trained = {
+            "SFT": both / run_folder.COLD_START / run_folder.FINAL,
+            "GRPO": alone / run_folder.FINAL,
+            "SFT+GRPO": both / run_folder.FINAL,
+        }
+
+        stage("Asking the trained models")
+        asked |= {name: args.out / f"eval_{name.lower().replace('+', '_')}_{args.seed}" for name in trained}
+        side_by_side.run({name: partial(_ask, asking(asked[name], model)) for name, model in trained.items()})
+
+        stage(f"Looking closer: attention in {LOOKS} questions a level, reasoning and answer in {JUDGED}")
+        evaluated = {run.name: run for run in read_evaluated(asked)}
+        looked = draw(list(evaluated.values()), LOOKS)
+        side_by_side.run({name: partial(_look_closer, run, looked) for name, run in evaluated.items()})
+
+    stage("Comparing, question by question")
+    table, page = args.out / f"table_{args.seed}.md", args.out / f"report_{args.seed}.html"
+    compare.show(asked, table, console)
+    report_page.write(
+        report_page.Args(
+            tuple(asked.values()),
+            page,
+            names=tuple(asked),
+            title=f"SBR-Mini: base, SFT, GRPO and both, seed {args.seed}",
+        )
+    )
+
+    console.print(
+        f"Data {data}\nRuns {both}, {alone}\nTable {table}\n"
+        f"Two models in detail: sbr compare {asked['base']} {asked['GRPO']}\n"
+        f"Everything on one page, answers beside the frames: {page.resolve()}\n"
+        f"Took {(perf_counter() - started) / 60:.1f} minutes.",
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def _without_counts() -> Iterator[None]:
+    """Each of the runs would say what it has read from the frame cache."""
+    logger = logging.getLogger("sbr.frames")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _jobs() -> int:
+    """Two runs of one thread each take less time than one after the other with two; a GPU serves one at a time."""
+    import torch
+
+    return 1 if torch.cuda.is_available() or (os.cpu_count() or 1) < 2 else 2
+
+
+def _ask(recipe: EvalRecipe, bars: Callable[[], Bars]) -> None:
+    from sbr.cli.console import quiet_transformers
+    from sbr.cli.eval import evaluate_and_tabulate
+
+    quiet_transformers()
+    evaluate_and_tabulate(recipe, bars)
+
+
+def _distil(recipe: DistillRecipe, bars: Callable[[], Bars]) -> Report:
+    from sbr.cli.asking import AskingBar, KeptSoFar
+    from sbr.cli.console import quiet_transformers
     from sbr.distill.runner import distill
+
+    quiet_transformers()
+    with AskingBar(KeptSoFar(recipe.distill), bars) as bar:
+        return distill(recipe, bar)
+
+
+def _train(recipe: GrpoRecipe, bars: Callable[[], Bars]) -> None:
+    """A finished run is only compared with the recipe."""
+    from sbr.cli.console import quiet_transformers
+    from sbr.cli.training import TrainingBar
     from sbr.train import run_folder
     from sbr.train.grpo.loop import train_grpo
 
     quiet_transformers()
+    with TrainingBar(bars) as bar:
+        train_grpo(recipe, run_folder.holds_run(recipe.output_dir), bar)
 
-    def train(recipe: GrpoRecipe) -> Path:
-        with TrainingBar() as bar:  # a finished run is only compared with the recipe
-            train_grpo(recipe, run_folder.holds_run(recipe.output_dir), bar)
-        return recipe.output_dir / run_folder.FINAL
 
-    stage("Asking the base model")
-    asked = {"base": ask(args.out / "eval_base")}
+def _look_closer(run: EvaluatedRun, questions: Sequence[QuestionId], bars: Callable[[], Bars]) -> None:
+    from sbr.analysis.attention_run import look_into
+    from sbr.analysis.consistency import analyse_consistency
+    from sbr.cli.analyze_consistency import Bar
+    from sbr.cli.console import quiet_transformers
+    from sbr.config.attention import AttentionConfig
+    from sbr.config.consistency import ConsistencyRecipe
 
-    stage("Distilling: the base model answers the training questions, and its right answers are kept")
-    teacher = load_recipe(DistillRecipe, recipes / "distill.toml", [*shared, "--output_dir", str(distilled)])
-    with AskingBar(KeptSoFar(teacher.distill)) as bar:
-        report = distill(teacher, bar)
-    console.print(f"{report.kept} of {report.answers} answers kept")
-
-    stage("SFT on them, then GRPO")
-    both = args.out / f"sft_grpo_{args.seed}"
-    few = min(16, max(1, report.questions_kept // 8))  # questions a step, for demos of a few questions
-    sft = [
-        *("--data.cot_file", str(distilled / COT_FILE), "--cold_start.train.seed", str(args.seed)),
-        *("--cold_start.train.prompts_per_step", str(few)),
-    ]
-    trained = {"SFT+GRPO": train(recipe_of("sft_grpo.toml", both, sft))}
-    trained["SFT"] = both / run_folder.COLD_START / run_folder.FINAL
-
-    stage("GRPO from the base model")
-    trained["GRPO"] = train(recipe_of("grpo.toml", args.out / f"grpo_{args.seed}"))
-
-    stage("Asking the trained models")
-    for name in ("SFT", "GRPO", "SFT+GRPO"):
-        folder = args.out / f"eval_{name.lower().replace('+', '_')}_{args.seed}"
-        asked[name] = ask(folder, trained[name])
-
-    stage("Comparing, question by question")
-    table = args.out / f"table_{args.seed}.md"
-    compare.show(asked, table, console)
-
-    console.print(
-        f"Data {data}\nRuns {both}, {trained['GRPO'].parent}\nTable {table}\n"
-        f"Two models in detail: sbr compare {asked['base']} {asked['GRPO']}\n"
-        f"Watch a question: {data / 'videos'}; read the answers: {asked['GRPO'] / 'records.jsonl'}\n"
-        f"Took {(perf_counter() - started) / 60:.1f} minutes.",
-        soft_wrap=True,
-    )
+    quiet_transformers()
+    with Bar("", bars) as bar:
+        analyse_consistency(run, ConsistencyRecipe(per_level=JUDGED), bar)
+        bar.began("attention", 0, len(questions))
+        look_into(run, questions, AttentionConfig(per_level=LOOKS), bar.reached)

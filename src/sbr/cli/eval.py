@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from sbr.cli.early import refuse_early
+from sbr.cli.progress import Bars, steps_progress
 from sbr.config.load import load_recipe, read_resolved, validate
 from sbr.config.recipes import EvalRecipe, GrpoRecipe, SftRecipe
 from sbr.config.section import Source
@@ -109,7 +111,7 @@ def run(arguments: list[str]) -> None:
         console.print(f"In {recipe.output_dir}: {RECORDS} (every answer), {SUMMARY}, {TABLE}, recipe.json")
 
 
-def evaluate_and_tabulate(recipe: EvalRecipe) -> list[TextTable]:
+def evaluate_and_tabulate(recipe: EvalRecipe, bars: Callable[[], Bars] = steps_progress) -> list[TextTable]:
     """Evaluate with a progress bar and write table.md; its tables, on rank 0 of several processes, else none."""
     from sbr.cli.asking import AskingBar, RightSoFar
     from sbr.eval.runner import evaluate
@@ -117,7 +119,7 @@ def evaluate_and_tabulate(recipe: EvalRecipe) -> list[TextTable]:
     from sbr.report.tables import run_tables, write_markdown
     from sbr.resume.processes import launched
 
-    with launched() as processes, AskingBar(RightSoFar()) as bar:
+    with launched() as processes, AskingBar(RightSoFar(), bars) as bar:
         summary = evaluate(recipe, bar, processes)
     if processes.rank > 0:
         return []

@@ -10,11 +10,10 @@ import select
 import sys
 from dataclasses import dataclass
 
-from rich.logging import RichHandler
 from rich.text import Text
 
 from sbr import __version__
-from sbr.cli.console import ERRORS, READER_LEFT, has_control, leave_quietly, show_traceback
+from sbr.cli.console import ERRORS, READER_LEFT, LogLines, has_control, leave_quietly, show_traceback
 from sbr.errors import SbrError, StoppedError, explain_os_error
 
 
@@ -126,7 +125,7 @@ def _run(arguments: list[str]) -> int:
         return _refuse(f"the argument {odd!a} holds characters that cannot be shown; write or name it otherwise")
     if name not in VERBS:
         return _refuse(f"unknown verb {name!r}; one of: {', '.join(VERBS)}")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=ERRORS)])
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LogLines(ERRORS)])
     # torchao, if installed, is imported by transformers and there calls a function that torch is about to remove.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request to an endpoint

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -15,14 +18,22 @@ from rich.progress import (
 from sbr.cli.console import ERRORS
 
 
+class Bars(Protocol):
+    """The part of rich's Progress that a bar of `steps_progress` needs."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def add_task(self, description: str, *, total: float | None, completed: int, **fields: Any) -> TaskID: ...
+    def update(self, task_id: TaskID, **changes: Any) -> None: ...
+
+
 def steps_progress() -> Progress:
-    """A bar over steps; tasks carry a field `figures`, a short text with the last figures."""
+    """A bar over steps; tasks carry a field `figures`, a short text with the last figures.  Fits into 80 columns."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[figures]}"),
-        TextColumn("took"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -14,7 +14,7 @@ import tyro
 from sbr.cli.console import Terminal, quiet_transformers
 from sbr.cli.early import refuse_early
 from sbr.cli.planned import Planned
-from sbr.cli.progress import steps_progress
+from sbr.cli.progress import Bars, steps_progress
 from sbr.config.explain import verb
 from sbr.config.load import load_recipe
 from sbr.config.recipes import TrainRecipe
@@ -84,7 +84,8 @@ class Training(Generic[RecipeT]):
         files = {str(folder / name): words for name, words in self.journals.items()}
         width = max(map(len, files))
         lines = "".join(f"  {file:<{width}}  {words}\n" for file, words in files.items())
-        return f"Done.  The trained model lies in {folder / run_folder.FINAL}.\n{lines}Next: sbr eval --run {folder}"
+        done = f"Done.  The trained model lies in {folder / run_folder.FINAL}."
+        return f"{done}\n{lines}Next: sbr eval --run {folder}, then sbr report {folder / 'eval'}"
 
 
 RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT", "SBR_RESTART_COUNT")
@@ -112,8 +113,8 @@ def shares_store(environment: Mapping[str, str]) -> bool:
 class TrainingBar:
     """A bar over the steps with the last figures; a `sbr.train.learner.Watcher`.  A cold start has a bar of its own."""
 
-    def __init__(self) -> None:
-        self._progress = steps_progress()
+    def __init__(self, bars: Callable[[], Bars] = steps_progress) -> None:
+        self._progress = bars()
         self._task: TaskID | None = None
         self._planned = Planned()
 
@@ -126,7 +127,7 @@ class TrainingBar:
 
     def began(self, name: str, done: int, total: int) -> None:
         self._progress.start()
-        self._task = self._progress.add_task(f"{name}, steps", total=total, completed=done, figures="")
+        self._task = self._progress.add_task(name, total=total, completed=done, figures="")
 
     def stepped(self, metrics: Metrics) -> None:
         if self._task is not None:

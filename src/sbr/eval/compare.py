@@ -51,13 +51,41 @@ def compare_records(
     base_name: str,
     other_name: str,
     other_control: bool = False,
+    whole_levels: bool = False,
 ) -> Comparison:
-    """Paired comparison, question by question.
+    """Paired comparison, question by question; `whole_levels` leaves out their domains, scenarios and groups.
 
-    Raises DataError when the two runs do not answer the same questions (same level, id, sample index, options in the
-    same order, gold letter), were scored by different rules, or were shown different media, unless `other_control` says
-    that this is what is compared: such numbers must not be subtracted.
+    Raises as `refuse_unlike` does: such numbers must not be subtracted.
     """
+    refuse_unlike(base, other, base_name, other_name, other_control)
+    other_by_key = {record_key(record): record for record in other}
+    pairs = [(record, other_by_key[record_key(record)]) for record in base]
+    slices: list[SliceComparison] = []
+    groups: dict[str, list[SliceComparison]] = {}
+    for level in sorted({record.level for record in base}):
+        of_level = [pair for pair in pairs if pair[0].level == level]
+        slices.append(_compare_slice(level, OVERALL, of_level))
+        if whole_levels:
+            continue
+        slices += _compare_parts(level, of_level, lambda record: record.domain)
+        groups.setdefault("scenario", []).extend(_compare_parts(level, of_level, lambda record: record.scenario))
+        for name in dict.fromkeys(name for pair in of_level for record in pair for name, _ in record.groups):
+            parts = _compare_parts(level, of_level, lambda record, name=name: dict(record.groups).get(name))
+            groups.setdefault(name, []).extend(parts)
+    named = {name: tuple(parts) for name, parts in groups.items() if parts}
+    return Comparison(base_name, other_name, base[0].rule, tuple(slices), named)
+
+
+def refuse_unlike(
+    base: Sequence[EvalRecord],
+    other: Sequence[EvalRecord],
+    base_name: str,
+    other_name: str,
+    other_control: bool = False,
+) -> None:
+    """Raise DataError when the two runs do not answer the same questions (same level, id, sample index, options in the
+    same order, gold letter), were scored by different rules, or were shown different media, unless `other_control` says
+    that this is what is compared."""
     if not base or not other:
         raise DataError(f"cannot compare: {base_name if not base else other_name} has no records")
     base_by_key = {record_key(record): record for record in base}
@@ -69,19 +97,6 @@ def compare_records(
             f"cannot compare {base_name} and {other_name}: they were not shown the same (control "
             f"{', '.join(controls[0])} and {', '.join(controls[1])}); what vision adds to one model: `sbr controls`"
         )
-    pairs = [(record, other_by_key[key]) for key, record in base_by_key.items()]
-    slices: list[SliceComparison] = []
-    groups: dict[str, list[SliceComparison]] = {}
-    for level in sorted({record.level for record in base}):
-        of_level = [pair for pair in pairs if pair[0].level == level]
-        slices.append(_compare_slice(level, OVERALL, of_level))
-        slices += _compare_parts(level, of_level, lambda record: record.domain)
-        groups.setdefault("scenario", []).extend(_compare_parts(level, of_level, lambda record: record.scenario))
-        for name in dict.fromkeys(name for pair in of_level for record in pair for name, _ in record.groups):
-            parts = _compare_parts(level, of_level, lambda record, name=name: dict(record.groups).get(name))
-            groups.setdefault(name, []).extend(parts)
-    named = {name: tuple(parts) for name, parts in groups.items() if parts}
-    return Comparison(base_name, other_name, base[0].rule, tuple(slices), named)
 
 
 def _compare_parts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sbr.errors import ConfigError
 from sbr.eval.compare import Comparison, compare_records
@@ -63,7 +63,7 @@ def vision_share(runs: Mapping[str, Sequence[EvalRecord]]) -> Vision | None:
     }
     full = asked["none"]
     gains = tuple(
-        _whole_levels(compare_records(records, full, by_control[control], by_control["none"], other_control=True))
+        compare_records(records, full, by_control[control], by_control["none"], other_control=True, whole_levels=True)
         for control, records in asked.items()
         if control != "none"
     )
@@ -78,8 +78,3 @@ def _level(level: str, asked: Mapping[str, Sequence[EvalRecord]]) -> LevelVision
         chance=sum(1 / count for count in options.values()) / len(options),
         accuracies={control: slice_of(OVERALL, records) for control, records in of_level.items()},
     )
-
-
-def _whole_levels(comparison: Comparison) -> Comparison:
-    whole = tuple(part for part in comparison.slices if part.base.name == OVERALL)
-    return replace(comparison, slices=whole, groups={})

@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import Qwen2VLForConditionalGeneration, Qwen2VLProcessor, get_scheduler, set_seed
 
+from sbr.analysis.curves import WINDOW, Curve, line_of
 from sbr.config.load import write_resolved
 from sbr.mini.base_model import build_model, build_processor, build_tokenizer
 from sbr.mini.corpus import Lesson, LessonMaker, vocabulary
@@ -25,7 +26,7 @@ from sbr.mini.pretrain_recipe import PretrainRecipe, refuse_used_folder
 from sbr.model.equip import equip
 from sbr.model.logprobs import completion_logprobs
 from sbr.prompt.encode import PromptEncoder, encode_chat
-from sbr.report.figures import training_curves
+from sbr.report import figures
 from sbr.types import Prompt
 
 
@@ -165,9 +166,12 @@ def draw_curves(metrics: Path, picture: Path) -> None:
     def points(key: str) -> list[tuple[int, float]]:
         return [(row["step"], row[key]) for row in rows if row[key] is not None]
 
-    losses = {kind: points(kind) for kind in ("caption", "drill", "lookup", "question") if points(kind)}
-    letters = {"letter": points("letter_accuracy")}
-    training_curves({"nats a token": losses, "answers with p(letter) > 1/2": letters}, picture)
+    kinds = ("caption", "drill", "lookup", "question")
+    losses = tuple(line_of(kind, points(kind), WINDOW) for kind in kinds if points(kind))
+    letters = (line_of("letter", points("letter_accuracy"), WINDOW),)
+    figures.draw_curves(
+        [Curve("Loss", "nats a token", "", losses), Curve("Answers with p(letter) > 1/2", "%", "", letters)], picture
+    )
 
 
 def _answer_loss(

@@ -96,11 +96,11 @@ class DecodeCache:
         with torch.autocast(query.device.type, enabled=False):
             keys, values = self._store(layer, key.to(kind), value.to(kind))
             query = query.to(kind).view(B, K, -1, D)
-            own_scores = _scores(query, keys, scaling)
+            own_scores = attention_scores(query, keys, scaling)
             if self.slot is not None:
                 empty = torch.arange(keys.shape[2], device=keys.device) > self.slot
                 own_scores = own_scores.masked_fill(empty, float("-inf"))
-            prompt_scores = _scores(self._by_prompt(query), self.prompt_keys[layer], scaling)
+            prompt_scores = attention_scores(self._by_prompt(query), self.prompt_keys[layer], scaling)
             if self.prompt_bias is not None:
                 prompt_scores = prompt_scores + self.prompt_bias
             scores = torch.cat([prompt_scores, self._by_prompt(own_scores)], -1)
@@ -169,8 +169,8 @@ def _per_prompt(packed: Sequence[torch.Tensor], lengths_P: Sequence[int], longes
     return padded.transpose(1, 2).contiguous()
 
 
-def _scores(query: torch.Tensor, keys: torch.Tensor, scaling: float) -> torch.Tensor:
-    """(X, K, M, D), (X, K, N, D) -> (X, K, M, N)"""
+def attention_scores(query: torch.Tensor, keys: torch.Tensor, scaling: float) -> torch.Tensor:
+    """(X, K, M, D), (X, K, N, D) -> (X, K, M, N), in at least float32"""
     if query.dtype in SIXTEEN_BITS:
         return wide_product(query, keys.mT) * scaling  # a scaled query would be rounded once more
     return (query * scaling) @ keys.mT

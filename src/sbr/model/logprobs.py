@@ -50,7 +50,7 @@ def completion_logprobs(
     completions_B = [completion for group in completions_PG for completion in group]
     tokens = [token for completion in completions_B for token in completion]
     targets = torch.tensor(tokens, dtype=torch.long, device=hidden.device)
-    logprobs, entropy = _chunked(model.lm_head, hidden, targets, temperature)
+    logprobs, entropy = token_logprobs(model.lm_head, hidden, targets, temperature)
 
     lengths_B = torch.tensor([len(completion) for completion in completions_B], device=hidden.device)
     longest = max((len(completion) for completion in completions_B), default=0)
@@ -67,10 +67,13 @@ def at_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
     return logits if temperature == 1 else logits / temperature
 
 
-def _chunked(
+def token_logprobs(
     lm_head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N, hidden width), (N,) -> (N,) log-probabilities, (N,) entropies; several chunks are recomputed in backward."""
+    """(N, hidden width), (N,) -> (N,) log-probabilities, (N,) entropies; several chunks are recomputed in backward.
+
+    `hidden` are the last hidden states that predict the tokens `targets`.
+    """
 
     def head(hidden: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = at_temperature(lm_head(hidden), temperature)

@@ -221,11 +221,16 @@ def prompt_positions(model: VisionLanguageModel, prompt: Prompt) -> tuple[torch.
 
 
 def packed_hidden_states(
-    model: VisionLanguageModel, prompts: Sequence[Prompt], row: PackedRow, cache: Cache | None = None
+    model: VisionLanguageModel,
+    prompts: Sequence[Prompt],
+    row: PackedRow,
+    cache: Cache | None = None,
+    layout: Layout | None = None,
 ) -> torch.Tensor:
     """Last hidden states (S, hidden width) of a packed row; `cache` receives keys and values when given.
 
-    Only the rows `row.read` have a meaning.
+    Only the rows `row.read` have a meaning.  A `layout` that is given stands between the model and the row, as one that
+    watches (`sbr.model.record_attention`); it hands on what the row gives.
     """
     media = encode_media(model, prompts)
     with _last_mlp_on(model, row):
@@ -236,7 +241,7 @@ def packed_hidden_states(
             mm_encoder_outputs=media.by_kind,
             past_key_values=cache,
             use_cache=cache is not None,
-            layout=row,
+            layout=layout or row,
         )
     hidden = output.last_hidden_state[0]
     return hidden if media.unused is None else hidden + media.unused.to(hidden.dtype)

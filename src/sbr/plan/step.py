@@ -210,7 +210,7 @@ class _Step:
                 stack.enter_context(trainer.accelerator.autocast())
                 stack.enter_context(evaluating(model))
                 steps, static = self.assumed.response_tokens, recipe.rollout.compile or recipe.rollout.graphs
-                found = prefill(model, [prompt] * self.prompts, size, steps, static, PREFILL_PROMPTS["cuda"])
+                found = prefill(model, [prompt] * self.prompts, size, steps, static, PREFILL_PROMPTS)
                 cache, logits, positions = found
                 del found
             kept = [*cache.prompt_keys, *cache.prompt_values, *cache.keys, *cache.values]

@@ -11,6 +11,9 @@ from sbr.report.tables import TextTable, accuracy_cell, comparison_tables, inter
 Runs = Mapping[str, Sequence[LevelSummary]]
 """Names of runs and their figures; the names are shown when there are several."""
 
+SHOWN = {"blind": "blind", "no_video": "image only", "none": "all shown"}
+"""How tables and pages call the controls."""
+
 
 def rotation_tables(runs: Runs) -> list[TextTable]:
     """One table of the runs whose options were rotated, a row a run and level; none when there is no such run."""
@@ -76,7 +79,6 @@ def _row_name(runs: Runs, name: str, level: str) -> str:
 
 def vision_tables(vision: Vision) -> list[TextTable]:
     """A row a level with what is right by guessing, and under every control; below, what showing more adds."""
-    shown = {"blind": "blind", "no_video": "image only", "none": "all shown"}
     controls = list(vision.levels[0].accuracies)
     rows = [
         (
@@ -91,6 +93,6 @@ def vision_tables(vision: Vision) -> list[TextTable]:
         "% right [95 % interval]. chance: by guessing. blind: neither video nor image. image only: no video. What is "
         "right without the media is no vision: it comes from the words, from habits of the data, or from luck."
     )
-    header = ("", "n", "chance", *(shown[control] for control in controls))
+    header = ("", "n", "chance", *(SHOWN[control] for control in controls))
     first = TextTable("What part of the score is not vision", header, tuple(rows), note)
     return [first, *(table for gain in vision.gains for table in comparison_tables(gain))]

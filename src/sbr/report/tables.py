@@ -15,14 +15,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sbr.errors import DataError
 from sbr.eval.compare import Comparison, SliceComparison
 from sbr.eval.stats import FEWEST, Interval
 from sbr.eval.summary import OVERALL, Grouping, LevelSummary, Slice, Summary
 from sbr.files import replace_output
-from sbr.report.paper import PaperCell, table_2, table_3
+from sbr.report.accuracy import accuracy_rows, level_columns
+from sbr.report.paper import PaperCell
 
-PaperRows = Mapping[str, Mapping[str, PaperCell]]
+HEALTH = ("", "n", "accuracy", "format", "truncated", "echo", "tokens")
+HEALTH_NOTE = (
+    "n: questions. accuracy: % [95 % interval]. format, truncated, echo: % of the answers with the asked format, "
+    "cut by the token limit, with no reasoning but a letter. tokens: mean length. "
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +48,10 @@ def accuracy_table(runs: Mapping[str, Sequence[LevelSummary]], rule: str, paper:
     With `paper`, the paper's rows stand below, marked as such; a column that it lacks has "-" there.
     Raises DataError when the runs have different levels or domains, or no column of the paper's.
     """
-    long_videos = all(_is_long_video_bench(level) for levels in runs.values() for level in levels)
-    columns = {name: (_table_3_columns if long_videos else _columns)(levels) for name, levels in runs.items()}
-    headers = {name: tuple(column for column, _ in parts) for name, parts in columns.items()}
-    if len(set(headers.values())) != 1:
-        listed = "; ".join(f"{name}: {', '.join(header)}" for name, header in headers.items())
-        raise DataError(f"the runs do not share one table, their levels and domains differ ({listed})")
-    header = next(iter(headers.values()))
-    rows = [(name, *(accuracy_cell(part) for _, part in parts)) for name, parts in columns.items()]
-    samples = sorted({levels[0].overall.samples for levels in runs.values()})
-    note = f"Rule {rule}, {' or '.join(map(str, samples))} answer(s) a question."
-    if paper:
-        number, cells = (3, table_3()) if long_videos else (2, table_2())
-        rows += _paper_rows(header, number, cells)
-        note += _paper_note({column: part.questions for column, part in next(iter(columns.values()))}, number, cells)
-    return TextTable("Accuracy in % [95 % interval]", ("model", *header), tuple(rows), note)
+    found = accuracy_rows(runs, rule, paper)
+    rows = [(name, *map(accuracy_cell, parts)) for name, parts in found.runs]
+    rows += [(f"paper: {name}", *map(_paper_cell, cells)) for name, cells in found.paper]
+    return TextTable("Accuracy in % [95 % interval]", ("model", *found.columns), tuple(rows), found.note)
 
 
 def run_tables(name: str, summary: Summary) -> list[TextTable]:
@@ -66,11 +59,7 @@ def run_tables(name: str, summary: Summary) -> list[TextTable]:
 
     Further tables have the scenarios and groups (duration, category ...), when the questions name them.
     """
-    header = ("", "n", "accuracy", "format", "truncated", "echo", "tokens")
-    note = (
-        "n: questions. accuracy: % [95 % interval]. format, truncated, echo: % of the answers with the asked format, "
-        "cut by the token limit, with no reasoning but a letter. tokens: mean length. "
-    )
+    header, note = HEALTH, HEALTH_NOTE
     if summary.samples > 1:
         header += ("sd",)
         note += "sd: of the accuracy over samples, in points. "
@@ -81,7 +70,7 @@ def run_tables(name: str, summary: Summary) -> list[TextTable]:
     )
     if summary.shuffle_options:
         note += " Every question was asked in every rotation of its options; accuracy is the mean."
-    tables = [TextTable(name, header, tuple(_run_row(*column) for column in _columns(summary.levels)), note)]
+    tables = [TextTable(name, header, tuple(_run_row(*column) for column in level_columns(summary.levels)), note)]
     groups: dict[str, list[tuple[str, ...]]] = {}
     for level in summary.levels:
         for grouping in (Grouping("scenario", level.scenarios), *level.groups):
@@ -89,6 +78,12 @@ def run_tables(name: str, summary: Summary) -> list[TextTable]:
             groups.setdefault(grouping.name, []).extend(rows)
     tables += [TextTable(f"{name}, by {key}", header, tuple(rows), "As above.") for key, rows in groups.items() if rows]
     return tables
+
+
+def health_table(runs: Mapping[str, Sequence[LevelSummary]]) -> TextTable:
+    """One row a run and level with the rates of `run_tables`."""
+    rows = [_run_row(f"{name} {level.level}", level.overall) for name, levels in runs.items() for level in levels]
+    return TextTable("Answers", HEALTH, tuple(row[: len(HEALTH)] for row in rows), HEALTH_NOTE.strip())
 
 
 def comparison_tables(comparison: Comparison) -> list[TextTable]:
@@ -176,37 +171,13 @@ def interval_cell(interval: Interval) -> str:
 def difference_cell(part: SliceComparison) -> str:
     """In percentage points, signed, e.g. "+11.23 [+8.51, +13.94]", or with few questions "+11.23 (too few)"."""
     interval = part.paired.interval
-    return f"{100 * part.paired.difference:+.2f} {'(too few)' if interval is None else _signed(interval)}"
+    return f"{100 * part.paired.difference:+.2f} {'(too few)' if interval is None else signed_interval(interval)}"
 
 
 def p_cell(p_value: float | None) -> str:
     if p_value is None:
         return "-"
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def _columns(levels: Sequence[LevelSummary]) -> list[tuple[str, Slice]]:
-    """(name, figures) in the order of Table 2; a level with one domain is one column."""
-    columns: list[tuple[str, Slice]] = []
-    for level in levels:
-        if len(level.domains) == 1:
-            columns.append((f"{level.level} {level.domains[0].name}", level.overall))
-        else:
-            columns += [(f"{level.level} {domain.name}", domain) for domain in level.domains]
-            columns.append((f"{level.level} {OVERALL}", level.overall))
-    return columns
-
-
-def _is_long_video_bench(level: LevelSummary) -> bool:
-    return {"duration", "level"} <= {grouping.name for grouping in level.groups}
-
-
-def _table_3_columns(levels: Sequence[LevelSummary]) -> list[tuple[str, Slice]]:
-    """(name, figures) in the order of Table 3; the source has one level."""
-    (level,) = levels
-    parts = {grouping.name: grouping.parts for grouping in level.groups}
-    columns = [(part.name, part) for part in (*parts["duration"], *parts["level"])]
-    return [*columns, (OVERALL, level.overall)]
 
 
 def _run_row(name: str, part: Slice) -> tuple[str, ...]:
@@ -220,7 +191,14 @@ def _comparison_rows(name: str, part: SliceComparison) -> Iterator[tuple[str, ..
     figures = (accuracy_cell(part.base), accuracy_cell(part.other), difference_cell(part))
     yield (name, str(part.base.questions), *figures, p_cell(part.paired.p_value))
     if (by_video := part.by_video) is not None:
-        yield (f"by {by_video.clusters} videos", "", "", "", _signed(by_video.interval), p_cell(by_video.p_value))
+        yield (
+            f"by {by_video.clusters} videos",
+            "",
+            "",
+            "",
+            signed_interval(by_video.interval),
+            p_cell(by_video.p_value),
+        )
     elif part.videos is not None:
         yield (f"by {part.videos} video{'s' if part.videos > 1 else ''}", "", "", "", "too few", "")
 
@@ -247,38 +225,11 @@ def _paired_note(comparisons: Iterable[Comparison]) -> str:
     return note
 
 
-def _paper_rows(header: Sequence[str], number: int, paper: PaperRows) -> list[tuple[str, ...]]:
-    if not set(header) & (columns := next(iter(paper.values()))).keys():
-        raise DataError(
-            f"no column of the runs ({', '.join(header)}) is in the paper's Table {number} ({', '.join(columns)}); "
-            "leave --paper out"
-        )
-    return [(f"paper: {name}", *(_paper_cell(cells.get(column)) for column in header)) for name, cells in paper.items()]
-
-
 def _paper_cell(cell: PaperCell | None) -> str:
     return "-" if cell is None else f"{cell.percent:.2f} {interval_cell(cell.interval)}"
 
 
-def _paper_note(questions: Mapping[str, int], number: int, rows: PaperRows) -> str:
-    """Where the paper's rows come from, and how many questions are behind them when the runs have other numbers."""
-    note = (
-        f" Rows marked paper: Table {number} of arXiv 2503.24376 (Qwen2-VL-7B) as printed; their Wilson intervals are "
-        "ours, from the right answers that the printed figures imply."
-    )
-    paper = next(iter(rows.values()))
-    shared = [column for column in questions if column in paper]
-    if "L3 Hobbies" in shared:
-        note += " The printed base figure of L3 Hobbies, 32.30, should be 32.20 (95 of 295) to agree with L3 Overall."
-    if other := [f"{c} {questions[c]} ({paper[c].questions})" for c in shared if questions[c] != paper[c].questions]:
-        note += (
-            f" NOT THE SAME QUESTIONS as the paper's; number here (there): {', '.join(other)}. The figures must not be "
-            "compared."
-        )
-    return note
-
-
-def _signed(interval: Interval) -> str:
+def signed_interval(interval: Interval) -> str:
     return f"[{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
 
 

@@ -51,7 +51,7 @@ def consistency(response: str, answer: Answer, options: Sequence[str]) -> Consis
         return Consistency(0.0, "no answer")
     if health(response).echo:
         return Consistency(NEUTRAL, "the reasoning is empty or only a letter")
-    sentences = [named_options(sentence, options) for sentence in _SENTENCE.split(reasoning_text(response))]
+    sentences = [named_options(sentence, options) for sentence in sentences_of(reasoning_text(response))]
     conclusion = sorted(next((named for named in reversed(sentences) if named), ()))
     if not conclusion:
         return Consistency(NEUTRAL, "the reasoning names no option")
@@ -60,6 +60,14 @@ def consistency(response: str, answer: Answer, options: Sequence[str]) -> Consis
     if conclusion[0] == answer.letter:
         return Consistency(1.0, f"the reasoning names {answer.letter}")
     return Consistency(0.0, f"the reasoning names {conclusion[0]}, the answer is {answer.letter}")
+
+
+def sentences_of(text: str) -> list[str]:
+    """
+    >>> sentences_of("I see a cup. So next is put cup!")
+    ['I see a cup', 'So next is put cup']
+    """
+    return [sentence for sentence in _SENTENCE.split(text) if sentence.strip()]
 
 
 def named_options(sentence: str, options: Sequence[str]) -> frozenset[str]:

@@ -31,9 +31,20 @@ class Health:
 
 def reasoning_text(response: str) -> str:
     """The text inside the first <think> (to the end when it is never closed); without one, all before <answer>."""
-    if match := _THINK.search(response):
-        return match[1].strip()
-    return response.split("<answer>", 1)[0].strip()
+    return response[slice(*reasoning_span(response))]
+
+
+def reasoning_span(response: str) -> tuple[int, int]:
+    """First and past-the-last character of `reasoning_text`; equal when there is none.
+
+    >>> reasoning_span("<think> so B </think><answer>B</answer>")
+    (8, 12)
+    """
+    match = _THINK.search(response)
+    first, last = match.span(1) if match else (0, len(response.split("<answer>", 1)[0]))
+    text = response[first:last]
+    start = first + len(text) - len(text.lstrip())
+    return start, start + len(text.strip())
 
 
 def health(response: str) -> Health:

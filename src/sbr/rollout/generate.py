@@ -34,9 +34,11 @@ from sbr.types import Completion, Prompt
 COMPACT_BELOW = 0.75
 """Finished rows leave the batch when at most this share of it is left: dropping each at once would copy too often."""
 
-PREFILL_PROMPTS = {"cpu": 1, "cuda": 16}
-"""Prompts of one prefill pass: what fits the caches of a CPU, what bounds the activations on a GPU.  A number of
-prompts, not of tokens, so that all processes of a sharded model make the same calls."""
+PREFILL_PROMPTS = 16
+"""Prompts of one prefill pass on a GPU: what bounds the activations."""
+
+PREFILL_WIDTH = 1024
+"""On a CPU, prompts times hidden width of a pass: small models are limited by Python, large ones by the caches."""
 
 
 @torch.no_grad()
@@ -98,9 +100,9 @@ def prefill(
 ) -> tuple[DecodeCache, torch.Tensor, torch.Tensor]:
     """The cache of B = P * G rows, logits of their first tokens (B, V) and the positions of these (B,).
 
-    `size` prompts in each pass; the default is that of the device (`PREFILL_PROMPTS`).  `static`: of the cache's shape.
+    `size` prompts in each pass (default: `prefill_prompts`).  `static`: of the cache's shape.
     """
-    size = size or PREFILL_PROMPTS.get(model.device.type, len(prompts))
+    size = size or prefill_prompts(model)
     prefilled: list[tuple[DynamicCache, PackedRow]] = []
     hidden: list[torch.Tensor] = []
     for start in range(0, len(prompts), size):
@@ -112,6 +114,13 @@ def prefill(
     positions_P = torch.cat([row.next_position_P for _, row in prefilled])
     logits_PV = model.lm_head(torch.cat(hidden))
     return cache, logits_PV.repeat_interleave(group_size, 0), positions_P.repeat_interleave(group_size)
+
+
+def prefill_prompts(model: VisionLanguageModel) -> int:
+    """Prompts of one prefill pass.  A matter of the model, not of the prompts' lengths, so that all processes of a
+    sharded one make the same calls."""
+    config: Any = model.config.text_config
+    return max(1, PREFILL_WIDTH // config.hidden_size) if model.device.type == "cpu" else PREFILL_PROMPTS
 
 
 def _decode(

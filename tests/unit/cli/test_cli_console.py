@@ -7,12 +7,11 @@ import logging
 import re
 
 import pytest
-from rich.logging import RichHandler
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from sbr.cli.console import Terminal, clean, has_control, show_traceback
+from sbr.cli.console import LogLines, Terminal, clean, has_control, show_traceback
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31mred\u202egnp.exe\u2066\x7f\r\udce9"
 SHOWN = "]0;owned[2J31mredgnp.exe\ufffd"
@@ -66,10 +65,19 @@ def test_data_is_no_markup():
 def test_the_log_is_clean():
     terminal = Terminal(file=io.StringIO(), width=200)
     logger = logging.Logger("test")
-    logger.addHandler(RichHandler(console=terminal))
+    logger.addHandler(LogLines(terminal))
     logger.warning("a model says %s", EVIL)
     text = terminal.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert f"a model says {SHOWN}" in text and not has_control(text)
+
+
+def test_a_long_line_of_the_log_stays_whole():
+    terminal = Terminal(file=io.StringIO(), width=80)
+    logger = logging.Logger("test")
+    logger.addHandler(LogLines(terminal))
+    logger.warning("look at %s", "a/" * 100)
+    (line,) = terminal.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
+    assert line.endswith("WARNING look at " + "a/" * 100)
 
 
 def test_tracebacks_of_bugs_are_whole_and_clean(capsys: pytest.CaptureFixture[str]):

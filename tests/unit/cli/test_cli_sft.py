@@ -50,7 +50,7 @@ def test_a_folder_with_a_run_is_refused_before_torch_is_imported(tmp_path):
 
 def test_closing_text_names_the_next_command():
     recipe, _ = SFT.parse([str(RECIPES / "mini" / "sft.toml")])
-    assert SFT.closing_text(recipe).endswith("Next: sbr eval --run runs/mini/sft")
+    assert SFT.closing_text(recipe).endswith("Next: sbr eval --run runs/mini/sft, then sbr report runs/mini/sft/eval")
 
 
 def test_processes_are_joined_and_shown():

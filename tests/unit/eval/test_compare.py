@@ -184,3 +184,12 @@ def test_figures_by_video_do_not_hang_on_the_order_of_lines():
     base, other = labelled(run("11001" * 4), VIDEOS * 2), labelled(run("01111" * 4), VIDEOS * 2)
     there = compare_records(base, other, "base", "grpo").slices[0].by_video
     assert compare_records(base[::-1], other, "base", "grpo").slices[0].by_video == there
+
+
+def test_whole_levels_leave_out_their_parts():
+    domains = ("Work", "Hobbies")
+    base, other = run("1100", "L3", domains), run("1010", "L3", domains)
+    whole = compare_records(base, other, "base", "grpo", whole_levels=True)
+    full = compare_records(base, other, "base", "grpo")
+    assert whole.slices == full.slices[:1]
+    assert whole.groups == {}

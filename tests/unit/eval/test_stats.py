@@ -1,6 +1,7 @@
 """Intervals and tests against scipy, against published worked examples, and against their own coverage."""
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sbr.eval.stats import (
     clustered_difference,
     clustered_wilson_interval,
     difference_interval,
+    holm,
     mcnemar_exact,
     mean_and_sd,
     most_discordant_pairs,
@@ -363,3 +365,21 @@ def test_gaps_too_small_for_any_significance():
     for gap in (-1, 101):
         with pytest.raises(ValueError, match="0 <= gap <= questions"):
             most_discordant_pairs(gap, 100)
+
+
+def test_holm_is_the_closed_test_of_bonferroni():
+    """By definition: the largest of |S| min(p in S) over all sets S of tests that hold this one, at most 1."""
+    generator = np.random.default_rng(0)
+    for count in range(1, 7):
+        p_values = [float(p) for p in generator.random(count) ** 4]
+        sets = [group for size in range(1, count + 1) for group in combinations(range(count), size)]
+        expected = [
+            max(min(1.0, len(group) * min(p_values[k] for k in group)) for group in sets if place in group)
+            for place in range(count)
+        ]
+        assert holm(p_values) == pytest.approx(expected, rel=1e-12)
+
+
+def test_holm_of_nothing_and_of_equal_p_values():
+    assert holm([]) == []
+    assert holm([0.02, 0.02]) == [0.04, 0.04]

@@ -146,9 +146,7 @@ class GrpoMetrics:
     """Means of the user's own rewards by name, before their weights."""
 
     def words(self) -> str:
-        return f"reward {self.reward_mean:.2f}  length {self.tokens_mean:.0f} tokens" + level_words(
-            self.validation_accuracy
-        )
+        return f"reward {self.reward_mean:.2f}  {self.tokens_mean:.0f} tokens" + level_words(self.validation_accuracy)
 
 
 def completion_records(step: int, collected: Collected, bonus_PG: Tensor) -> tuple[CompletionRecord, ...]:

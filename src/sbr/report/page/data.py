@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sbr.analysis.curves import Curve as Curve
+from sbr.analysis.curves import Line as Line
+from sbr.analysis.flow import Flow as Flow
+
 
 @dataclass(frozen=True, slots=True)
 class Fraction:
@@ -64,31 +68,8 @@ class Difference:
     """The interval with whole videos resampled."""
     video_high: float | None
     videos: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One run of a curve, or the mean of seeds."""
-
-    name: str
-    steps: tuple[int, ...]
-    values: tuple[float | None, ...]
-    low: tuple[float, ...] | None = None
-    """With `high` the band of a mean over seeds."""
-    high: tuple[float, ...] | None = None
-    raw: tuple[tuple[float | None, ...], ...] = ()
-    """The seeds behind the mean, on the same steps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A picture over steps."""
-
-    title: str
-    unit: str
-    about: str
-    """One sentence: what it shows and how to read it."""
-    lines: tuple[Line, ...]
+    p_holm: float | None = None
+    """`p` corrected by Holm over all comparisons that the findings were chosen from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +105,6 @@ class PageTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
-    """How outcomes move from one model to the next: counts of right/wrong x right/wrong, on one level or all."""
-
-    level: str
-    base: str
-    other: str
-    right_right: int
-    right_wrong: int
-    wrong_right: int
-    wrong_wrong: int
-
-
-@dataclass(frozen=True, slots=True)
 class Section:
     """A chapter of the page below the first screen, left out when it has nothing to show."""
 
@@ -159,6 +127,9 @@ class PageEffect:
     tokens: int
     top: float
     random: float
+    reasoning_top: float | None = None
+    """Change of the log-probability of the whole reasoning; None when there is none."""
+    reasoning_random: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +191,8 @@ class PageFrames:
     video_grid: tuple[int, int, int] | None
     """Pairs of frames, rows, columns of visual tokens; a map belongs to a pair."""
     image_grid: tuple[int, int] | None
+    columns: int = 0
+    """Tiles in a row of the sprite, tile i in column i % columns and row i // columns; 0: all in one row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,3 +243,5 @@ class PageData:
     """How many of how many questions, and how they were chosen."""
     tags: tuple[str, ...]
     """All tags that occur, for the filters."""
+    findings_note: str = ""
+    """How the findings were chosen: one line below them."""

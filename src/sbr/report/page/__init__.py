@@ -1,0 +1,1 @@
+"""The report page: PageData -> one HTML file that works offline and sends nothing."""

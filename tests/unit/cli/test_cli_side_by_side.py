@@ -1,0 +1,93 @@
+"""Jobs in processes of their own: results, bars, log, errors, and the end of the others when one fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sbr.cli import side_by_side
+from sbr.cli.progress import steps_progress
+from sbr.cli.side_by_side import SideBySide
+from sbr.errors import DataError, RowProblem, StoppedError
+from sbr.train.stop import listening
+
+
+def square(value, bars):
+    progress = bars()
+    task = progress.add_task("counting", total=value, completed=0, figures="")
+    progress.update(task, completed=value, figures=f"at {value}")
+    logging.getLogger("sbr.test").warning("squared %s", value)
+    return value * value, os.getpid(), os.environ.get("OMP_NUM_THREADS")
+
+
+def fail(bars):
+    raise DataError("line 7 is no record")
+
+
+def stop(bars):
+    raise StoppedError("stopped after step 3", signal.SIGTERM)
+
+
+def until_told(file, bars):
+    with listening() as listener:
+        file.write_text("began")
+        while listener.asked is None:
+            time.sleep(0.01)
+    file.write_text(f"told by {listener.asked}")
+
+
+def fail_after(file, bars):
+    while not file.exists():
+        time.sleep(0.01)
+    fail(bars)
+
+
+def test_results_bars_and_log_of_two_processes(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr(side_by_side, "steps_progress", lambda: made.append(steps_progress()) or made[-1])
+    with SideBySide(2, threads=1) as jobs:
+        found = jobs.run({"a": partial(square, 3), "b": partial(square, 4)})
+        again = jobs.run({"c": partial(square, 5)})
+    assert [found["a"][0], found["b"][0], again["c"][0]] == [9, 16, 25]
+    assert os.getpid() not in {found["a"][1], found["b"][1]}
+    assert found["a"][2] == found["b"][2] == "1"
+    bars = {task.description: (task.completed, task.fields["figures"]) for bar in made for task in bar.tasks}
+    assert bars == {"a: counting": (3, "at 3"), "b: counting": (4, "at 4"), "c: counting": (5, "at 5")}
+    assert sorted(record.getMessage() for record in caplog.records) == ["squared 3", "squared 4", "squared 5"]
+
+
+def test_one_at_a_time_needs_no_process() -> None:
+    with SideBySide(1, threads=1) as jobs:
+        assert jobs.run({"a": partial(square, 3)})["a"][:2] == (9, os.getpid())
+
+
+@pytest.mark.parametrize(("job", "kind", "text"), [(fail, DataError, "line 7"), (stop, StoppedError, "after step 3")])
+def test_an_error_keeps_its_kind_and_text(job, kind, text) -> None:
+    with pytest.raises(kind, match=text) as found, SideBySide(2, threads=1) as jobs:
+        jobs.run({"bad": job})
+    assert getattr(found.value, "exit_status", 143) == 143
+
+
+def test_when_one_fails_the_others_are_told_to_stop(tmp_path: Path) -> None:
+    file = tmp_path / "state"
+    with pytest.raises(DataError), SideBySide(2, threads=1) as jobs:
+        jobs.run({"long": partial(until_told, file), "bad": partial(fail_after, file)})
+    assert file.read_text() == f"told by {signal.SIGTERM.value}"
+
+
+def test_every_error_of_ours_can_travel() -> None:
+    import pickle
+
+    from sbr.errors import AnnotationError
+
+    error = AnnotationError(Path("a.jsonl"), [RowProblem(Path("a.jsonl"), 3, "gold", "a letter", "7")])
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy)) == (AnnotationError, str(error))
