@@ -19,12 +19,10 @@ from sbr.cli.progress import Bars
 from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sbr.analysis.attention_shares import QuestionId
-    from sbr.analysis.evaluated import EvaluatedRun
     from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe
     from sbr.distill.report import Report
 
-STAGES = 7
+STAGES = 5
 
 LOOKS = 20
 """Questions a level whose attention is recorded."""
@@ -71,8 +69,6 @@ def run(arguments: list[str]) -> None:
 
     from rich.text import Text
 
-    from sbr.analysis.attention_sample import draw
-    from sbr.analysis.evaluated import read_evaluated
     from sbr.cli import compare, mini
     from sbr.cli import report as report_page
     from sbr.cli.console import Terminal
@@ -111,38 +107,40 @@ def run(arguments: list[str]) -> None:
     at_once = args.jobs or _jobs()
     threads = max(1, (os.cpu_count() or 1) // at_once)
     with _without_counts(), SideBySide(at_once, threads) as side_by_side:
-        stage("Asking the base model; distilling: its right answers to the training questions are kept")
+        stage(
+            "Asking the base model and looking closer; distilling: its right answers to the training questions are kept"
+        )
         asked = {"base": args.out / "eval_base"}
         teacher = load_recipe(DistillRecipe, recipes / "distill.toml", [*shared, "--output_dir", str(distilled)])
         found = side_by_side.run(
             {"distilling": partial(_distil, teacher), "base": partial(_ask, asking(asked["base"]))}
         )
-        report = found["distilling"]
+        report: Report = found["distilling"]
         console.print(f"{report.kept} of {report.answers} answers kept")
 
-        stage("SFT on them, then GRPO; beside it GRPO from the base model")
+        stage("SFT on them, then GRPO; beside it GRPO from the base model, and its answers")
         both, alone = args.out / f"sft_grpo_{args.seed}", args.out / f"grpo_{args.seed}"
         few = min(16, max(1, report.questions_kept // 8))  # questions a step, for demos of a few questions
         sft = [
             *("--data.cot_file", str(distilled / COT_FILE), "--cold_start.train.seed", str(args.seed)),
             *("--cold_start.train.prompts_per_step", str(few)),
         ]
-        runs = {"SFT+GRPO": training("sft_grpo.toml", both, sft), "GRPO": training("grpo.toml", alone)}
-        side_by_side.run({name: partial(_train, recipe) for name, recipe in runs.items()})
         trained = {
             "SFT": both / run_folder.COLD_START / run_folder.FINAL,
             "GRPO": alone / run_folder.FINAL,
             "SFT+GRPO": both / run_folder.FINAL,
         }
-
-        stage("Asking the trained models")
         asked |= {name: args.out / f"eval_{name.lower().replace('+', '_')}_{args.seed}" for name in trained}
-        side_by_side.run({name: partial(_ask, asking(asked[name], model)) for name, model in trained.items()})
+        answers = {name: asking(asked[name], model) for name, model in trained.items()}
+        side_by_side.run(
+            {
+                "SFT+GRPO": partial(_train, training("sft_grpo.toml", both, sft)),
+                "GRPO": partial(_train_and_ask, training("grpo.toml", alone), answers["GRPO"]),
+            }
+        )
 
-        stage(f"Looking closer: attention in {LOOKS} questions a level, reasoning and answer in {JUDGED}")
-        evaluated = {run.name: run for run in read_evaluated(asked)}
-        looked = draw(list(evaluated.values()), LOOKS)
-        side_by_side.run({name: partial(_look_closer, run, looked) for name, run in evaluated.items()})
+        stage("Asking the other two trained models and looking closer")
+        side_by_side.run({name: partial(_ask, answers[name]) for name in ("SFT", "SFT+GRPO")})
 
     stage("Comparing, question by question")
     table, page = args.out / f"table_{args.seed}.md", args.out / f"report_{args.seed}.html"
@@ -185,11 +183,30 @@ def _jobs() -> int:
 
 
 def _ask(recipe: EvalRecipe, bars: Callable[[], Bars]) -> None:
+    """Answers, then what stands in their folder: consistency and attention of the same questions for every model."""
+    from sbr.analysis.attention_run import look_into
+    from sbr.analysis.attention_sample import draw
+    from sbr.analysis.consistency import analyse_consistency
+    from sbr.analysis.evaluated import read_evaluated
+    from sbr.cli.analyze_consistency import Bar
     from sbr.cli.console import quiet_transformers
     from sbr.cli.eval import evaluate_and_tabulate
+    from sbr.config.attention import AttentionConfig
+    from sbr.config.consistency import ConsistencyRecipe
 
     quiet_transformers()
     evaluate_and_tabulate(recipe, bars)
+    (run,) = read_evaluated({recipe.output_dir.name: recipe.output_dir})
+    questions = draw([run], LOOKS)
+    with Bar("", bars) as bar:
+        analyse_consistency(run, ConsistencyRecipe(per_level=JUDGED), bar)
+        bar.began("attention", 0, len(questions))
+        look_into(run, questions, AttentionConfig(per_level=LOOKS), bar.reached)
+
+
+def _train_and_ask(recipe: GrpoRecipe, answers: EvalRecipe, bars: Callable[[], Bars]) -> None:
+    _train(recipe, bars)
+    _ask(answers, bars)
 
 
 def _distil(recipe: DistillRecipe, bars: Callable[[], Bars]) -> Report:
@@ -212,18 +229,3 @@ def _train(recipe: GrpoRecipe, bars: Callable[[], Bars]) -> None:
     quiet_transformers()
     with TrainingBar(bars) as bar:
         train_grpo(recipe, run_folder.holds_run(recipe.output_dir), bar)
-
-
-def _look_closer(run: EvaluatedRun, questions: Sequence[QuestionId], bars: Callable[[], Bars]) -> None:
-    from sbr.analysis.attention_run import look_into
-    from sbr.analysis.consistency import analyse_consistency
-    from sbr.cli.analyze_consistency import Bar
-    from sbr.cli.console import quiet_transformers
-    from sbr.config.attention import AttentionConfig
-    from sbr.config.consistency import ConsistencyRecipe
-
-    quiet_transformers()
-    with Bar("", bars) as bar:
-        analyse_consistency(run, ConsistencyRecipe(per_level=JUDGED), bar)
-        bar.began("attention", 0, len(questions))
-        look_into(run, questions, AttentionConfig(per_level=LOOKS), bar.reached)
