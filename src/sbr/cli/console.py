@@ -94,6 +94,13 @@ class LogLines(logging.Handler):
 _LEVEL_STYLES = {logging.WARNING: "yellow", logging.ERROR: "bold red", logging.CRITICAL: "bold red"}
 
 
+def quiet_libraries() -> None:
+    """What libraries say of themselves and of every request."""
+    # torchao, if installed, is imported by transformers and there calls a function that torch is about to remove.
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request to an endpoint
+
+
 def quiet_transformers() -> None:
     """transformers without its progress bars, and its log through ours instead of straight to the terminal."""
     from transformers.utils import logging as of_transformers

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from sbr import __version__
-from sbr.cli.console import ERRORS, READER_LEFT, LogLines, has_control, leave_quietly, show_traceback
+from sbr.cli.console import (
+    ERRORS,
+    READER_LEFT,
+    LogLines,
+    has_control,
+    leave_quietly,
+    quiet_libraries,
+    show_traceback,
+)
 from sbr.errors import SbrError, StoppedError, explain_os_error
 
 
@@ -126,9 +134,7 @@ def _run(arguments: list[str]) -> int:
     if name not in VERBS:
         return _refuse(f"unknown verb {name!r}; one of: {', '.join(VERBS)}")
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LogLines(ERRORS)])
-    # torchao, if installed, is imported by transformers and there calls a function that torch is about to remove.
-    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request to an endpoint
+    quiet_libraries()
     importlib.import_module(VERBS[name].module).run(rest)
     sys.stdout.flush()  # here a reader that has left is noticed, not when Python ends
     return 0

@@ -28,14 +28,14 @@ class Bars(Protocol):
 
 
 def steps_progress() -> Progress:
-    """A bar over steps; tasks carry a field `figures`, a short text with the last figures.  Fits into 80 columns."""
+    """A bar over steps; tasks carry a field `figures`, a short text with the last figures.  Then time taken and
+    time left; all fits into 80 columns."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[figures]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
         TimeRemainingColumn(),
         console=ERRORS,
     )

@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 
 from rich.progress import Progress, TaskID
 
+from sbr.cli.console import quiet_libraries
 from sbr.cli.progress import Bars, steps_progress
 from sbr.errors import StoppedError
 from sbr.frames.workers import die_with_parent
@@ -150,6 +151,7 @@ def _begin(queue: Any, threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     logging.captureWarnings(True)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[logging.handlers.QueueHandler(queue)])
+    quiet_libraries()
     queue.put(os.getpid())
 
 
