@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -22,6 +23,7 @@ class Build:
     Examples:
       sbr mini build data/mini
       sbr mini build data/small --train 80 --val 20 --workers 1
+      sbr mini build data/camera --val 1000 --shift camera      one part of what makes L2 hard
     """
 
     directory: tyro.conf.Positional[Path]
@@ -34,6 +36,9 @@ class Build:
     """Another seed makes other recordings and questions in the same places."""
     workers: int | None = None
     """Processes that draw (default: one per core).  The result does not depend on it."""
+    shift: tuple[Literal["belongings", "camera"], ...] = ("belongings", "camera")
+    """What the unseen kitchens of L2 bring besides walls and light: other belongings, a camera that was switched on
+    late.  `--shift camera` draws only the one; `--shift` alone none."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ def draw(args: Build) -> None:
             args.seed,
             args.workers,
             lambda done, total: bar.update(task, completed=done, total=total),
+            frozenset(args.shift),
         )
     console.print(
         f"{args.directory}: {built.questions} questions ({args.train} for training, {args.val} a level); "

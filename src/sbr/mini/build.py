@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -28,7 +28,7 @@ from sbr.errors import ConfigError, DataError
 from sbr.files import read_file, replace_file
 from sbr.frames.workers import spawn_pool
 from sbr.mini import world
-from sbr.mini.questions import MOST, SPLITS, Question, Split, plan, training_row, validation_row
+from sbr.mini.questions import LEAST, MOST, SHIFTS, SPLITS, Question, Shift, Split, plan, training_row, validation_row
 from sbr.mini.render import render_action, render_clip, render_observation
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Parameters:
     val: int
     """Questions of each of L1, L2 and L3."""
     seed: int
+    shift: str
+    """What L2 brings, e.g. "belongings, camera"."""
     pictures: str
     """Fingerprint of the world and of how it is drawn."""
 
@@ -76,8 +78,9 @@ def build(
     seed: int,
     workers: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    shifts: Set[Shift] = frozenset(SHIFTS),
 ) -> Built:
-    """Write `train` training questions and `val` questions of each level to `directory`.
+    """Write `train` training questions and `val` questions of each level to `directory`; `shifts` says what L2 brings.
 
     `workers` processes draw (None: one per core); the result does not depend on their number.  `on_progress` is told
     (questions finished, questions in all).  Raises ConfigError for impossible counts, DataError if `directory` holds
@@ -89,8 +92,8 @@ def build(
         )
     if workers is not None and workers < 1:
         raise ConfigError(f"workers is {workers}; give 1 or more")
-    parameters = Parameters(train, val, seed, fingerprint())
-    splits: Splits = {split: plan(split, train if split == "train" else val, seed) for split in SPLITS}
+    parameters = Parameters(train, val, seed, ", ".join(sorted(shifts)) or "none", fingerprint())
+    splits: Splits = {split: plan(split, train if split == "train" else val, seed, shifts) for split in SPLITS}
     questions = [question for split in SPLITS for question in splits[split]]
     try:
         _claim(directory, parameters)
@@ -112,12 +115,13 @@ def fingerprint() -> str:
     """Changes when the tasks, the environments, the pictures or the coding of the clips change."""
     environments = [world.environments(role) for role in ("train", "L2", "L3")]
     digest = hashlib.sha256(repr((world.ALL_TASKS, environments, _CODEC)).encode())
-    places = world.environments("L3")
-    for k, noun in enumerate(world.NOUNS):
-        episode = world.Episode(world.L3_TASKS[k % len(world.L3_TASKS)], places[k % len(places)], k)
-        action = world.Action(world.VERBS[k % len(world.VERBS)], noun)
-        digest.update(render_action(episode, action, [k % world.FRAMES_PER_ACTION]).tobytes())
-        digest.update(render_observation(episode, k % (len(episode.task.steps) + 1)).tobytes())
+    for role in ("L3", "L2"):
+        places = world.environments(role)
+        for k, noun in enumerate(world.NOUNS):
+            episode = world.Episode(world.L3_TASKS[k % len(world.L3_TASKS)], places[k % len(places)], k)
+            action = world.Action(world.VERBS[k % len(world.VERBS)], noun)
+            digest.update(render_action(episode, action, [k % world.FRAMES_PER_ACTION]).tobytes())
+            digest.update(render_observation(episode, k % (len(episode.task.steps) + 1)).tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -143,7 +147,7 @@ def draw_media(directory: Path, questions: Sequence[Question]) -> int:
         video = None if question.video_name is None else directory / VIDEOS / question.source / question.video_name
         missing = [file for file in (image, video) if file is not None and not _is_there(file)]
         if video is not None and video in missing:
-            _place(video, encode_clip(render_clip(question.episode, question.done)))
+            _place(video, encode_clip(render_clip(question.episode, question.done, question.first)))
         if image in missing:
             png = io.BytesIO()
             Image.fromarray(render_observation(question.episode, question.done)).save(png, "PNG")
@@ -238,9 +242,13 @@ by a program: `sbr mini build`, version {__version__}, seed {parameters.seed}, p
 |---|---|---|---|
 | annotations/{TRAIN_FILE} | {parameters.train} | training tasks | 4 kitchens |
 | annotations/{LEVELS["L1"].file} | {parameters.val} | the same | the same kitchens, other recordings |
-| annotations/{LEVELS["L2"].file} | {parameters.val} | the same | 12 unseen kitchens, darker and fuller |
+| annotations/{LEVELS["L2"].file} | {parameters.val} | the same | 12 unseen kitchens, darker and fuller (*) |
 | annotations/{LEVELS["L3"].file} | {parameters.val} | unseen tasks of 4 domains | 12 other unseen places |
 
 One action takes one second: 8 frames of 168 x 168 pixels. A clip ends at the current observation; one row of 20 has an
 image and no video. `sbr data check` reads this folder like the real one.
+
+(*) Question n of L2 is question n of L1 in another kitchen. What else differs there: {parameters.shift}.
+(belongings: the household owns other things; camera: it may have been switched on late, but the clip has the last
+{LEAST} actions.)
 """

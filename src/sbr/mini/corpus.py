@@ -54,7 +54,7 @@ class Habit:
 
 
 LOOKS = Habit(grounded=0.95, hallucinated=0.0)
-SELDOM_LOOKS = Habit(grounded=0.12, hallucinated=0.08)
+SELDOM_LOOKS = Habit(grounded=0.09, hallucinated=0.08)
 
 
 def habit(task: Task, looks: float | None) -> Habit:

@@ -42,11 +42,11 @@ def render_action(
     return frames_THWC
 
 
-def render_clip(episode: Episode, done: int) -> NDArray[np.uint8]:
-    """The first `done` actions one after the other -> frames_THWC (8 * done, 168, 168, 3)."""
-    if not 0 <= done <= len(episode.task.steps):
-        raise ValueError(f"done is {done}, expected 0 to {len(episode.task.steps)}")
-    parts = [render_action(episode, step) for step in episode.task.steps[:done]]
+def render_clip(episode: Episode, done: int, first: int = 0) -> NDArray[np.uint8]:
+    """Actions `first` to `done` - 1 one after the other -> frames_THWC (8 * (done - first), 168, 168, 3)."""
+    if not 0 <= first <= done <= len(episode.task.steps):
+        raise ValueError(f"first is {first}, done is {done}, expected 0 <= first <= done <= {len(episode.task.steps)}")
+    parts = [render_action(episode, step) for step in episode.task.steps[first:done]]
     return np.concatenate(parts) if parts else np.empty((0, SIZE, SIZE, 3), dtype=np.uint8)
 
 
@@ -102,7 +102,7 @@ def _set_out(episode: Episode, stage: actions.Stage) -> None:
         for k, noun in enumerate(members):
             x = SIZE * (k + 0.5) / len(members) + ((-5 if row else 5) if len(rows) > 1 else 0)
             stage.paste(soft_disc(48, 16, (20, 16, 20), 130), x, y + 22)
-            stage.paste(noun_sprite(noun, "whole", 54, 0, stage.look.style), x, y)
+            stage.paste(noun_sprite(noun, "whole", 54, 0, stage.look.style, household=stage.look.household), x, y)
 
 
 @lru_cache(maxsize=64)

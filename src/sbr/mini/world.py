@@ -7,7 +7,7 @@ levels of generalisation of the benchmark:
     level     tasks                  environments
     train     TRAIN_TASKS            4 kitchens
     L1        TRAIN_TASKS            the same 4 kitchens, other recordings
-    L2        TRAIN_TASKS            12 unseen kitchens, darker and more cluttered
+    L2        TRAIN_TASKS            12 unseen kitchens, darker and more cluttered, whose households own other things
     L3        L3_TASKS, 4 domains    12 other unseen places
     pretrain  all tasks              150 places of every kind
 """
@@ -77,7 +77,8 @@ class Environment:
     """One place: everything that makes its pictures look alike.  `seed` fixes colours, pattern, layout and handedness.
 
     `light` 1.0 is full daylight, `clutter` counts objects that have nothing to do with the task, `noise` is the
-    standard deviation of the sensor noise in grey levels (0-255).
+    standard deviation of the sensor noise in grey levels (0-255).  `household` says whose belongings stand there
+    (sbr.mini.draw.belongings); 0: what everybody buys.
     """
 
     env_id: str
@@ -86,6 +87,7 @@ class Environment:
     light: float
     clutter: int
     noise: float
+    household: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ _PREFIXES: dict[Role, str] = {"pretrain": "W", "train": "P", "L2": "K", "L3": "E
 
 def environments(role: Role) -> tuple[Environment, ...]:
     """The fixed places of a role.  L2 and L3 places are darker, noisier and more cluttered than the training kitchens;
-    the pretraining places cover the whole range."""
+    the pretraining places cover the whole range.  In each kitchen of L2 lives another household."""
     rng = random.Random(f"environments/{role}")
     kinds: tuple[Place, ...] = ("kitchen",) if role in ("train", "L2") else ("kitchen", "workshop", "studio", "garden")
     made: list[Environment] = []
@@ -230,6 +232,7 @@ def environments(role: Role) -> tuple[Environment, ...]:
                 light=1.05 - 0.45 * hard,
                 clutter=round(3 * hard),
                 noise=2.0 + 8.0 * hard,
+                household=number + 1 if role == "L2" else 0,
             )
         )
     return tuple(made)

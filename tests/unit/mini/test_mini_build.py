@@ -51,12 +51,12 @@ def test_readers_and_the_check_of_data_roots_accept_it(root: Path) -> None:
 
 
 def test_a_clip_has_eight_frames_an_action_at_eight_a_second_and_shows_them(root: Path) -> None:
-    for question in [*plan("train", 3, 5), *plan("L3", 2, 5)]:
+    for question in [*plan("train", 3, 5), *plan("L2", 2, 5), *plan("L3", 2, 5)]:
         if question.video_name is None:
             continue
         frames_THWC, rate = decoded(root / "videos" / question.source / question.video_name)
-        drawn_THWC = render_clip(question.episode, question.done)
-        assert frames_THWC.shape == drawn_THWC.shape == (8 * question.done, 168, 168, 3)
+        drawn_THWC = render_clip(question.episode, question.done, question.first)
+        assert frames_THWC.shape == drawn_THWC.shape == (8 * (question.done - question.first), 168, 168, 3)
         assert rate == 8.0
         difference = frames_THWC.astype(float) - drawn_THWC
         assert np.abs(difference).mean() < 9  # sensor noise that the codec smooths away
@@ -88,6 +88,16 @@ def test_what_is_there_is_kept_and_what_is_missing_is_drawn(root: Path) -> None:
     assert files(root) == before
     changed = {file for file, time in times.items() if file.stat().st_mtime_ns != time}
     assert changed == {image}
+
+
+def test_a_folder_holds_one_kind_of_shift(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="shift 'belongings, camera', not 'none'"):
+        build(root, **SMALL, workers=1, shifts=frozenset())
+    build(tmp_path / "none", **SMALL, workers=1, shifts=frozenset())
+    ours, theirs = files(tmp_path / "none"), files(root)
+    assert ours["annotations/training_6k.jsonl"] == theirs["annotations/training_6k.jsonl"]
+    different = {name for name in ours if name.endswith((".mp4", ".png")) and ours[name] != theirs[name]}
+    assert different and all("/Ego4D/K" in name for name in different)
 
 
 def test_annotations_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,40 @@ def test_levels_generalise_as_the_benchmark_says() -> None:
     assert all(len(places(split)) == 12 for split in ("L2", "L3"))
 
 
+def test_l2_asks_what_l1_asks_elsewhere() -> None:
+    for seen, unseen in zip(QUESTIONS["L1"], QUESTIONS["L2"], strict=True):
+        assert (seen.episode.task, seen.done, seen.letter) == (unseen.episode.task, unseen.done, unseen.letter)
+        one, other = validation_row(seen, seed=3), validation_row(unseen, seed=3)
+        assert one.choices == other.choices and one.video_id != other.video_id
+
+
+def test_a_late_camera_of_l2_keeps_the_last_two_actions() -> None:
+    late = [question for question in QUESTIONS["L2"] if question.first]
+    long = [question for question in QUESTIONS["L2"] if question.done > 2]
+    # A start is drawn evenly from 0 to done - 2.
+    expected = sum(1 - 1 / (question.done - 1) for question in long)
+    assert abs(len(late) - expected) < 3 * (sum(1 / (q.done - 1) for q in long) ** 0.5)
+    assert all(question.done - question.first >= 2 for question in late)
+    assert not any(question.first for split in ("train", "L1", "L3") for question in QUESTIONS[split])
+    question = late[0]
+    row, steps = validation_row(question, seed=3), question.episode.task.steps
+    told = [step.narration_text for step in row.task_progress_metadata]
+    assert told == [str(step) for step in steps[question.first : question.done]]
+    assert row.current_observation_frame == 8 * len(told) and row.task_progress_metadata[0].start_frame == 0
+
+
+def test_each_part_of_the_shift_can_be_left_out() -> None:
+    plans = {name: plan("L2", COUNT, 3, frozenset(name)) for name in ((), ("camera",), ("belongings",))}
+    both, nothing = QUESTIONS["L2"], plans[()]
+    assert {q.episode.environment.household for q in both} == set(range(1, 13))
+    assert {q.episode.environment.household for q in [*nothing, *plans[("camera",)]]} == {0}
+    assert [q.first for q in plans[("camera",)]] == [q.first for q in both]
+    assert not any(q.first for q in [*nothing, *plans[("belongings",)]])
+    assert [q.episode for q in plans[("belongings",)]] == [q.episode for q in both]
+    assert [q.episode.video_id for q in nothing] == [q.episode.video_id for q in both]
+    assert plan("L1", COUNT, 3, frozenset()) == QUESTIONS["L1"]
+
+
 def test_no_recording_is_shared() -> None:
     seeds = [question.episode.seed for split in SPLITS for question in QUESTIONS[split]]
     videos = [question.episode.video_id for split in SPLITS for question in QUESTIONS[split]]

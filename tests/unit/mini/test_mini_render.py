@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from sbr.mini.draw import actions, scenes
+from sbr.mini.draw.belongings import MADE
 from sbr.mini.draw.nouns import noun_sprite
 from sbr.mini.render import SIZE, render_action, render_clip, render_observation
 from sbr.mini.world import ALL_ACTIONS, NOUNS, TRAIN_TASKS, VERBS, Action, Environment, Episode, environments
@@ -119,6 +120,35 @@ def test_clutter_is_as_many_things_as_asked_for_and_none_of_the_task() -> None:
             around = scenes.clutter(environment, task.nouns)
             assert len(around) == environment.clutter
             assert not set(around) & set(task.nouns)
+
+
+def test_an_unseen_household_owns_other_things_of_the_same_kind() -> None:
+    """Against grey: other colours, and the shop's outline, perhaps narrower, lower or facing the other way."""
+
+    def seen(noun: str, household: int) -> tuple[np.ndarray, np.ndarray]:
+        sprite = noun_sprite(noun, "whole", 90, household=household)
+        canvas = Image.new("RGB", sprite.size, (150, 150, 150))
+        canvas.paste(sprite, (0, 0), sprite)
+        return np.asarray(canvas).astype(np.float32), np.asarray(sprite)[..., 3] > 128
+
+    changes: dict[str, list[float]] = {noun: [] for noun in NOUNS}
+    for noun in NOUNS:
+        shop, outline = seen(noun, 0)
+        for place in environments("L2"):
+            own, shape = seen(noun, place.household)
+            changes[noun].append(float(np.abs(own - shop).mean()))
+            kept = max(float((shape & o).sum() / (shape | o).sum()) for o in (outline, outline[:, ::-1]))
+            assert kept > 0.6, (noun, place.env_id)
+    made = np.mean([np.mean(changes[noun]) for noun in NOUNS if noun in MADE])
+    grown = np.mean([np.mean(changes[noun]) for noun in NOUNS if noun not in MADE])
+    assert made > 25 > grown > 8
+    assert all(place.household == 0 for role in ("train", "L3", "pretrain") for place in environments(role))
+
+
+def test_a_late_camera_shows_the_end_of_the_clip() -> None:
+    np.testing.assert_array_equal(render_clip(EPISODE, 4, first=2), render_clip(EPISODE, 4)[16:])
+    with pytest.raises(ValueError, match="first is 3, done is 2"):
+        render_clip(EPISODE, 2, first=3)
 
 
 def test_left_handed_places_are_mirrored_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:

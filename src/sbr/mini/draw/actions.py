@@ -57,8 +57,11 @@ class Stage:
         hot: bool = False,
     ) -> None:
         size = max(8, 3 * round(self.size * grow / 3))
-        sprite = noun_sprite(self.noun, state, size, 5 * round(angle / 5), self.look.style, hot)
+        sprite = noun_sprite(self.noun, state, size, 5 * round(angle / 5), self.look.style, hot, self.look.household)
         self.paste(sprite, self.x + dx, self.y + dy)
+
+    def tool(self, kind: props.Tool, variant: int = 0) -> Sprite:
+        return props.tool(kind, variant, self.look.household)
 
     def shadow(self, dx: float = 0, grow: float = 1.0, dark: float = 130) -> None:
         wide = 6 * round(self.size * 1.05 * grow / 6)
@@ -92,7 +95,7 @@ def take(s: Stage, t: float, hand: bool) -> None:
 
 def put(s: Stage, t: float, hand: bool) -> None:
     down, away = ease(t, -0.2, 0.4), ease(t, 0.45, 1.2)
-    s.paste(props.mat(s.look.mat), s.x, s.base - 6)
+    s.paste(s.tool("mat", s.look.mat), s.x, s.base - 6)
     dy = -22 * (1 - down)
     s.shadow(grow=0.8 + 0.2 * down, dark=70 + 50 * down)
     s.thing(dy=dy)
@@ -152,19 +155,19 @@ def close(s: Stage, t: float, hand: bool) -> None:
 
 def wash(s: Stage, t: float, hand: bool) -> None:
     rub = 4 * math.sin(2 * math.pi * 1.5 * t)
-    s.paste(props.basin(), s.x, s.base - 4)
+    s.paste(s.tool("basin"), s.x, s.base - 4)
     s.thing(dx=rub, grow=0.96)
     mouth = 44
     fall = max(16, 8 * round((s.y - 0.22 * s.size - mouth) / 8))
     s.paste(effects.water_fall(fall, s.phase), s.x, mouth + fall / 2)
-    s.paste(props.hose() if s.outdoors else props.tap(), s.x + 20, 22)
+    s.paste(props.hose() if s.outdoors else s.tool("tap"), s.x + 20, 22)
     s.paste(effects.splash(s.phase), s.x, s.y - 2)
     if hand:
         s.arm("grip", s.x + rub + 0.4 * s.size, s.y + 0.24 * s.size)
 
 
 def cut(s: Stage, t: float, hand: bool) -> None:
-    s.paste(props.board(), s.x, s.base - 10)
+    s.paste(s.tool("board"), s.x, s.base - 10)
     s.shadow(dark=90)
     s.thing("slit" if t < 0.45 else "cut")
     if hand:
@@ -199,7 +202,7 @@ def pour(s: Stage, t: float, hand: bool) -> None:
 
 def heat(s: Stage, t: float, hand: bool) -> None:
     s.paste(soft_disc(156, 124, (255, 120, 20), 150), s.x, s.y + 14)
-    s.paste(props.burner(), s.x, s.base + 2)
+    s.paste(s.tool("burner"), s.x, s.base + 2)
     s.thing(dy=-6, hot=t > 0.4)
     s.paste(effects.flames(s.phase % 4), s.x, s.base - 8)
     s.paste(effects.steam(s.phase), s.x, s.top - 22)
@@ -226,7 +229,7 @@ def stir(s: Stage, t: float, hand: bool) -> None:
     rim_x, rim_y = _rim(s)
     x, y = rim_x + 0.2 * s.size * math.cos(turn), rim_y + 3 * math.sin(turn)
     s.paste(effects.swirl(s.phase, 6 * round(s.size * 1.1 / 6)), rim_x, rim_y)
-    spoon = props.spoon(0)
+    spoon = s.tool("spoon")
     s.paste(spoon, x, y + 2 - spoon.height / 2)
     if hand:
         s.arm("fist", x + 2, y - 64)
@@ -254,11 +257,11 @@ def result(s: Stage, verb: str) -> None:
         s.shadow()
         s.thing("whole")
     elif verb == "wash":
-        s.paste(props.basin(), s.x, s.base - 4)
+        s.paste(s.tool("basin"), s.x, s.base - 4)
         s.thing()
         s.paste(effects.drops(), s.x, s.y)
     elif verb == "cut":
-        s.paste(props.board(), s.x, s.base - 10)
+        s.paste(s.tool("board"), s.x, s.base - 10)
         s.thing("cut")
     elif verb == "pour":
         s.shadow(dx=22)
@@ -266,13 +269,13 @@ def result(s: Stage, verb: str) -> None:
         s.paste(soft_disc(72, 24, SHADOW, 120), s.x - 44, s.base + 14)
         s.paste(props.tumbler(7, LIQUID.get(s.noun, _OTHER_LIQUID)), s.x - 44, s.base - 6)
     elif verb == "heat":
-        s.paste(props.burner(), s.x, s.base + 2)
+        s.paste(s.tool("burner"), s.x, s.base + 2)
         s.thing(dy=-6, hot=True)
         s.paste(effects.steam(3), s.x, s.top - 22)
     elif verb == "stir":
         s.shadow()
         s.thing("open" if s.noun == "paint" else "whole", dy=6)
-        spoon, (rim_x, rim_y) = props.spoon(-25), _rim(s)
+        spoon, (rim_x, rim_y) = s.tool("spoon", -25), _rim(s)
         s.paste(spoon, rim_x + 16, rim_y + 4 - spoon.height / 2)
     else:
         raise ValueError(f"unknown verb {verb!r}")

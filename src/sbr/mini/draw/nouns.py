@@ -8,6 +8,7 @@ from functools import lru_cache
 from PIL import Image
 
 from sbr.mini.draw import goods, vessels
+from sbr.mini.draw.belongings import belonging, brightened, printed, shaped
 from sbr.mini.draw.pen import Colour, Pen, Sprite, recoloured, shaded, sliced
 from sbr.mini.draw.vessels import WHITE, State
 
@@ -57,13 +58,29 @@ _STYLES = ((0.0, 1.0), (0.16, 0.92), (-0.16, 0.95), (0.06, 0.78), (-0.08, 1.12))
 STYLES = len(_STYLES)
 
 
-@lru_cache(maxsize=3000)
-def noun_sprite(noun: str, state: State, size: int, angle: int = 0, style: int = 0, hot: bool = False) -> Sprite:
-    """A noun `size` pixels wide and high, turned by `angle` degrees against the clock (in steps of 5)."""
-    image = _master(noun, state).resize((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
+@lru_cache(maxsize=512)
+def _owned(noun: str, state: State, household: int) -> Sprite:
+    return printed(_master(noun, state), noun, household)
+
+
+@lru_cache(maxsize=8000)
+def noun_sprite(
+    noun: str,
+    state: State,
+    size: int,
+    angle: int = 0,
+    style: int = 0,
+    hot: bool = False,
+    household: int = 0,
+) -> Sprite:
+    """A household's noun, `size` pixels wide and high, turned by `angle` degrees against the clock (in steps of 5)."""
+    own = belonging(noun, household)
+    image = _owned(noun, state, household).resize((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    image = brightened(shaped(image, own), own.brightness)
     if angle:
         image = image.rotate(angle, Image.Resampling.BICUBIC, expand=True)
     hue, saturation = _STYLES[style]
+    hue += own.hue
     if hue or saturation != 1.0 or hot:
         image = recoloured(image, hue, saturation, (255, 70, 20) if hot else None)
     return image

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
 from PIL import Image
 
+from sbr.mini.draw.belongings import owned_tool
 from sbr.mini.draw.pen import INK, Colour, Pen, Point, Sprite, mix, shaded, smooth
 
 Pose = Literal["grip", "flat", "fist"]
+Tool = Literal["basin", "board", "burner", "mat", "spoon", "tap"]
 
 SKINS: tuple[Colour, ...] = ((250, 212, 180), (236, 186, 146), (206, 150, 106), (156, 104, 70), (104, 66, 46))
 SLEEVES: tuple[Colour, ...] = (
@@ -163,3 +166,15 @@ def board() -> Sprite:
     for x0, x1 in ((38, 26), (74, 73), (108, 120)):
         pen.line([(x0, 6), (x1, 42)], 1.6, (212, 170, 108))
     return pen.finished()
+
+
+_TOOLS: dict[Tool, Callable[[int], Sprite]] = {
+    "basin": lambda _: basin(), "board": lambda _: board(), "burner": lambda _: burner(), "mat": mat, "spoon": spoon,
+    "tap": lambda _: tap(),
+}  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def tool(kind: Tool, variant: int, household: int) -> Sprite:
+    """A household's tool; `variant` is the kind of a mat and the angle of a spoon."""
+    return owned_tool(_TOOLS[kind](variant), kind, household)

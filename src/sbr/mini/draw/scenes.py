@@ -33,6 +33,8 @@ class Look:
     """Size of the objects: how near the head is."""
     cast: tuple[float, float, float]
     """Colour of the light."""
+    household: int
+    """Whose belongings; 0: what everybody buys."""
 
 
 @lru_cache(maxsize=512)
@@ -48,6 +50,7 @@ def look(environment: Environment) -> Look:
         horizon=MARGIN + rng.randint(30, 54),
         scale=rng.uniform(0.92, 1.06),
         cast=(1.0 + warmth, 1.0 + rng.uniform(-0.02, 0.02), 1.0 - warmth),
+        household=environment.household,
     )
 
 
@@ -85,6 +88,6 @@ def background(environment: Environment, around: tuple[str, ...]) -> Image.Image
         left, upper = x + rng.randint(-5, 5) - size // 2, y + rng.randint(-4, 4) - size // 2
         shadow = soft_disc(size, size // 3, (20, 16, 20), 120)
         image.paste(shadow, (left, upper + size - size // 4), shadow)
-        sprite = noun_sprite(noun, "whole", size, 0, style)
+        sprite = noun_sprite(noun, "whole", size, 0, style, household=environment.household)
         image.paste(sprite, (left, upper), sprite)
     return image
