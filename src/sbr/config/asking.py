@@ -72,6 +72,9 @@ class EngineConfig(Section):
     video_png: the same of PNGs, lossless."""
     extra: Plain = Field(default_factory=dict)
     """Further fields of every request to the endpoint, such as top_k; new ones in a recipe file only."""
+    prefill: Text | None = None
+    """Of native: words that every answer begins with, as if the model had written them, such as "<think> i see"; the
+    model goes on from there, and the saved answer has them.  They end with a whole token of the model's vocabulary."""
     tensor_parallel: Annotated[int, Field(ge=1, le=1024)] = 1
     """Of vllm: GPUs that share the weights."""
     gpu_memory: Rate = 0.9
@@ -106,6 +109,8 @@ class EngineConfig(Section):
 
     @model_validator(mode="after")
     def _url_of_endpoint(self) -> EngineConfig:
+        if self.prefill is not None and self.kind != "native":
+            raise ValueError(f"prefill is for kind native, and kind is {self.kind}")
         if self.kind == "endpoint" and self.url is None:
             raise ValueError("kind endpoint needs url, the address of the server, such as http://localhost:8000/v1")
         if self.kind != "endpoint" and self.url is not None:

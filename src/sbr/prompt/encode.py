@@ -84,6 +84,11 @@ class PromptEncoder:
         encoded = self.tokenizer(list(question.responses), add_special_tokens=False)["input_ids"]
         return tuple((*ids, self.end_of_turn) for ids in encoded)
 
+    def encode_prefill(self, text: str) -> tuple[int, ...]:
+        """Token ids of words that an answer begins with; none for ""."""
+        self._check_text("engine.prefill", "it holds", [text])
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else ()
+
     @cached_property
     def end_of_turn(self) -> int:
         """Id of the token that closes an assistant's turn in the chat template; CheckpointError if none does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -17,13 +18,15 @@ from sbr.prompt.encode import PromptEncoder
 from sbr.rollout.engine import Answered, Question, Reply
 from sbr.rollout.generate import generate
 from sbr.rollout.sampling import Sampling
+from sbr.types import Prompt
 
 
-def open_native(model: ModelConfig, prompt: PromptConfig, _: EngineConfig, compiled: bool) -> NativeEngine:
-    """With the checkpoint that `model` names, on the GPU if there is one.  Raises CheckpointError."""
+def open_native(model: ModelConfig, prompt: PromptConfig, engine: EngineConfig, compiled: bool) -> NativeEngine:
+    """With the checkpoint that `model` names, on the GPU if there is one.  Raises CheckpointError, and DataError if
+    `engine.prefill` holds a special token."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     encoder = PromptEncoder(load_processor(model.path), prompt)
-    return NativeEngine(load_model(model, device).eval(), encoder, compiled)
+    return NativeEngine(load_model(model, device).eval(), encoder, compiled, engine.prefill or "")
 
 
 class NativeEngine:
@@ -31,10 +34,14 @@ class NativeEngine:
 
     one_by_one = False
 
-    def __init__(self, model: VisionLanguageModel, encoder: PromptEncoder, compiled: bool = False) -> None:
+    def __init__(
+        self, model: VisionLanguageModel, encoder: PromptEncoder, compiled: bool = False, prefill: str = ""
+    ) -> None:
         self._model = model
         self._encoder = encoder
         self._compiled = compiled
+        self._prefill = prefill
+        self._prefill_ids = torch.tensor(encoder.encode_prefill(prefill), dtype=torch.long)
         self._rules = TokenRules.of(model, encoder.tokenizer)
 
     def __enter__(self) -> Self:
@@ -53,17 +60,31 @@ class NativeEngine:
         for batch in batches:
             started = time.perf_counter()
             prompts = [self._encoder.encode(question.sample, question.frames) for question in batch]
+            begun = [self._begun(prompt) for prompt in prompts]
             seeds = [question.seed for question in batch]
             groups = generate(
-                self._model, self._encoder.tokenizer, prompts, samples, sampling, seeds, self._compiled, self._rules
+                self._model, self._encoder.tokenizer, begun, samples, sampling, seeds, self._compiled, self._rules
             )
             seconds = (time.perf_counter() - started) / (len(batch) * samples)
             yield [
                 Answered(
                     question=question,
                     prompt=prompt.text,
-                    replies={i: Reply(c.text, len(c.token_ids), c.truncated) for i, c in enumerate(group)},
+                    replies={
+                        i: Reply(self._prefill + c.text, len(self._prefill_ids) + len(c.token_ids), c.truncated)
+                        for i, c in enumerate(group)
+                    },
                     seconds=seconds,
                 )
                 for question, prompt, group in zip(batch, prompts, groups, strict=True)
             ]
+
+    def _begun(self, prompt: Prompt) -> Prompt:
+        """The prompt with the first words of the answer behind it."""
+        if not len(self._prefill_ids):
+            return prompt
+        return replace(
+            prompt,
+            input_ids_S=torch.cat([prompt.input_ids_S, self._prefill_ids]),
+            mm_token_type_ids_S=torch.cat([prompt.mm_token_type_ids_S, torch.zeros_like(self._prefill_ids)]),
+        )
