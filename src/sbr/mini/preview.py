@@ -18,6 +18,7 @@ COLUMNS = 7
 MOMENT = 3
 """Frame of each action that is shown."""
 INK = (30, 30, 34)
+_LEVELS = {"P": "training and L1", "K": "L2", "E": "L3"}
 
 
 def write_preview(file: Path) -> None:
@@ -36,8 +37,9 @@ def write_preview(file: Path) -> None:
 
 
 def _episodes() -> list[Episode]:
-    """A training kitchen, and an unseen workshop, studio and garden."""
-    chosen = [Episode(_task(TRAIN_TASKS, "fry fish"), environments("train")[3], 12)]
+    """A training kitchen, the same task in an unseen one, and an unseen workshop, studio and garden."""
+    fry = _task(TRAIN_TASKS, "fry fish")
+    chosen = [Episode(fry, environments("train")[3], 12), Episode(fry, environments("L2")[1], 12)]
     for goal in ("glue wood frame", "paint clay figure", "cook at camp"):
         task = _task(L3_TASKS, goal)
         place = next(place for place in environments("L3") if place.place == task.place)
@@ -51,7 +53,8 @@ def _task(tasks: tuple[Task, ...], goal: str) -> Task:
 
 def _strip(episode: Episode) -> Image.Image:
     steps = episode.task.steps[: COLUMNS - 1]
-    title = f"{episode.environment.place}: {episode.task.goal}  ({episode.task.domain})"
+    level = _LEVELS[episode.environment.env_id[0]]
+    title = f"{level}, {episode.environment.place}: {episode.task.goal}  ({episode.task.domain})"
     frames = [render_observation(episode, 0), *(render_action(episode, step, [MOMENT])[0] for step in steps)]
     captions = ["before", *map(str, steps)]
     strip = Image.new("RGB", (MARGIN + COLUMNS * (CELL + MARGIN), CELL + 2 * CAPTION + 2 * MARGIN), "white")
