@@ -30,8 +30,8 @@ Every accuracy that was found published on SEED-Bench-R1, as printed, and those 
 All figures are per cent of right answers; chance is 25 % on SEED-Bench-R1.
 
 - **Compare figures within one source.** Two sources differ in frames, sampling, prompt and rule of scoring; the letter
-  under "protocol" leads to [what each states](#protocols). On one model and method they differ by up to 5 points on L1,
-  before any training too ([the list](#two-sources-on-one-model-and-method)).
+  under "protocol" leads to [what each states](#protocols). They disagree on the same model before any training
+  ([the list](#two-sources-on-one-model-and-method)).
 - **The intervals are ours.** The sources print none. A printed percentage and the number of questions imply the count
   of right answers, and the count gives a Wilson interval. It counts questions only: another seed of training, or
   another draw of answers at temperature 1, moves a figure further, and questions of one video are not independent.
@@ -114,7 +114,7 @@ def document(published: Published) -> str:
         parts.append(_OWN)
         for name in own:
             parts += _chapter(published, name, "###")
-            parts += [f"Made by `{t.command}`.\n" for t in published.of(name) if t.command]
+            parts += ["".join(f"- {t.place}: `{t.command}`\n" for t in published.of(name) if t.command)]
         parts.append(_protocols(published, own))
     parts.append(_ADDING)
     return "\n".join(parts)

@@ -11,7 +11,7 @@ from sbr.data.rows.jsonl import shown
 
 
 class TomlFields:
-    """Reads the fields of one table.  After a problem a method returns a stand-in; such a file is refused as a whole."""
+    """Reads the fields of one table.  After a problem a method returns a stand-in and the file is refused."""
 
     def __init__(self, values: Mapping[str, Any], where: str, problems: list[str]) -> None:
         self.values, self.where, self.problems = values, where, problems
@@ -78,7 +78,7 @@ class TomlFields:
             return []
         where = f"{self.where}, " if self.where else ""
         return [
-            TomlFields(item, f"{where}{key} {number}{_named(item)}", self.problems)
+            TomlFields(item, f"{where}{key.removesuffix('s')} {number}{_named(item)}", self.problems)
             for number, item in enumerate(value, start=1)
         ]
 
@@ -91,8 +91,9 @@ def _is_percent(value: object) -> bool:
 
 def _named(item: Mapping[str, Any]) -> str:
     """What a person knows it by: " (arXiv 2503.24376, Table 2)", " (Qwen2-VL-7B, GRPO)"."""
-    names = [item[key] for key in ("source", "place", "model", "method", "name") if isinstance(item.get(key), str)]
-    return f" ({', '.join(names)})" if names else ""
+    values = [item.get(key) for key in ("source", "place", "model", "method", "name")]
+    names = [value for value in values if isinstance(value, str) and value and value.isprintable()]
+    return f" ({', '.join(names)[:200]})" if names else ""
 
 
 def _plain(value: Any) -> Any:

@@ -117,6 +117,8 @@ def disagreement_table(published: Published, within: bool) -> TextTable:
         "Differences in points with 95 % intervals as if the two had been asked different questions; on the same "
         "questions the interval is narrower as a rule. No interval where a count is not known."
     )
+    if not within:
+        note += " What is not base was trained by each source itself."
     return TextTable(title, ("", "one", "other", "difference"), tuple(rows), note)
 
 
