@@ -197,6 +197,10 @@ def test_our_own_rows_are_of_a_benchmark_of_their_own():
     assert own
     assert all(table.command for table in own)
     assert {table.benchmark for table in own} == {"SBR-Mini, version 0.1"}
+    log = (ROOT / "docs" / "log.md").read_text("utf-8")
+    for table, _, _, figure in figures():
+        if table.checked == "the log":
+            assert (figure.text if figure.sd is None else f"{figure.text}, {figure.sd:.{figure.decimals}f}") in log
     before, after = document(packaged()).split("## Our own results: another benchmark")
     assert "sbr:mini" not in before
     assert "arXiv 2506" not in after.split("## Add a row")[0]
