@@ -19,6 +19,7 @@ from cases_evaluated import CASES as EVALUATED
 from cases_folders import CASES as FOLDERS
 from cases_models import CASES as MODELS
 from cases_outcomes import CASES as OUTCOMES
+from cases_published import CASES as PUBLISHED
 from cases_recipes import CASES as RECIPES
 from cases_report import CASES as REPORT
 from cases_words import CASES as WORDS
@@ -31,6 +32,7 @@ GROUPS = {
     **{"words": WORDS, "evaluated": EVALUATED, "recipes": RECIPES, "annotations": ANNOTATIONS},
     **{"data": DATA, "folders": FOLDERS, "models": MODELS, "asking": ASKING},
     **{"attention": ATTENTION, "consistency": CONSISTENCY, "outcomes": OUTCOMES, "curves": CURVES, "report": REPORT},
+    "published": PUBLISHED,
 }
 CASES = {f"{group}, {case.name}": case for group, cases in GROUPS.items() for case in cases}
 

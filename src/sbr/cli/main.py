@@ -63,6 +63,7 @@ VERBS = {
     "score": Verb("sbr.cli.score", "read the answers of a finished evaluation by another rule, without a model"),
     "controls": Verb("sbr.cli.controls", "what part of a score is not vision: blind runs, rotated options, letters"),
     "compare": Verb("sbr.cli.compare", "compare two finished evaluations question by question"),
+    "published": Verb("sbr.cli.published", "what papers report on the benchmarks, with intervals and contradictions"),
     "analyze": Verb("sbr.cli.analyze", "attention, consistency, cases and curves of finished runs", _MEDIA),
     "report": Verb("sbr.cli.report", "one page of everything that runs did: tables, curves, cases side by side"),
 }
@@ -122,7 +123,7 @@ def run(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        verbs = "\n".join(f"  {name:<9}{verb.summary}" for name, verb in VERBS.items())
+        verbs = "\n".join(f"  {name:<10}{verb.summary}" for name, verb in VERBS.items())
         sys.stdout.write(HELP.format(version=__version__, verbs=verbs))
         return 0
     if arguments[0] == "--version":

@@ -20,7 +20,7 @@ from sbr.eval.stats import FEWEST, Interval
 from sbr.eval.summary import OVERALL, Grouping, LevelSummary, Slice, Summary
 from sbr.files import replace_output
 from sbr.report.accuracy import accuracy_rows, level_columns
-from sbr.report.paper import PaperCell
+from sbr.report.published.rows import Figure, ResultTable
 
 HEALTH = ("", "n", "accuracy", "format", "truncated", "echo", "tokens")
 HEALTH_NOTE = (
@@ -42,15 +42,18 @@ class TextTable:
     note: str
 
 
-def accuracy_table(runs: Mapping[str, Sequence[LevelSummary]], rule: str, paper: bool = False) -> TextTable:
+def accuracy_table(
+    runs: Mapping[str, Sequence[LevelSummary]], rule: str, paper: bool = False, published: Sequence[ResultTable] = ()
+) -> TextTable:
     """One row a run, one column a level and domain: the layout of the paper's Table 2 (LongVideoBench: of Table 3).
 
-    With `paper`, the paper's rows stand below, marked as such; a column that it lacks has "-" there.
-    Raises DataError when the runs have different levels or domains, or no column of the paper's.
+    With `paper`, the paper's rows stand below, marked as such, then those of `published`; a column that they lack has
+    "-" there.  Raises DataError when the runs have different levels or domains, or no column of the published.
     """
-    found = accuracy_rows(runs, rule, paper)
+    found = accuracy_rows(runs, rule, paper, published)
     rows = [(name, *map(accuracy_cell, parts)) for name, parts in found.runs]
-    rows += [(f"paper: {name}", *map(_paper_cell, cells)) for name, cells in found.paper]
+    rows += [(f"paper: {name}", *map(figure_cell, cells)) for name, cells in found.paper]
+    rows += [(name, *map(figure_cell, cells)) for name, cells in found.others]
     return TextTable("Accuracy in % [95 % interval]", ("model", *found.columns), tuple(rows), found.note)
 
 
@@ -130,12 +133,17 @@ def difference_table(comparisons: Sequence[Comparison]) -> TextTable:
     return TextTable("Differences", ("", *levels), tuple(rows), note)
 
 
-def rich_table(table: TextTable) -> Table:
-    """For the terminal: intervals stand below their figure, so that the table fits into 80 columns if it can."""
+def rich_table(table: TextTable, wrap: bool = False) -> Table:
+    """For the terminal: intervals stand below their figure, so that the table fits into 80 columns if it can.
+
+    With `wrap` cells are broken between words, those of the first column too.
+    """
     rendered = Table(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     rendered.caption, rendered.caption_justify, rendered.collapse_padding = Text(table.note), "left", True
     for index, name in enumerate(table.header):
-        rendered.add_column(Text(name), justify="left" if index == 0 else "right", no_wrap=index == 0, overflow="fold")
+        rendered.add_column(
+            Text(name), justify="left" if index == 0 else "right", no_wrap=index == 0 and not wrap, overflow="fold"
+        )
     for row in table.rows:
         rendered.add_row(*(Text(cell.replace(" [", "\n[")) for cell in row))
     return rendered
@@ -162,6 +170,22 @@ def accuracy_cell(part: Slice) -> str:
     '[44.04, 48.00]'
     """
     return f"{percent(part.accuracy)} {interval_cell(part.interval)}"
+
+
+def figure_cell(figure: Figure | None, mark: str = "") -> str:
+    """
+    >>> figure_cell(Figure(46.01, 2, 2432)), figure_cell(Figure(50.0, 1, 183), "†"), figure_cell(None)
+    ('46.01 [44.04, 48.00]', '50.0†', '-')
+    """
+    if figure is None:
+        return "-"
+    text = figure.text + mark
+    if figure.sd is not None:
+        text += f", sd {figure.sd:.{figure.decimals}f}"
+    if (limits := figure.interval) is None:
+        return text
+    digits = max(1, figure.decimals)
+    return f"{text} [{100 * limits.low:.{digits}f}, {100 * limits.high:.{digits}f}]"
 
 
 def interval_cell(interval: Interval) -> str:
@@ -223,10 +247,6 @@ def _paired_note(comparisons: Iterable[Comparison]) -> str:
     if any(part.paired.interval is None for part in parts):
         note += f", from {FEWEST} questions on (too few: no interval)"
     return note
-
-
-def _paper_cell(cell: PaperCell | None) -> str:
-    return "-" if cell is None else f"{cell.percent:.2f} {interval_cell(cell.interval)}"
 
 
 def signed_interval(interval: Interval) -> str:

@@ -125,10 +125,28 @@ def test_compare_prints_the_papers_rows_beside_two_runs_or_one(folders, tmp_path
     assert "paper: base" in capsys.readouterr().out
 
 
+def test_compare_prints_published_rows_of_a_file(folders, tmp_path, capsys):
+    rows = tmp_path / "rows.toml"
+    rows.write_text(
+        '[[table]]\nbenchmark = "SEED-Bench-R1"\nsource = "me"\nplace = "a notebook"\nchecked = "itself"\n'
+        'columns = ["L1 Daily life"]\nrows = [{ model = "M", method = "RLOO", percent = [46.01] }]\n',
+        "utf-8",
+    )
+    table = tmp_path / "table.md"
+    assert run(["compare", str(folders[0]), "--published", str(rows), "--out", str(table)]) == 0
+    text = table.read_text("utf-8")
+    assert "| M, RLOO (me, a notebook) | 46.01 [44.04, 48.00] | - |" in text
+    assert "paper:" not in text
+    assert "NOT THE SAME QUESTIONS" in text
+    rows.write_text("[[table]]\n", "utf-8")
+    assert run(["compare", str(folders[0]), "--published", str(rows)]) == 2
+    assert "table 1: benchmark is missing" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["base"], "needs two evaluations, or one and --paper"),
+        (["base"], "needs two evaluations, or one and --paper or --published"),
         (["base", "grpo", "--names", "one"], "give 2 different name(s)"),
         (["base", "grpo", "--names", "one", "one"], "give 2 different name(s)"),
         (["base", "grpo/strict.jsonl"], "does not exist"),

@@ -13,6 +13,7 @@ from sbr.report.page.data import Difference
 from sbr.report.page.findings import accuracy_findings, consistency_findings, findings_note, limits_of
 from sbr.report.page.inputs import find_runs
 from sbr.report.page.results import comparisons_of, corrected, differences_of, is_supported, results_of
+from sbr.report.page.sections import published_section
 from sbr.report.paper import table_2
 
 L1 = [sample_of(number) for number in range(40)]
@@ -38,32 +39,34 @@ def plain(sentences):
     return [sentence.replace("\N{NO-BREAK SPACE}", " ") for sentence in sentences]
 
 
-def test_results_have_wilson_intervals_and_the_papers_rows_below(tmp_path):
+def test_results_have_wilson_intervals_and_no_published_rows_beside_other_questions(tmp_path):
     columns, rows, note = results_of(runs_of(tmp_path, 10, 30).asked)
     assert columns == ("L1 Daily life",)
-    assert [(row.name, row.paper) for row in rows] == [
-        *(("run_0", False), ("run_1", False)),
-        *(("base", True), ("SFT", True), ("GRPO", True)),
-    ]
+    assert [(row.name, row.paper) for row in rows] == [("run_0", False), ("run_1", False)]
     (mine,) = rows[1].cells
     limits = wilson_interval(30, 40)
     assert (mine.value, mine.low, mine.high, mine.n) == (0.75, limits.low, limits.high, 40)
-    (paper,) = rows[4].cells
-    printed = table_2()["GRPO"]["L1 Daily life"]
-    assert (paper.value, paper.n) == (printed.percent / 100, 2432)
-    assert "NOT THE SAME QUESTIONS" in note
-    assert "L1 Daily life 40 (2432)" in note
+    assert "paper" not in note
+    assert published_section(runs_of(tmp_path / "more", 10)) is None
 
 
-def test_a_column_that_the_paper_lacks_is_empty_there_and_none_in_common_leaves_its_rows_out(tmp_path):
+def test_the_papers_rows_and_published_results_stand_beside_the_benchmarks_own_questions(tmp_path):
+    l2 = [replace(sample_of(number), split="L2") for number in range(923)]
     games = [replace(q, split="L3", domain="Games") for q in L1]
-    both = find_runs([evaluation(tmp_path / "both", [answer(q, "A") for q in [*L1, *games]])])
-    columns, rows, _ = results_of(both.asked)
-    assert columns == ("L1 Daily life", "L3 Games")
-    assert rows[1].cells[0] is not None
-    assert rows[1].cells[1] is None
-    alone = find_runs([evaluation(tmp_path / "alone", [answer(q, "A") for q in games])])
-    assert [row.paper for row in results_of(alone.asked)[1]] == [False]
+    runs = find_runs([evaluation(tmp_path / "run", [answer(q, "A") for q in [*l2, *games]])])
+    columns, rows, note = results_of(runs.asked)
+    assert columns == ("L2 Daily life", "L3 Games")
+    assert [(row.name, row.paper) for row in rows] == [("run", False), ("base", True), ("SFT", True), ("GRPO", True)]
+    paper, none = rows[3].cells
+    printed = table_2()["GRPO"]["L2 Daily life"]
+    assert (paper.value, paper.low, paper.n) == (printed.percent / 100, printed.interval.low, 923)
+    assert none is None
+    assert "Table 2 of arXiv 2503.24376" in note
+    assert "NOT THE SAME" not in note
+    section = published_section(runs)
+    assert section.tables[0].title == "SEED-Bench-R1: levels"
+    assert any(row[0] == "Qwen2-VL-7B, DeepVideo-R1" for row in section.tables[0].rows)
+    assert not any("SBR-Mini" in table.title for table in section.tables)
 
 
 def test_differences_are_those_of_compare_and_every_pair_of_up_to_four_runs(tmp_path):

@@ -10,7 +10,8 @@ from sbr.errors import DataError
 from sbr.eval.compare import Comparison, SliceComparison
 from sbr.eval.stats import ClusteredDifference, Interval, MeanSpread, PairedDifference, wilson_interval
 from sbr.eval.summary import Grouping, LevelSummary, Slice, Summary
-from sbr.report.paper import TABLE_3_SIZES, paper_tables
+from sbr.report.paper import table_3
+from sbr.report.published.read import packaged
 from sbr.report.tables import (
     accuracy_table,
     comparison_tables,
@@ -107,10 +108,28 @@ def test_the_papers_rows_beside_other_questions_say_so():
         accuracy_table({"mine": (games,)}, "official", paper=True)
 
 
+def test_published_rows_stand_below_and_name_their_source():
+    care = [t for t in packaged().tables if t.source == "arXiv 2506.16141"]
+    table = accuracy_table({"mine": full_summary().levels}, "official", published=care)
+    assert table.rows[4][:2] == ("Qwen2.5-VL-7B, GRPO-CARE (arXiv 2506.16141, Table 2)", "57.0 [55.0, 58.9]")
+    noted = table.rows[-1]
+    assert noted[0].startswith("Qwen2.5-VL-7B, GRPO, reference answers again (arXiv 2506.16141, Table 3)")
+    assert noted[3] == "-"
+    assert "published figures, made with protocols of their own" in table.note
+    assert "paper" not in table.note
+    assert "NOT THE SAME" not in table.note
+    few = LevelSummary("L1", part("Overall", 100, 300), (part("Daily life", 100, 300),))
+    assert "L1 Daily life 300 (2432)" in accuracy_table({"few": (few,)}, "official", published=care).note
+    long = [t for t in packaged().tables if t.benchmark == "LongVideoBench"]
+    with pytest.raises(DataError, match=r"no column of the runs \(L1 Daily life\) is in arXiv 2503.24376, Table 3"):
+        accuracy_table({"few": (few,)}, "official", published=long)
+
+
 def long_videos(durations: tuple[int, ...], levels: tuple[int, int]) -> LevelSummary:
     """LongVideoBench with so many right answers, at the sizes of the paper's Table 3."""
-    names = list(TABLE_3_SIZES)
-    cells = [part(name, n, TABLE_3_SIZES[name]) for name, n in zip(names, (*durations, *levels), strict=False)]
+    sizes = packaged().benchmarks["LongVideoBench"].questions
+    names = list(sizes)
+    cells = [part(name, n, sizes[name]) for name, n in zip(names, (*durations, *levels), strict=False)]
     groups = (
         Grouping("duration", tuple(cells[:4])),
         Grouping("level", tuple(cells[4:])),
@@ -123,11 +142,11 @@ def long_videos(durations: tuple[int, ...], levels: tuple[int, int]) -> LevelSum
 def test_long_videos_have_the_layout_of_table_3_and_its_rows():
     mine = long_videos((103, 92, 175, 210), (303, 277))
     table = accuracy_table({"mine": (mine,)}, "official", paper=True)
-    assert table.header[1:] == tuple(paper_tables()["table3_longvideobench_percent"]["columns"])
+    assert table.header[1:] == tuple(table_3()["GRPO"])
     ours, base, sft, grpo = table.rows
-    printed = paper_tables()["table3_longvideobench_percent"]
-    for row, key in ((base, "base"), (sft, "sft"), (grpo, "grpo")):
-        assert [cell.split(" ")[0] for cell in row[1:]] == [f"{number:.2f}" for number in printed[key]]
+    for row, name in ((base, "base"), (sft, "SFT"), (grpo, "GRPO")):
+        assert [cell.split(" ")[0] for cell in row[1:7]] == [f"{f.percent:.2f}" for f in table_3()[name].values()][:6]
+    assert [row[7].split(" ")[0] for row in (base, sft, grpo)] == ["32.9", "40.0", "43.4"]
     assert grpo[1:7] == ours[1:7]
     assert "Table 3 of arXiv 2503.24376" in table.note
     assert "NOT THE SAME" not in table.note

@@ -10,22 +10,22 @@ from sbr.analysis.evaluated import EvaluatedRun
 from sbr.eval.compare import Comparison, compare_records
 from sbr.eval.stats import ClusteredDifference, PairedDifference, holm
 from sbr.eval.summary import OVERALL, Slice, levels_of
-from sbr.report.accuracy import accuracy_rows, in_the_paper
+from sbr.report.accuracy import accuracy_rows, same_questions
 from sbr.report.page.data import Difference, Fraction, ResultRow
-from sbr.report.paper import PaperCell
+from sbr.report.published.rows import Figure
 
 ALL_PAIRS = 4
 """Up to so many runs every two are compared; of more, each with the first."""
 
 
 def results_of(asked: Sequence[EvaluatedRun]) -> tuple[tuple[str, ...], tuple[ResultRow, ...], str]:
-    """(columns, rows, note): every run, then the paper's rows if it has one of the columns.
+    """(columns, rows, note): every run, then the paper's rows if the runs answered its questions.
 
     Raises DataError when the runs do not share their levels and domains.
     """
     levels = {run.name: levels_of(run.records) for run in asked}
     rule = ", ".join(sorted({record.rule for run in asked for record in run.records}))
-    found = accuracy_rows(levels, rule, paper=in_the_paper(levels))
+    found = accuracy_rows(levels, rule, paper=same_questions(levels))
     rows = [ResultRow(name, False, tuple(map(fraction_of, parts))) for name, parts in found.runs]
     rows += [ResultRow(name, True, tuple(map(_paper_fraction, cells))) for name, cells in found.paper]
     return found.columns, tuple(rows), found.note
@@ -93,7 +93,9 @@ def fraction_of(part: Slice) -> Fraction:
     return Fraction(part.accuracy, part.interval.low, part.interval.high, part.questions)
 
 
-def _paper_fraction(cell: PaperCell | None) -> Fraction | None:
-    if cell is None:
+def _paper_fraction(figure: Figure | None) -> Fraction | None:
+    if figure is None or figure.questions is None:
         return None
-    return Fraction(cell.percent / 100, cell.interval.low, cell.interval.high, cell.questions)
+    limits = figure.interval
+    low, high = (None, None) if limits is None else (limits.low, limits.high)
+    return Fraction(figure.percent / 100, low, high, figure.questions)

@@ -11,12 +11,15 @@ from sbr.analysis.flow import flows_of
 from sbr.analysis.training_metrics import TrainingMetrics
 from sbr.eval.stats import wilson_interval
 from sbr.eval.summary import levels_of
+from sbr.report.accuracy import benchmark_of, same_questions
 from sbr.report.page.consistency import Ruled, consistency_section
 from sbr.report.page.controls import controls_section, letters_section, rotations_section
 from sbr.report.page.data import Bar, Bars, Fraction, Section
 from sbr.report.page.inputs import PageRuns
 from sbr.report.page.looks import looks_section
 from sbr.report.page.tables import page_table
+from sbr.report.published.read import packaged
+from sbr.report.published.tables import result_tables
 from sbr.report.tables import health_table
 from sbr.resume.folder import flat
 
@@ -46,6 +49,7 @@ def sections_of(runs: PageRuns, ruled: Ruled) -> Sections:
         (letters_section(runs), ""),
         (noise_section(runs), "no reward noise: sbr grpo RECIPE --reward.noise 0.2, then give its folder too"),
         (health_section(runs), ""),
+        (published_section(runs), ""),
     ]
     shown = tuple(section for section, _ in found if section is not None)
     return Sections(shown, tuple(missing for section, missing in found if section is None and missing))
@@ -118,6 +122,19 @@ def health_section(runs: PageRuns) -> Section:
             bars.append(Bars(title, about, "%", tuple(found)))
     intro = "Signs of collapse that accuracy does not show."
     return Section("health", "Health", intro, bars=tuple(bars), tables=(page_table(health_table(levels)),))
+
+
+def published_section(runs: PageRuns) -> Section | None:
+    """Results of papers on the same questions; None when the runs answered others."""
+    levels = {run.name: levels_of(run.records) for run in runs.asked}
+    if not same_questions(levels):
+        return None
+    intro = (
+        "What papers print for the same questions, each with a protocol of its own: other frames, another temperature, "
+        "another rule of scoring. docs/published.md says which, and which figures contradict each other."
+    )
+    tables = result_tables(packaged(), benchmark_of(levels))
+    return Section("published", "Published results", intro, tables=tuple(map(page_table, tables)))
 
 
 def _share(value: float, answers: int) -> Fraction:
