@@ -12,7 +12,8 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import IO
 
@@ -99,6 +100,18 @@ def quiet_libraries() -> None:
     # torchao, if installed, is imported by transformers and there calls a function that torch is about to remove.
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request to an endpoint
+
+
+@contextmanager
+def without_counts() -> Iterator[None]:
+    """Each of many runs would say what it has read from the frame cache."""
+    logger = logging.getLogger("sbr.frames")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def quiet_transformers() -> None:

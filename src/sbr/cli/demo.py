@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from sbr.cli import jobs
 from sbr.cli.progress import Bars
 from sbr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe
+    from sbr.config.recipes import EvalRecipe, GrpoRecipe
     from sbr.distill.report import Report
 
 STAGES = 5
@@ -71,7 +70,7 @@ def run(arguments: list[str]) -> None:
 
     from sbr.cli import compare, mini
     from sbr.cli import report as report_page
-    from sbr.cli.console import Terminal
+    from sbr.cli.console import Terminal, without_counts
     from sbr.cli.side_by_side import SideBySide
     from sbr.config.load import load_recipe
     from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe
@@ -104,16 +103,16 @@ def run(arguments: list[str]) -> None:
     stage(f"Drawing SBR-Mini: {args.train} training and 3 x {args.val} validation questions -> {data}")
     mini.draw(mini.Build(data, train=args.train, val=args.val))
 
-    at_once = args.jobs or _jobs()
+    at_once = args.jobs or _at_once()
     threads = max(1, (os.cpu_count() or 1) // at_once)
-    with _without_counts(), SideBySide(at_once, threads) as side_by_side:
+    with without_counts(), SideBySide(at_once, threads) as side_by_side:
         stage(
             "Asking the base model and looking closer; distilling: its right answers to the training questions are kept"
         )
         asked = {"base": args.out / "eval_base"}
         teacher = load_recipe(DistillRecipe, recipes / "distill.toml", [*shared, "--output_dir", str(distilled)])
         found = side_by_side.run(
-            {"distilling": partial(_distil, teacher), "base": partial(_ask, asking(asked["base"]))}
+            {"distilling": partial(jobs.distil, teacher), "base": partial(_ask, asking(asked["base"]))}
         )
         report: Report = found["distilling"]
         console.print(f"{report.kept} of {report.answers} answers kept")
@@ -134,7 +133,7 @@ def run(arguments: list[str]) -> None:
         answers = {name: asking(asked[name], model) for name, model in trained.items()}
         side_by_side.run(
             {
-                "SFT+GRPO": partial(_train, training("sft_grpo.toml", both, sft)),
+                "SFT+GRPO": partial(jobs.train, training("sft_grpo.toml", both, sft)),
                 "GRPO": partial(_train_and_ask, training("grpo.toml", alone), answers["GRPO"]),
             }
         )
@@ -163,19 +162,7 @@ def run(arguments: list[str]) -> None:
     )
 
 
-@contextmanager
-def _without_counts() -> Iterator[None]:
-    """Each of the runs would say what it has read from the frame cache."""
-    logger = logging.getLogger("sbr.frames")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _jobs() -> int:
+def _at_once() -> int:
     """Two runs of one thread each take less time than one after the other with two; a GPU serves one at a time."""
     import torch
 
@@ -189,13 +176,10 @@ def _ask(recipe: EvalRecipe, bars: Callable[[], Bars]) -> None:
     from sbr.analysis.consistency import analyse_consistency
     from sbr.analysis.evaluated import read_evaluated
     from sbr.cli.analyze_consistency import Bar
-    from sbr.cli.console import quiet_transformers
-    from sbr.cli.eval import evaluate_and_tabulate
     from sbr.config.attention import AttentionConfig
     from sbr.config.consistency import ConsistencyRecipe
 
-    quiet_transformers()
-    evaluate_and_tabulate(recipe, bars)
+    jobs.ask(recipe, bars)
     (run,) = read_evaluated({recipe.output_dir.name: recipe.output_dir})
     questions = draw([run], LOOKS)
     with Bar("", bars) as bar:
@@ -205,27 +189,5 @@ def _ask(recipe: EvalRecipe, bars: Callable[[], Bars]) -> None:
 
 
 def _train_and_ask(recipe: GrpoRecipe, answers: EvalRecipe, bars: Callable[[], Bars]) -> None:
-    _train(recipe, bars)
+    jobs.train(recipe, bars)
     _ask(answers, bars)
-
-
-def _distil(recipe: DistillRecipe, bars: Callable[[], Bars]) -> Report:
-    from sbr.cli.asking import AskingBar, KeptSoFar
-    from sbr.cli.console import quiet_transformers
-    from sbr.distill.runner import distill
-
-    quiet_transformers()
-    with AskingBar(KeptSoFar(recipe.distill), bars) as bar:
-        return distill(recipe, bar)
-
-
-def _train(recipe: GrpoRecipe, bars: Callable[[], Bars]) -> None:
-    """A finished run is only compared with the recipe."""
-    from sbr.cli.console import quiet_transformers
-    from sbr.cli.training import TrainingBar
-    from sbr.train import run_folder
-    from sbr.train.grpo.loop import train_grpo
-
-    quiet_transformers()
-    with TrainingBar(bars) as bar:
-        train_grpo(recipe, run_folder.holds_run(recipe.output_dir), bar)

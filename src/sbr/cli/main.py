@@ -51,6 +51,9 @@ VERBS = {
         f"distill.batch_size, distill.max_new_tokens, {_MEDIA}",
     ),
     "sft": Verb("sbr.cli.sft", "fine-tune a model on chains of thought from a recipe", _TRAINING),
+    "study": Verb(
+        "sbr.cli.study", "many runs as one: arms x seeds x bases; runs what is missing, lists it for a cluster"
+    ),
     "plan": Verb(
         "sbr.cli.plan", "say what a training recipe takes on each GPU, whether it fits, and what to change if not"
     ),
@@ -81,6 +84,7 @@ examples:
   sbr data cache data/SEED-Bench-R1                      decode every clip once; later runs read the frames
   sbr plan recipes/qwen2vl_7b/grpo.toml --gpus 8         what it takes on each GPU
   sbr grpo recipes/qwen2vl_7b/grpo.toml --train.seed 1   the paper's run
+  sbr study recipes/mini/study.toml --jobs 2             several arms and seeds; what is finished is not run again
   sbr eval --model runs/grpo/final --data data/SEED-Bench-R1 --out runs/grpo/eval
 """
 
@@ -115,10 +119,9 @@ def run(arguments: list[str]) -> int:
     except OSError as error:
         return _refuse(explain_os_error(error))
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if (words := out_of_memory(error, arguments[0])) is None:
             raise
-        lower = VERBS[arguments[0]].memory
-        return _refuse(f"out of memory: {_first_line(error)}" + (f"; lower {lower}" if lower else ""))
+        return _refuse(words)
 
 
 def _run(arguments: list[str]) -> int:
@@ -146,13 +149,13 @@ def _refuse(message: str) -> int:
     return 2
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """MemoryError, or what torch says in its place, on a GPU or a CPU."""
-    return isinstance(error, MemoryError) or bool(re.search("out of memory|can't allocate memory", str(error)))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no more can be had"])[0]
+def out_of_memory(error: Exception, verb: str) -> str | None:
+    """What to say of a MemoryError, or of what torch raises in its place, on a GPU or a CPU; None of other errors."""
+    if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
+        return None
+    first_line = (str(error).strip().splitlines() or ["no more can be had"])[0]
+    lower = VERBS[verb].memory
+    return f"out of memory: {first_line}" + (f"; lower {lower}" if lower else "")
 
 
 def _reader_has_left() -> bool:

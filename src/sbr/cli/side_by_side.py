@@ -5,25 +5,24 @@ Small models leave cores idle: two runs with one thread each take less time than
 
 from __future__ import annotations
 
-import itertools
 import logging
-import logging.handlers
 import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from functools import partial
-from types import FrameType, TracebackType
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from time import monotonic
+from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from rich.progress import Progress, TaskID
 
-from sbr.cli.console import quiet_libraries
 from sbr.cli.progress import Bars, steps_progress
-from sbr.errors import StoppedError
-from sbr.frames.workers import die_with_parent
+from sbr.cli.worker import BarChange, Outcome, work
+from sbr.errors import SbrError
 
 ResultT = TypeVar("ResultT")
 
@@ -33,136 +32,157 @@ Job = Callable[[Callable[[], Bars]], ResultT]
 `partial` of one, whose arguments and result can be pickled."""
 
 
-class SideBySide:
-    """At most `processes` jobs at the same time; with 1, one after the other in this process.
+class DiedError(SbrError):
+    """The process of a job has ended without a word."""
 
-    with SideBySide(2) as side_by_side:
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    name: str
+    process: ForkServerProcess
+    connection: Connection
+    tasks: dict[int, tuple[Progress, TaskID]] = field(default_factory=dict)
+    outcome: Outcome | None = None
+
+
+class SideBySide:
+    """At most `processes` jobs at the same time.
+
+    with SideBySide(2, threads=1) as side_by_side:
         side_by_side.run({"SFT": partial(train, sft), "GRPO": partial(train, grpo)})
 
-    Each process takes `threads` threads.  When a job fails, or Ctrl-C is pressed, the others are told to stop (SIGTERM,
-    at which training writes a checkpoint), and leaving waits for them.
+    Each process takes `threads` threads, runs one job and ends.  It is forked from one that has imported everything
+    and computed nothing: a fork of a process that runs torch's threads can hang.  When leaving with an error, also that
+    of Ctrl-C, the jobs are told to stop (SIGTERM, at which training writes a checkpoint) and waited for.
     """
 
-    def __init__(self, processes: int, threads: int) -> None:
+    def __init__(self, processes: int, threads: int, keep_bars: bool = True) -> None:
         self._processes = processes
         self._threads = threads
-        self._numbers = itertools.count()
-        self._names: dict[int, str] = {}
-        self._pids: list[int] = []
-        self._tasks: dict[tuple[int, int], tuple[Progress, TaskID]] = {}
+        self._keep_bars = keep_bars
+        self._running: dict[Connection, _Running] = {}
         self._progress = steps_progress()
-        self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
-        if self._processes > 1:
-            context = multiprocessing.get_context("spawn")  # a fork of a process that runs torch's threads can hang
-            self._queue = context.Queue()
-            self._pool = ProcessPoolExecutor(
-                self._processes, context, initializer=_begin, initargs=(self._queue, self._threads)
-            )
-            self._reader = threading.Thread(target=self._read, daemon=True)
-            self._reader.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
-        if self._pool is None:
-            return
-        if kind is not None:
-            self._stop_jobs()
-        self._pool.shutdown(cancel_futures=True)
-        self._queue.put(None)
-        self._reader.join()
+        for running in self._running.values():
+            running.process.terminate()
+        while self._running:
+            self.ended()
 
     def run(self, jobs: Mapping[str, Job[Any]]) -> dict[str, Any]:
-        """The results of all jobs, by their names.  Raises what the first job to fail has raised."""
-        if self._pool is None:
+        """The results of all jobs, by their names; with one process they run in this one, one after the other.
+
+        Raises what the first job to fail has raised.
+        """
+        if self._processes == 1:
             return {name: job(steps_progress) for name, job in jobs.items()}
-        numbers = {name: next(self._numbers) for name in jobs}
-        self._names |= {number: name for name, number in numbers.items()}
+        waiting, results = list(jobs.items()), {}
+        with self.bars():
+            while waiting or self._running:
+                while waiting and self.free:
+                    self.start(*waiting.pop(0))
+                for name, outcome in self.ended():
+                    if outcome.error is not None:
+                        raise outcome.error
+                    results[name] = outcome.result
+        return {name: results[name] for name in jobs}
+
+    @contextmanager
+    def bars(self) -> Iterator[Progress]:
+        """Inside, the bars of jobs that are started are shown, and others may be added to them."""
         self._progress = steps_progress()
         with self._progress:
-            futures: dict[str, Future[Any]] = {
-                name: self._pool.submit(_work, numbers[name], job) for name, job in jobs.items()
-            }
-            done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-        return {name: future.result() for name, future in futures.items()}
+            yield self._progress
 
-    def _stop_jobs(self) -> None:
-        for pid in self._pids:
-            os.kill(pid, signal.SIGTERM)
+    @property
+    def free(self) -> int:
+        """How many more jobs may be started now."""
+        return self._processes - len(self._running)
 
-    def _read(self) -> None:
-        """What the processes tell: their ids, changes of their bars, and lines of their log."""
-        while (told := self._queue.get()) is not None:
-            if isinstance(told, int):
-                self._pids.append(told)
-            elif isinstance(told, logging.LogRecord):
-                logger = logging.getLogger(told.name)
-                if logger.isEnabledFor(told.levelno):
-                    logger.handle(told)
-            else:
-                job, task, changes = told
-                self._show(job, task, changes)
+    def start(self, name: str, job: Job[Any]) -> None:
+        """Start a job; `ended` tells of its end under this name."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["sbr.cli.preloaded"])
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=work, args=(theirs, job, self._threads, dict(os.environ)), name=name)
+        with _thread_limit(self._threads):
+            process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        self._running[ours] = _Running(name, process, ours)
 
-    def _show(self, job: int, task: int, changes: dict[str, Any]) -> None:
+    def ended(self, timeout: float | None = None) -> list[tuple[str, Outcome]]:
+        """Wait until jobs end, at most `timeout` seconds, and meanwhile show what all tell; the outcomes by name.
+
+        The error of a process that was killed is a `DiedError`.
+        """
+        end = None if timeout is None else monotonic() + timeout
+        found: list[tuple[str, Outcome]] = []
+        while self._running and not found:
+            readable = wait(self._running, None if end is None else max(0.0, end - monotonic()))
+            for running in [running for connection, running in self._running.items() if connection in readable]:
+                if not self._hear(running):
+                    found.append((running.name, self._end(running)))
+            if end is not None and monotonic() >= end:
+                break
+        return found
+
+    def _hear(self, running: _Running) -> bool:
+        """Take in one message; False when there will be no more."""
+        try:
+            told = running.connection.recv()
+        except EOFError:
+            return False
+        if isinstance(told, Outcome):
+            running.outcome = told
+        elif isinstance(told, BarChange):
+            self._show(running, told)
+        else:
+            logger = logging.getLogger(told.name)
+            if logger.isEnabledFor(told.levelno):
+                logger.handle(told)
+        return True
+
+    def _end(self, running: _Running) -> Outcome:
+        del self._running[running.connection]
+        running.connection.close()
+        running.process.join()
+        if not self._keep_bars:
+            for progress, task in running.tasks.values():
+                progress.remove_task(task)
+        code = running.process.exitcode or 0
+        if running.outcome is not None:
+            return running.outcome
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+        return Outcome(
+            None, DiedError(f"the process has ended {how} without a word; was it killed because memory ran out?")
+        )
+
+    def _show(self, running: _Running, bar: BarChange) -> None:
+        changes: dict[str, Any] = bar.changes
         if "description" in changes:
-            changes = changes | {"description": f"{self._names[job]}: {changes['description']}"}
-        if (job, task) in self._tasks:
-            progress, shown = self._tasks[job, task]  # a late word of a job that is done is for its own bars
+            changes |= {"description": f"{running.name}: {changes['description']}"}
+        if bar.task in running.tasks:
+            progress, shown = running.tasks[bar.task]
             progress.update(shown, **changes)
         else:
-            self._tasks[job, task] = (self._progress, self._progress.add_task(**changes))
+            running.tasks[bar.task] = (self._progress, self._progress.add_task(**changes))
 
 
-class _SentBars:
-    """`Bars` of a job in another process."""
-
-    def __init__(self, job: int) -> None:
-        self._job = job
-
-    def start(self) -> None:
-        """The parent's bars run already."""
-
-    def stop(self) -> None:
-        """They end with the last job."""
-
-    def add_task(self, description: str, *, total: float | None, completed: int, **fields: Any) -> TaskID:
-        task = TaskID(next(_TASKS))
-        _QUEUE.put((self._job, task, {"description": description, "total": total, "completed": completed, **fields}))
-        return task
-
-    def update(self, task_id: TaskID, **changes: Any) -> None:
-        _QUEUE.put((self._job, task_id, changes))
-
-
-_TASKS = itertools.count()
-_QUEUE: Any = None
-"""Of a process that works; `_begin` sets it."""
-
-
-def _begin(queue: Any, threads: int) -> None:
-    """The start of a process: before torch is imported, which reads the number of threads."""
-    global _QUEUE
-    die_with_parent()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _QUEUE = queue
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    logging.captureWarnings(True)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[logging.handlers.QueueHandler(queue)])
-    quiet_libraries()
-    queue.put(os.getpid())
-
-
-def _work(number: int, job: Job[ResultT]) -> ResultT:
-    """One job.  SIGTERM ends it, training at the border of a step; between jobs it would break the pool."""
-    signal.signal(signal.SIGTERM, _stop)
+@contextmanager
+def _thread_limit(threads: int) -> Iterator[None]:
+    """For the process that jobs are forked from: libraries read it when they are imported."""
+    before = os.environ.get(_THREADS)
+    os.environ[_THREADS] = str(threads)
     try:
-        return job(partial(_SentBars, number))
+        yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if before is None:
+            del os.environ[_THREADS]
+        else:
+            os.environ[_THREADS] = before
 
 
-def _stop(number: int, _: FrameType | None) -> None:
-    raise StoppedError("stopped; the same command goes on from here", number)
+_THREADS = "OMP_NUM_THREADS"

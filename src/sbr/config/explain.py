@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ValidationError
@@ -11,6 +11,8 @@ from pydantic.fields import FieldInfo
 
 from sbr.config.algo import ALGORITHMS, OwnAlgo
 from sbr.config.section import Section
+
+NAME = "*"
 
 SHOWN = 20
 """Problems of one recipe that are told; more are counted."""
@@ -29,13 +31,20 @@ def explain(kind: type[Section], error: ValidationError) -> str:
 
 
 def known_keys(kind: type[Section], prefix: str = "") -> list[str]:
-    """All dotted keys of a recipe, sections included, e.g. "train", "train.learning_rate"."""
+    """All dotted keys of a recipe, sections included, e.g. "train", "train.learning_rate"; `NAME` stands for names of
+    one's own, e.g. "stages.*.recipe"."""
     keys: list[str] = []
     for name, field in kind.model_fields.items():
         keys.append(prefix + name)
+        named = f"{name}.{NAME}" if are_named(field.annotation) else name
         for section in sections_in(field.annotation):
-            keys += known_keys(section, f"{prefix}{name}.")
+            keys += known_keys(section, f"{prefix}{named}.")
     return list(dict.fromkeys(keys))
+
+
+def are_named(annotation: Any) -> bool:
+    """Is the field a table of sections under names of one's own?"""
+    return get_origin(annotation) is dict or any(are_named(part) for part in get_args(annotation))
 
 
 def sections_in(annotation: Any) -> list[type[Section]]:
@@ -47,7 +56,16 @@ def sections_in(annotation: Any) -> list[type[Section]]:
 
 def verb(kind: type[Section]) -> str:
     """The command a recipe belongs to, e.g. "sbr mini pretrain": its docstring is "`sbr mini pretrain RECIPE`"."""
-    return (kind.__doc__ or "").strip().strip("`").removesuffix(" RECIPE")
+    return _command(kind).rpartition(" ")[0]
+
+
+def what(kind: type[Section]) -> str:
+    """What its file is called: recipe, or study."""
+    return _command(kind).rpartition(" ")[2].lower()
+
+
+def _command(kind: type[Section]) -> str:
+    return (kind.__doc__ or "").strip().strip("`")
 
 
 def of_other_algorithms(key: str, name: str) -> str | None:
@@ -71,11 +89,13 @@ def _explain(kind: type[Section], problem: Any) -> str:
         case "extra_forbidden":
             if algorithm and (other := of_other_algorithms(path[1], algorithm)):
                 return other
-            near = difflib.get_close_matches(key, known_keys(kind), n=1, cutoff=0.4)
+            name = path[1] if len(path) > 1 else NAME
+            keys = [known.replace(NAME, name) for known in known_keys(kind)]
+            near = difflib.get_close_matches(key, keys, n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            return f"unknown key {key!r}{hint} (`{verb(kind)} RECIPE --help` lists all keys)"
+            return f"unknown key {key!r}{hint} (`{_command(kind)} --help` lists all keys)"
         case "missing":
-            return f"{key} is missing; set it in the recipe"
+            return f"{key} is missing; set it in the {what(kind)}"
         case "value_error":  # of a section as a whole
             return f"{key}.{problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
         case "union_tag_invalid":

@@ -107,25 +107,31 @@ def _with_sections(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
     return recipe.model_copy(update=named)
 
 
-def _with_algorithm(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
-    """`recipe` with the algorithm that `words` name.  Its keys start from its own defaults: those in the recipe were
-    chosen for the recipe's algorithm, and a clip range of GRPO would be wrong for GSPO.  What all have stays.
+def with_algorithm(recipe: RecipeT, name: str) -> RecipeT:
+    """`recipe` with the algorithm of this name.  Its keys start from its own defaults: those in the recipe were chosen
+    for the recipe's algorithm, and a clip range of GRPO would be wrong for GSPO.  What all have stays.
+
+    Raises ValidationError for an unknown algorithm.
     """
+    if not isinstance(recipe, GrpoRecipe) or name == recipe.algo.name:
+        return recipe
+    values: dict[str, Any] = {"name": name}
+    for shared in (AlgoSection, FamilySection):
+        if isinstance(recipe.algo, shared) and issubclass(ALGORITHMS.get(name, OwnAlgo), shared):
+            values |= {key: getattr(recipe.algo, key) for key in shared.model_fields}
+    return type(recipe).model_validate({**recipe.model_dump(), "algo": values})
+
+
+def _with_algorithm(recipe: RecipeT, words: Sequence[str]) -> RecipeT:
+    """`recipe` with the algorithm that `words` name.  Raises ConfigError for a key that it does not use."""
     if not isinstance(recipe, GrpoRecipe):
         return recipe
-    algo, name = recipe.algo, recipe.algo.name
     joined = [part for word in words for part in word.split("=", 1)]
     names = [value for word, value in pairwise(joined) if word == "--algo.name"]
-    if names and names[-1] != name:
-        name = names[-1]
-        values: dict[str, Any] = {"name": name}
-        for shared in (AlgoSection, FamilySection):
-            if isinstance(algo, shared) and issubclass(ALGORITHMS.get(name, OwnAlgo), shared):
-                values |= {key: getattr(algo, key) for key in shared.model_fields}
-        recipe = type(recipe).model_validate({**recipe.model_dump(), "algo": values})
+    recipe = with_algorithm(recipe, names[-1] if names else recipe.algo.name)
     for word in joined:
         if word.startswith("--algo."):
             key = word.removeprefix("--algo.").replace("-", "_")
-            if problem := of_other_algorithms(key, name):
+            if problem := of_other_algorithms(key, names[-1] if names else recipe.algo.name):
                 raise ConfigError(problem)
     return recipe

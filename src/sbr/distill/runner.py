@@ -14,24 +14,16 @@ from functools import partial
 from sbr.config.asking import DistillConfig
 from sbr.config.recipes import DistillRecipe
 from sbr.data.sources.select import training_path
+from sbr.distill.folder import WORK
 from sbr.distill.report import REPORT, Report, report_of, write_report
 from sbr.distill.rows import COT_FILE, Asked, load_asked, write_cot_file
 from sbr.distill.samples import LINES, SAMPLES, SampleKey, TeacherSample, key_of_answer, sample_of
 from sbr.distill.select import judge
 from sbr.errors import ConfigError
-from sbr.resume.folder import Work
 from sbr.resume.journal import Journal
 from sbr.resume.processes import ALONE, Processes
 from sbr.rollout.ask import Asking, Watcher, ask
 from sbr.rollout.sampling import Sampling
-
-FILTERS = ("rule", "consistent", "min_words", "max_words", "distinct", "keep")
-WORK = Work(
-    "a distillation",
-    "--output_dir",
-    may_change=frozenset({f"distill.{name}" for name in FILTERS} | {"data.limit", "engine.url"}),
-)
-"""What may differ when a folder is continued changes no answer, only which are asked for and kept."""
 
 
 def distill(

@@ -6,19 +6,17 @@ from functools import partial
 
 from sbr.config.asking import EvalConfig
 from sbr.config.recipes import EvalRecipe
-from sbr.data.sources.select import SOURCES, choose_levels, load_questions
+from sbr.data.sources.select import SOURCES, load_questions
 from sbr.errors import ConfigError
 from sbr.eval.controls import controlled
+from sbr.eval.folder import WORK, with_levels
 from sbr.eval.records import LINES, RECORDS, SUMMARY, RecordKey, key_of_answer, record_of
 from sbr.eval.summary import Summary, summarize, write_summary
-from sbr.resume.folder import Work
 from sbr.resume.journal import Journal
 from sbr.resume.processes import ALONE, Processes
 from sbr.rollout.ask import Asking, Watcher, ask
 from sbr.rollout.sampling import Sampling
 from sbr.types import EvalRecord, Sample
-
-WORK = Work("an evaluation", "--out")
 
 
 def evaluate(recipe: EvalRecipe, watcher: Watcher[EvalRecord] | None = None, processes: Processes = ALONE) -> Summary:
@@ -28,9 +26,8 @@ def evaluate(recipe: EvalRecipe, watcher: Watcher[EvalRecord] | None = None, pro
     `sbr.rollout.ask.ask` does, and ConfigError for settings that make no sense together.
     """
     sampling = sampling_of(recipe.eval)
-    levels = choose_levels(recipe.data, recipe.eval.levels)
-    recipe = recipe.model_copy(update={"eval": recipe.eval.model_copy(update={"levels": levels})})
-    files = [name for level in levels for name in SOURCES[recipe.data.source].levels[level]]
+    recipe = with_levels(recipe)
+    files = [name for level in recipe.eval.levels for name in SOURCES[recipe.data.source].levels[level]]
     asking: Asking[RecordKey, EvalRecord] = Asking(
         work=WORK,
         section="eval",

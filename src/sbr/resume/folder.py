@@ -48,12 +48,12 @@ class Work:
     """Keys of the recipe, beside `NO_MATTER`, that may differ from what the folder was started with."""
 
 
-def check_folder(folder: Path, recipe: Section, inputs: Mapping[str, str], work: Work) -> None:
+def check_folder(folder: Path, recipe: Section, inputs: Mapping[str, str] | None, work: Work) -> None:
     """Make sure that `folder` is new, empty, or was started with the same settings and inputs.  Changes nothing.
 
-    `inputs` maps the name of every input file to its fingerprint.  Raises ConfigError that names every key and file
-    that differs, and for a folder that holds anything else: a data root, or the run of another command; DataError for a
-    damaged recipe.json or inputs.json.
+    `inputs` maps the name of every input file to its fingerprint; None compares the settings alone.  Raises ConfigError
+    that names every key and file that differs, and for a folder that holds anything else: a data root, or the run of
+    another command; DataError for a damaged recipe.json or inputs.json.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output folder {folder} is a file; choose another {work.flag}")
@@ -69,7 +69,8 @@ def check_folder(folder: Path, recipe: Section, inputs: Mapping[str, str], work:
             f"as it is; choose another {work.flag}"
         )
     lines = differences(saved, recipe, work.may_change)
-    lines += changed_inputs(read_json(folder / INPUTS, f"choose another {work.flag}"), inputs)
+    if inputs is not None:
+        lines += changed_inputs(read_json(folder / INPUTS, f"choose another {work.flag}"), inputs)
     if lines:
         raise ConfigError(
             f"{folder} holds {work.name} with other settings; it is left as it is:\n  "
