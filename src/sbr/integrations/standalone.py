@@ -23,9 +23,9 @@ HEAD = '''"""{about}
 Written by seed-bench-r1 {version} from its own sources (Apache-2.0).  It needs nothing but Python 3.11 or newer.
 """
 
-from __future__ import annotations
-
 '''
+"""Annotations are not strings there: a dataclass would look for their names in sys.modules, where loaders of files by
+path (verl's is one) do not put the module."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,11 @@ REWARD = "sbr.integrations.verl_reward:compute_score"
 GOLDEN = Path(__file__).parents[2] / "golden" / "answers.jsonl"
 
 ASK = """
-import json, runpy, sys
-score = runpy.run_path(sys.argv[1])["compute_score"]
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("by_path", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)  # not in sys.modules, as verl loads it
+score = module.compute_score
 assert "sbr" not in sys.modules
 cases = [json.loads(line) for line in open(sys.argv[2], encoding="utf-8")]
 print(json.dumps([
