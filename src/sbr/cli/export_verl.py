@@ -69,4 +69,9 @@ def run(arguments: list[str]) -> None:
     words = " \\\n    ".join(
         ["python -m verl.trainer.main_ppo algorithm.adv_estimator=grpo", *verl_words(args.out, exported)]
     )
-    console.print(f"Next, with your model and machine:\n  {words}", soft_wrap=True, markup=False, highlight=False)
+    console.print(
+        f"Next, with your model and machine (Qwen3-VL: image_patch_size=16):\n  {words}",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )

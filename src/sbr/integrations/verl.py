@@ -87,10 +87,11 @@ def export_verl(out: Path, data: DataConfig, frames: FramesConfig, splits: Seque
     )
 
 
-def verl_words(out: Path, exported: Exported, prompt_tokens: int = 2048) -> list[str]:
+def verl_words(out: Path, exported: Exported, prompt_tokens: int = 2048, patch_size: int = 14) -> list[str]:
     """Words of `python -m verl.trainer.main_ppo` that name the export, for verl 0.9.1.
 
-    Without do_resize=False the processor of Qwen2-VL enlarges every frame once more (252 pixels to 336).
+    Without do_resize=False the processors of Qwen2-VL and Qwen2.5-VL enlarge every frame once more (252 pixels to 336).
+    `patch_size` is 16 for Qwen3-VL; verl's own setting is 14 whatever the model.
     """
     folder = out.absolute()
     validation = [str(folder / name) for name in exported.rows if name != file_of(TRAIN)]
@@ -99,6 +100,7 @@ def verl_words(out: Path, exported: Exported, prompt_tokens: int = 2048) -> list
         *training,
         *([f"data.val_files=[{','.join(validation)}]"] if validation else []),
         f"data.max_prompt_length={prompt_tokens}",
+        f"data.image_patch_size={patch_size}",
         "+data.mm_processor_kwargs.do_resize=False",
         f"reward.custom_reward_function.path={folder / REWARD}",
         "reward.custom_reward_function.name=compute_score",
