@@ -12,7 +12,7 @@ import pytest
 import sbr
 
 ORDER = (
-    *("types", "errors", "files", "config", "data", "resume", "frames", "prompt", "model", "rollout", "reward"),
+    *("types", "errors", "files", "config", "data", "resume", "frames", "prompt", "card", "model", "rollout", "reward"),
     *("algo", "distill", "train", "plan", "eval", "analysis", "report", "mini", "integrations", "cli", "__main__"),
 )
 ROOMS = {

@@ -1,4 +1,4 @@
-"""Run by verl's own Python (tests/parity/test_verl_reads_export.py): what verl makes of an export.  Uses nothing of this project.
+"""Run by verl's own Python (tests/parity/test_verl_reads_export.py): verl on an export, without this project.
 
     read_export.py EXPORT CHECKPOINT ANSWERS OVERRIDES OUT
 

@@ -1,4 +1,4 @@
-"""What `sbr export verl` writes, read with pyarrow alone; verl itself reads it in tests/parity/test_verl_reads_export.py."""
+"""What `sbr export verl` writes, read with pyarrow alone; verl reads it in tests/parity/test_verl_reads_export.py."""
 
 from __future__ import annotations
 

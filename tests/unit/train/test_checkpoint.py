@@ -89,7 +89,7 @@ def test_weights_that_are_not_finite_are_never_saved(recipe, bad):
 def test_a_full_disk_leaves_the_checkpoint_before_and_no_draft(recipe, monkeypatch, error):
     trainer = make_trainer()
     save_checkpoint(recipe, 1, trainer)
-    save_final(recipe, trainer)
+    save_final(recipe, 2, trainer)
 
     def full(*_: object) -> None:
         raise error
@@ -98,15 +98,15 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_no_draft(recipe, monkeypat
     with pytest.raises(CheckpointError, match=r"^checkpoint-2 could not be written to .*make room"):
         save_checkpoint(recipe, 2, trainer)
     with pytest.raises(CheckpointError, match=r"^final could not be written to"):
-        save_final(recipe, trainer)
+        save_final(recipe, 2, trainer)
     assert names(recipe) == ["checkpoint-1", "final"]
     restore(recipe, recipe.output_dir / "checkpoint-1", make_trainer())
 
 
 def test_a_new_final_model_takes_the_place_of_the_old_one(recipe):
-    save_final(recipe, make_trainer(seed=0))
+    save_final(recipe, 2, make_trainer(seed=0))
     first = torch.load(recipe.output_dir / "final" / "model.pt")
-    save_final(recipe, make_trainer(seed=1))
+    save_final(recipe, 2, make_trainer(seed=1))
     assert not torch.equal(torch.load(recipe.output_dir / "final" / "model.pt")["weight"], first["weight"])
     assert names(recipe) == ["final"]
 
