@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sbr.card.blocks import CARD, block, body_of, names_of, plain, put, read_card
+from sbr.card.blocks import CARD, MOST_BYTES, block, body_of, names_of, plain, put, read_card
 from sbr.card.loading import code_in, loading_text, transformers_code
 from sbr.card.training import Trained, base_name, hub_name, training_text
 from sbr.config.inputs import FramesConfig
@@ -106,8 +106,7 @@ def results_text(evaluations: Sequence[Evaluation]) -> str:
 
 def holds_card(folder: Path) -> bool:
     """Whether `folder` has a card with a place for results."""
-    text = read_card(folder) if folder.is_dir() else None
-    return text is not None and RESULTS in names_of(text, str(folder / CARD))
+    return f"<!-- sbr:{RESULTS} -->" in _beginning(folder / CARD)
 
 
 def front(base: str, tags: Sequence[str], adapter: bool) -> str:
@@ -130,9 +129,17 @@ def front(base: str, tags: Sequence[str], adapter: bool) -> str:
 
 
 def _base_of_folder(folder: Path) -> str | None:
-    text = read_card(folder) if folder.is_dir() else None
-    found = re.search(r"^base_model: *\"?([\w./-]+)\"? *$", (text or "").partition("\n---\n")[0], re.MULTILINE)
+    head = _beginning(folder / CARD).partition("\n---\n")[0]
+    found = re.search(r"^base_model: *\"?([\w./-]+)\"? *$", head, re.MULTILINE)
     return found[1] if found else None
+
+
+def _beginning(file: Path) -> str:
+    """Of somebody's file, whatever it holds; empty when there is none."""
+    if not file.is_file():
+        return ""
+    with file.open("rb") as stream:
+        return stream.read(MOST_BYTES).decode(errors="replace")
 
 
 def _page(head: str, title: str, blocks: dict[str, str]) -> str:

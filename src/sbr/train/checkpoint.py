@@ -213,6 +213,9 @@ def _write_card(recipe: TrainRecipe, folder: Path, step: int, before: Path | Non
         logger.warning("%s; it is kept as %s beside a new card", error, OLD_CARD)
         shutil.copyfile(Path(str(before)) / CARD, folder / OLD_CARD)
         text = card_of_training(trained)
+    else:
+        if before and (before / OLD_CARD).is_file():
+            shutil.copyfile(before / OLD_CARD, folder / OLD_CARD)
     (folder / CARD).write_text(text, encoding="utf-8")
 
 

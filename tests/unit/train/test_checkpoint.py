@@ -141,3 +141,26 @@ def test_a_strange_state_file_is_refused(recipe, content, words):
     (recipe.output_dir / "checkpoint-1" / "training_state" / "state.json").write_text(content)
     with pytest.raises(SbrError, match=words):
         restore(recipe, recipe.output_dir / "checkpoint-1", make_trainer())
+
+
+def test_every_checkpoint_has_a_card_and_what_people_wrote_stays(recipe, caplog):
+    trainer = make_trainer()
+    (recipe.output_dir / "inputs.json").write_text('{"training_6k.jsonl": "ab12"}')
+    lines = ['{"step": 1, "epoch": 0.5, "reward_mean": 0.25}\n', '{"step": 2, "epoch": 1.0, "reward_mean": 0.5}\n']
+    (recipe.output_dir / "metrics.jsonl").write_text("".join(lines))
+    save_checkpoint(recipe, 1, trainer)
+    text = (recipe.output_dir / "checkpoint-1" / "README.md").read_text("utf-8")
+    assert "| steps | 1, each" in text and "| reward | 0.25 |" in text and "`ab12`" in text
+    save_final(recipe, 2, trainer)
+    card = recipe.output_dir / "final" / "README.md"
+    assert "| reward | 0.375 |" in card.read_text("utf-8")
+    card.write_text(card.read_text("utf-8") + "Mine.\n", "utf-8")
+    save_final(recipe, 2, trainer)
+    assert card.read_text("utf-8").endswith("\nMine.\n")
+    broken = card.read_text("utf-8").replace("<!-- /sbr:results -->", "")
+    card.write_text(broken, "utf-8")
+    save_final(recipe, 2, trainer)
+    assert (recipe.output_dir / "final" / "README.old.md").read_text("utf-8") == broken
+    save_final(recipe, 2, trainer)
+    assert (recipe.output_dir / "final" / "README.old.md").read_text("utf-8") == broken
+    assert "do not pair up" in caplog.text and "Mine." not in card.read_text("utf-8")
