@@ -51,7 +51,12 @@ class Source:
 
 
 def standalone(about: str, names: Sequence[str]) -> str:
-    """The text of a file that defines `names`, each "module:name", and all they use; `about` is its first line.
+    """The text of a file of `definitions(names)`; `about` is its first line."""
+    return HEAD.format(about=about, version=__version__) + definitions(names)
+
+
+def definitions(names: Sequence[str]) -> str:
+    """Source that defines `names`, each "module:name", and all they use: imports of the standard library first.
 
     Raises ValueError when something is used that the standard library does not have, that has another name in the
     module that uses it, or when two modules mean different things by one name.
@@ -63,7 +68,7 @@ def standalone(about: str, names: Sequence[str]) -> str:
         _take(module, name, taken, imports)
     sources = list(dict.fromkeys(definition.source for _, definition in taken.values()))
     lines = "".join(f"{line}\n" for line in sorted(set(imports.values()), key=lambda line: (line.split()[0], line)))
-    return HEAD.format(about=about, version=__version__) + lines + "".join(f"\n\n{source}\n" for source in sources)
+    return lines + "".join(f"\n\n{source}\n" for source in sources)
 
 
 def _take(module: str, name: str, taken: dict[str, tuple[str, Definition]], imports: dict[str, str]) -> None:
