@@ -78,14 +78,15 @@ def card_of_merged(adapter: Path, base: str, dtype: str) -> str:
     names = [] if old is None else names_of(old, str(adapter / CARD))
     code = code_in(body_of(old, LOADING)) if old is not None and LOADING in names else None
     merged = f"This folder holds the adapter `{plain(adapter.name)}` added to its base in float32, as {dtype}."
-    loading = f"{merged}\n\n{loading_text(code or transformers_code(FramesConfig(), 256), adapter=False)}"
+    heading, mark, rest = loading_text(code or transformers_code(FramesConfig(), 256), adapter=False).partition("\n\n")
+    loading = f"{heading}{mark}{merged}{mark}{rest}"
     if old is None or TRAINING not in names:
         title = f"{plain(adapter.name)} merged into {plain(base_name(base))}"
         return _page(front(base, ["lora"], adapter=False), title, {RESULTS: NO_RESULTS, LOADING: loading})
     text = put(put(old, LOADING, loading, str(adapter)), RESULTS, NO_RESULTS, str(adapter))
-    head, mark, rest = text.partition("\n---\n")
+    head, ends, rest = text.partition("\n---\n")
     head = head.replace("library_name: peft", "library_name: transformers")
-    return head.replace("base_model_relation: adapter", "base_model_relation: finetune") + mark + rest
+    return head.replace("base_model_relation: adapter", "base_model_relation: finetune") + ends + rest
 
 
 def results_text(evaluations: Sequence[Evaluation]) -> str:
