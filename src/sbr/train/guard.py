@@ -11,8 +11,8 @@ Half of alpha goes to each kind and is divided by its number (Bonferroni), so th
 worse has at most the probability alpha, however looks depend on each other.  What is returned are the p-values times
 these numbers.
 
-Golds may be wrong.  A flipped gold turns some questions lost into questions won and the other way round; where flips do
-not depend on the answers the test holds as it is, and a fall is harder to see (docs/algorithms.md has figures).
+Golds may be wrong.  Where that does not depend on the answers, the accuracy against them falls when the true one does,
+only less: the test stays valid, and sees less (docs/algorithms.md has figures).
 Questions count as independent; of several about one video a few less do.
 """
 

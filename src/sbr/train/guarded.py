@@ -85,15 +85,38 @@ class Guard:
         """Before the next step: there is nothing to compare with, or to go back to."""
         return not self._looks or (self._stops and self._kept is None)
 
-    def take(self, step: int, seen: Seen, trainer: Trainer) -> dict[str, float]:
-        """Note a look and keep its model if it is the best so far; return the figures of metrics.jsonl.
+    def begin(self, step: int, seen: Seen, trainer: Trainer) -> None:
+        """Note a look before step `step` + 1, where `needs_look`.  Every process has to call it, with the same look."""
+        if trainer.accelerator.is_main_process and self._anew:
+            what = "no model of an earlier look is kept" if self._looks else "no earlier look asked these questions"
+            logger.warning("the guard begins at step %d: %s", step, what)
+        self._note(step, seen, trainer)
 
-        Every process has to call it, with the same look.  Empty for the first look.
-        """
-        look = Look(step, tuple(right for found in seen.answered for right in found.right))
+    def take(self, step: int, seen: Seen, trainer: Trainer) -> dict[str, float]:
+        """Note a look and judge it; return the figures of metrics.jsonl.  Every process has to call it, with the same
+        look."""
+        self._note(step, seen, trainer)
         main = trainer.accelerator.is_main_process
+        verdict = judge(self._looks, self._planned)
+        alarm = self._alarms(verdict)
+        if alarm and not self._known and main:
+            logger.warning(self._text(verdict))
+        self._known = alarm
+        self.stopped = alarm and self._stops
+        best = self._kept or max(self._looks, key=lambda look: look.right)
+        return {
+            "p_start": verdict.p_start,
+            "p_best": verdict.p_best,
+            "best_step": best.step,
+            "stopped": int(self.stopped),
+        }
+
+    def _note(self, step: int, seen: Seen, trainer: Trainer) -> None:
+        """The model is kept before the look is written down: what a journal names is there."""
+        look = Look(step, tuple(right for found in seen.answered for right in found.right))
         if not self._looks or self._looks[-1].step < step:
             self._looks.append(look)
+        main = trainer.accelerator.is_main_process
         if self._stops and (self._kept is None or look.right > self._kept.right):
             save_best(self._recipe, step, trainer)
             self._kept = look
@@ -101,23 +124,6 @@ class Guard:
                 remove_worse(self._recipe.output_dir, self._needed())
         if main:
             journal.append(self._recipe.output_dir / run_folder.LOOKS, seen.answered)
-        if len(self._looks) == 1:
-            if self._anew and main:
-                logger.warning("the guard compares with step %d: earlier looks asked other questions, or none", step)
-            return {}
-        verdict = judge(self._looks, self._planned)
-        alarm = self._alarms(verdict)
-        if alarm and not self._known and main:
-            logger.warning(self._text(verdict))
-        self._known = alarm
-        self.stopped = alarm and self._stops
-        best = self._kept or verdict.best
-        return {
-            "p_start": verdict.p_start,
-            "p_best": verdict.p_best,
-            "best_step": best.step,
-            "stopped": int(self.stopped),
-        }
 
     def _alarms(self, verdict: Verdict) -> bool:
         return verdict.p_value <= self._config.guard_alpha

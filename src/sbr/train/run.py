@@ -199,7 +199,7 @@ def _take_steps(
         torch.cuda.reset_peak_memory_stats(accelerator.device)  # a cold start is over
     if guard and guard.needs_look:
         with deadline.phase("first look"):
-            guard.take(steps.start - 1, look(steps.start - 1), trainer)
+            guard.begin(steps.start - 1, look(steps.start - 1), trainer)
     # Two steps of frames at most are held.
     with closing(frames_ahead(shown, bench.load, ahead=1)) as decoded, listening() as stop:
         ready: deque[Share[QuestionT]] = deque()

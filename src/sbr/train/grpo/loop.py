@@ -72,6 +72,10 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     refuse_cut(recipe, algorithm)
     check_custom(recipe.reward.custom)
     with processes(recipe, resume) as accelerator:
+        if guarded is None and validation.sets and looks.guard != "off" and accelerator.is_main_process:
+            logger.warning(
+                "validation asks so few questions that its guard could not tell a fall from chance: it is off"
+            )
         if algorithm.warning and accelerator.is_main_process:
             logger.warning(algorithm.warning)
         start = recipe.model
