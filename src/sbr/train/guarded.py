@@ -138,9 +138,10 @@ class Guard:
         ) + ("" if self._stops else "; end it, or let --validation.guard stop do so")
 
     def _needed(self) -> set[int]:
-        """Steps whose models may be asked for: the best one now, and as of every checkpoint."""
+        """Steps whose models may be asked for: the best one now, and as of every checkpoint, or of the start without
+        one."""
         folder = self._recipe.output_dir
-        borders = [run_folder.step_of(path) for path in run_folder.checkpoints(folder)]
+        borders = [run_folder.step_of(path) for path in run_folder.checkpoints(folder)] or [0]
         bests = [_best([look for look in self._looks if look.step <= border]) for border in borders]
         return {best.step for best in [*bests, self._kept] if best is not None}
 
