@@ -142,6 +142,9 @@ class GrpoMetrics:
     """Mean over tokens of the importance weights as used; null without (algo.importance)."""
     importance_capped: float | None = None
     """Share of tokens whose weight was above algo.importance_cap."""
+    guard: dict[str, float] = field(default_factory=dict)
+    """Of a look (`sbr.train.guard`): p-values against the start and the best look, corrected for all looks (`p_start`,
+    `p_best`); `best_step`, the best look so far; `stopped`, 1 where the run ended for it."""
     custom: dict[str, float] = field(default_factory=dict)
     """Means of the user's own rewards by name, before their weights."""
 
@@ -239,6 +242,7 @@ def combine(done: Done, parts: Sequence[ProcessStep]) -> GrpoMetrics:
         seconds_validation=done.seconds["validation"],
         importance_mean=_weighted(weights, by_token) if weights else None,
         importance_capped=_weighted(capped, by_token) if capped else None,
+        guard=dict(done.guard),
         custom={name: _mean(values[name] for values in custom) for name in custom[0]},
     )
 
