@@ -12,11 +12,13 @@ with both.  This is the design of a study in which several readers judge the sam
 
 With m_s the mean of seed s, u_v what video v adds to the mean over seeds, and r_sv what is left without both:
 
+    V_rest      = C / (C - 1) sum_sv r_sv^2 / (S (S - 1))                 C videos; in both of what follows
     V_seeds     = sum_s (m_s - m)^2 / (S (S - 1))
-    V_questions = C / (C - 1) sum_v u_v^2                       C videos
-    V_rest      = C / (C - 1) sum_sv r_sv^2 / (S (S - 1))       in both of the above
-    V           = V_seeds + max(V_questions - V_rest, 0)
-    df          = V^2 / (V_seeds^2 / (S - 1) + max(V_questions - V_rest, 0)^2 / (C - 1))
+    V_questions = max(C / (C - 1) sum_v u_v^2 - V_rest, 0)
+    V           = max(V_seeds + V_questions, V_rest)
+    df          = V^2 / (V_seeds^2 / (S - 1) + V_questions^2 / (C - 1)), at most (S - 1) (C - 1) with several seeds
+
+V_rest as the least is not in [Hi]: seeds that agree by chance would give an interval of no width.
 
 The mean over several bases is one over these bases, which are not drawn; their seeds are independent of each other.
 
@@ -60,7 +62,7 @@ class Crossed:
     seeds_variance: float
     """V_seeds; 0 with one model a base."""
     questions_variance: float
-    """max(V_questions - V_rest, 0)"""
+    """V_questions"""
     bootstrap: Interval | None
     """Percentile interval of the pigeonhole bootstrap [O], to compare with.  None with fewer than `FEWEST` clusters."""
     p_value: float | None
@@ -105,8 +107,7 @@ class Answers:
 
     def _figure(self, sums: Sequence[np.ndarray], means: Sequence[np.ndarray], difference: bool) -> Crossed:
         """`sums`: (S, C) a base; `means`: (S, B) a base, or nothing."""
-        mean, seeds, questions, df = self._variances(sums)
-        variance = seeds + questions
+        mean, seeds, questions, variance, df = self._variances(sums)
         interval = p_value = None
         if self.clusters >= FEWEST:
             if difference:
@@ -117,11 +118,12 @@ class Answers:
         bootstrap = self._bootstrap(means) if means else None
         return Crossed(mean, interval, math.sqrt(variance), df, seeds, questions, bootstrap, p_value)
 
-    def _variances(self, sums: Sequence[np.ndarray]) -> tuple[float, float, float, float | None]:
-        """Mean, V_seeds, max(V_questions - V_rest, 0) and df."""
+    def _variances(self, sums: Sequence[np.ndarray]) -> tuple[float, float, float, float, float | None]:
+        """Mean, V_seeds, V_questions, V and df; df is None where nothing varies."""
         bases, total, clusters = len(sums), self.questions_C.sum(), self.clusters
         more = clusters / (clusters - 1) if clusters > 1 else 0.0
         mean = seeds = seeds_spread = rest = 0.0
+        most = (clusters - 1) * sum(len(rows) - 1 for rows in sums)
         added_C = np.zeros(clusters)
         for sums_SC in sums:
             count = len(sums_SC)
@@ -135,10 +137,12 @@ class Answers:
                 seeds, seeds_spread = seeds + own, seeds_spread + own**2 / (count - 1)
                 rest += more * ((added_SC - added_SC.mean(0)) ** 2).sum() / scale
         questions = max(0.0, more * (added_C**2).sum() - rest)
-        if seeds + questions < _NOTHING:
-            return float(mean), 0.0, 0.0, None
+        variance = max(seeds + questions, rest)
+        if variance < _NOTHING:
+            return float(mean), 0.0, 0.0, 0.0, None
         spread = seeds_spread + (questions**2 / (clusters - 1) if clusters > 1 else 0.0)
-        return float(mean), float(seeds), float(questions), float((seeds + questions) ** 2 / spread)
+        df = min(variance**2 / spread if spread > 0 else math.inf, most or math.inf)
+        return float(mean), float(seeds), float(questions), float(variance), float(df)
 
     def _bootstrap(self, means: Sequence[np.ndarray]) -> Interval:
         total_B = np.zeros(means[0].shape[1])

@@ -12,13 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 from sbr.analysis.study import ArmFigure, PairFigure, Pairs, Study, study_of
 from sbr.analysis.study_answers import Watcher
 from sbr.analysis.study_costs import DISTILLATION, GONE, Cost, mean_cost
-from sbr.analysis.study_runs import StudyRun
+from sbr.analysis.study_runs import STUDY_JSON, StudyRun
 from sbr.errors import DataError
 from sbr.eval.stats import FEWEST
 from sbr.files import read_file, replace_file
 from sbr.report.tables import TextTable, interval_cell, markdown_table, p_cell, percent, signed_interval
 
-STUDY_JSON = "study.json"
 STUDY_MD = "study.md"
 MOST_BYTES = 256 << 20
 NOT_RECORDED = "not recorded"
@@ -75,11 +74,12 @@ def read_study(folder: Path) -> Study:
 
 def study_tables(study: Study) -> list[TextTable]:
     """Arms by levels with what a run took beside; differences, where there are several arms."""
-    tables = [_arms_table(study)]
+    tables = [accuracy_table(study, costs=True)]
     return tables if not study.pairs else [*tables, differences_table(study)]
 
 
-def _arms_table(study: Study) -> TextTable:
+def accuracy_table(study: Study, costs: bool = False) -> TextTable:
+    """One row an arm and base, one column a level and domain; with `costs` what one run took beside."""
     several = len(study.bases) > 1
     columns = [column.name for column in study.columns]
     rows: list[tuple[str, ...]] = []
@@ -90,9 +90,25 @@ def _arms_table(study: Study) -> TextTable:
                 continue
             start = (arm, base_name(study, base)) if several else (arm,)
             first = next(iter(own.values()))
-            rows.append((*start, seeds_cell(first), *(arm_cell(own[name]) for name in columns), *_costs(study, first)))
-    header = ("arm", *(("base",) if several else ()), "seeds", *columns, *COSTS)
-    return TextTable("Accuracy in % [95 % interval], and what one run took", header, tuple(rows), _arms_note(study))
+            cells = (*start, seeds_cell(first), *(arm_cell(own[name]) for name in columns))
+            rows.append((*cells, *_costs(study, arm, base)) if costs else cells)
+    header = ("arm", *(("base",) if several else ()), "seeds", *columns, *(COSTS if costs else ()))
+    title = "Accuracy in % [95 % interval]" + (", and what one run took" if costs else "")
+    note = " ".join([*accuracy_notes(study), *(cost_notes(study) if costs else ())])
+    return TextTable(title, header, tuple(rows), note)
+
+
+def costs_table(study: Study) -> TextTable:
+    """What one run of every arm and base took."""
+    several = len(study.bases) > 1
+    rows = [
+        (arm, *((base,) if several else ()), *_costs(study, arm, base))
+        for base in study.bases
+        for arm in study.arms
+        if any((cost.arm, cost.base) == (arm, base) and cost.stages for cost in study.costs)
+    ]
+    header = ("arm", *(("base",) if several else ()), *COSTS)
+    return TextTable("What one run took", header, tuple(rows), " ".join(cost_notes(study)))
 
 
 def differences_table(study: Study) -> TextTable:
@@ -153,17 +169,13 @@ def _places(study: Study) -> list[str | None]:
     return list(dict.fromkeys(figure.base for figure in study.figures))
 
 
-def _costs(study: Study, figure: ArmFigure) -> tuple[str, ...]:
-    if figure.base is None:
+def _costs(study: Study, arm: str, base: str | None) -> tuple[str, ...]:
+    if base is None:
         return ("",) * len(COSTS)
-    own = [cost for cost in study.costs if (cost.arm, cost.base) == (figure.arm, figure.base)]
+    own = [cost for cost in study.costs if (cost.arm, cost.base) == (arm, base)]
     return (
         ("-",) * len(COSTS) if not any(cost.stages for cost in own) else cost_cells(mean_cost([c.total for c in own]))
     )
-
-
-def _arms_note(study: Study) -> str:
-    return " ".join([*accuracy_notes(study), *cost_notes(study)])
 
 
 def accuracy_notes(study: Study) -> list[str]:

@@ -43,6 +43,7 @@ def test_one_question_a_cluster_is_the_two_way_layout() -> None:
     values_RQ = answers()
     found = Answers(values_RQ, np.arange(60)).difference([[(s, 5 + s) for s in range(5)]])
     of_seeds, of_questions, rest = mean_squares(values_RQ[5:] - values_RQ[:5])
+    assert of_seeds > rest
     variance = (of_seeds + max(of_questions - rest, 0)) / 300
     df = variance**2 / ((of_seeds / 300) ** 2 / 4 + (max(of_questions - rest, 0) / 300) ** 2 / 59)
     mean = values_RQ[5:].mean() - values_RQ[:5].mean()
@@ -52,6 +53,13 @@ def test_one_question_a_cluster_is_the_two_way_layout() -> None:
     assert found.p_value == pytest.approx(2 * stats.t.sf(abs(mean) / math.sqrt(variance), df), rel=1e-9)
     assert found.interval is not None
     assert found.interval.high - mean == pytest.approx(stats.t.ppf(0.975, df) * math.sqrt(variance), rel=1e-9)
+
+
+def test_seeds_that_agree_by_chance_vary_as_much_as_the_rest_says() -> None:
+    values_SQ = np.array([[1, 0] * 20, [0, 1] * 20], dtype=float)
+    found = Answers(values_SQ, np.arange(40)).accuracy([range(2)])
+    _, _, rest = mean_squares(values_SQ)
+    assert found.error == pytest.approx(math.sqrt(rest / 80), rel=1e-9) and found.df == pytest.approx(39)
 
 
 def test_without_questions_that_matter_it_is_the_t_test_over_seeds() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from shlex import join
 
-from sbr.analysis.curves import WINDOW, Curve, Line, curves_of, line_of
+from sbr.analysis.curves import WINDOW, Curve, Line, curves_of, curves_of_arms, line_of
 from sbr.analysis.flow import flows_of
 from sbr.analysis.training_metrics import TrainingMetrics
 from sbr.eval.stats import wilson_interval
@@ -16,6 +16,7 @@ from sbr.report.page.controls import controls_section, letters_section, rotation
 from sbr.report.page.data import Bar, Bars, Fraction, Section
 from sbr.report.page.inputs import PageRuns
 from sbr.report.page.looks import looks_section
+from sbr.report.page.study import study_section
 from sbr.report.page.tables import page_table
 from sbr.report.tables import health_table
 from sbr.resume.folder import flat
@@ -37,6 +38,7 @@ def sections_of(runs: PageRuns, ruled: Ruled) -> Sections:
     trained = [str(training.folder) for training in runs.trained.values()]
     run = f"--run {join(trained[-1:])}" if trained else "with the same settings and"
     found = [
+        (None if runs.study is None else study_section(runs.study.study), ""),
         (flows_section(runs), "no outcomes from run to run: give several evaluations of the same questions"),
         (curves_section(runs), "no curves: give the folders of the training runs"),
         (consistency_section(runs, ruled), ""),
@@ -68,16 +70,20 @@ def curves_section(runs: PageRuns) -> Section | None:
     if not runs.trainings:
         return None
     intro = f"Metrics of the trainings, each smoothed over {WINDOW} steps; what was logged stands behind."
+    if runs.study is not None and len(runs.study.curve_bases) < len(runs.study.study.bases):
+        intro += f" Only those of {', '.join(runs.study.curve_bases)}."
     if running := [name for name, run in runs.trainings.items() if not run.finished]:
         intro += f" Not finished: {', '.join(running)}."
     if lost := {name: run.missing for name, run in runs.trainings.items() if run.missing}:
         intro += f" Steps that are not logged: {', '.join(f'{count} of {name}' for name, count in lost.items())}."
-    return Section("curves", "Training", intro, curves=tuple(map(_rounded, curves_of(runs.trainings))))
+    curves = curves_of(runs.trainings) if runs.study is None else curves_of_arms(runs.study.arms)
+    return Section("curves", "Training", intro, curves=tuple(map(_rounded, curves)))
 
 
 def noise_section(runs: PageRuns) -> Section | None:
     """Trainings whose reward asked for a wrong letter in a share of the questions."""
-    noisy = {name: run for name, run in runs.trainings.items() if (flat(run.recipe).get("reward.noise") or 0) > 0}
+    trainings = runs.trainings if runs.study is None else runs.trained
+    noisy = {name: run for name, run in trainings.items() if (flat(run.recipe).get("reward.noise") or 0) > 0}
     if not noisy:
         return None
     lines = [line for name, run in noisy.items() for line in _noise_lines(name, run)]
