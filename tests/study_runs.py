@@ -93,8 +93,8 @@ def study(
                     for level in worlds
                     for q, sample in enumerate(samples[level])
                 ]
-                stages = () if arm == "base" else _stages(folder / base, place, arm, seed)
-                model = "sbr:mini" if arm == "base" else stages[-1] / "final"
+                stages = _stages(folder / base, place, arm, seed)
+                model = stages[-1] / "final" if stages else "sbr:mini"
                 runs.append(StudyRun(arm, base, seed, evaluation(place / "eval", records, model=model), stages))
     return runs
 

@@ -218,7 +218,7 @@ def cost_notes(study: Study) -> list[str]:
     ]
     stages = {stage.folder: stage for cost in study.costs for stage in cost.stages}.values()
     if shared := [stage for stage in stages if stage.shared_by > 1]:
-        runs = ", ".join(f"{stage.folder.name} by {stage.shared_by} runs" for stage in shared)
+        runs = ", ".join(f"{'/'.join(stage.folder.parts[-2:])} by {stage.shared_by} runs" for stage in shared)
         notes.append(f"Counted in full for every run that shares them: {runs}.")
     if any(stage.kind == DISTILLATION for stage in stages):
         notes.append("A distillation takes no steps and trains on no tokens.")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from shlex import join
 
-from sbr.analysis.curves import WINDOW, Curve, Line, curves_of, curves_of_arms, line_of
+from sbr.analysis.curves import WINDOW, Curve, Line, curves_of, line_of
 from sbr.analysis.flow import flows_of
 from sbr.analysis.training_metrics import TrainingMetrics
 from sbr.eval.stats import wilson_interval
@@ -16,7 +16,7 @@ from sbr.report.page.controls import controls_section, letters_section, rotation
 from sbr.report.page.data import Bar, Bars, Fraction, Section
 from sbr.report.page.inputs import PageRuns
 from sbr.report.page.looks import looks_section
-from sbr.report.page.study import study_section
+from sbr.report.page.study import study_curves, study_curves_words, study_section
 from sbr.report.page.tables import page_table
 from sbr.report.tables import health_table
 from sbr.resume.folder import flat
@@ -70,13 +70,13 @@ def curves_section(runs: PageRuns) -> Section | None:
     if not runs.trainings:
         return None
     intro = f"Metrics of the trainings, each smoothed over {WINDOW} steps; what was logged stands behind."
-    if runs.study is not None and len(runs.study.curve_bases) < len(runs.study.study.bases):
-        intro += f" Only those of {', '.join(runs.study.curve_bases)}."
     if running := [name for name, run in runs.trainings.items() if not run.finished]:
         intro += f" Not finished: {', '.join(running)}."
     if lost := {name: run.missing for name, run in runs.trainings.items() if run.missing}:
         intro += f" Steps that are not logged: {', '.join(f'{count} of {name}' for name, count in lost.items())}."
-    curves = curves_of(runs.trainings) if runs.study is None else curves_of_arms(runs.study.arms)
+    curves = curves_of(runs.trainings) if runs.study is None else study_curves(runs.study)
+    if runs.study is not None:
+        intro += study_curves_words(runs.study)
     return Section("curves", "Training", intro, curves=tuple(map(_rounded, curves)))
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from sbr.analysis.curves import curves_of_arms
 from sbr.analysis.study import ArmFigure, Study
 from sbr.eval.summary import OVERALL, levels_of
 from sbr.report.accuracy import level_columns
-from sbr.report.page.data import Bar, Bars, Difference, Fraction, ResultRow, Section
+from sbr.report.page.data import Bar, Bars, Curve, Difference, Fraction, PageTable, ResultRow, Section
 from sbr.report.page.results import results_of
-from sbr.report.page.study_inputs import PageStudy
+from sbr.report.page.study_inputs import MOST_SHOWN, PageStudy
 from sbr.report.page.tables import page_table
-from sbr.report.study_tables import accuracy_notes, accuracy_table, base_name, costs_table, differences_table
+from sbr.report.study_tables import accuracy_table, base_name, costs_table, differences_table
+from sbr.report.tables import TextTable
 
 COUNTED = "seeds and questions"
 """By the intervals of a study."""
@@ -22,19 +26,20 @@ def study_results(shown: PageStudy) -> tuple[tuple[str, ...], tuple[ResultRow, .
     """(columns, rows, note): the mean of every arm over seeds, and over bases where there are several; then the paper's
     rows if it has one of the columns."""
     study, base = shown.study, _base(shown.study)
-    columns, rows, paper_note = results_of(shown.asked[:1])
+    columns, rows, note = results_of(shown.asked[:1])
     levels = levels_of(shown.asked[0].records)
     names = {name: (level.level, part.name) for level in levels for name, part in level_columns([level])}
     paper = [row for row in rows if row.paper]
     if set(columns) != names.keys():  # LongVideoBench: by duration, of which a study knows nothing
-        columns, paper, paper_note = tuple(names), [], ""
+        columns, paper, note = tuple(names), [], f"Rule {study.rule}."
     places = [names[column] for column in columns]
     figures = {(f.arm, (f.column.level, f.column.part)): f for f in study.figures if f.base == base}
     found = [
         ResultRow(arm, False, tuple(_fraction(figures.get((arm, place))) for place in places)) for arm in study.arms
     ]
-    notes = [*accuracy_notes(study), *([paper_note] if paper else [])]
-    return columns, (*found, *paper), " ".join(notes)
+    over = "seeds" if base is not None else f"seeds and {len(study.bases)} bases"
+    start = f"Means over {over}; intervals count {COUNTED}. Every base and seed stands in the chapter Study."
+    return columns, (*found, *paper), f"{start} {note}"
 
 
 def study_differences(study: Study) -> tuple[Difference, ...]:
@@ -134,7 +139,40 @@ def study_section(study: Study) -> Section:
     tables = [accuracy_table(study), *([differences_table(study)] if study.pairs else [])]
     if any(cost.stages for cost in study.costs):
         tables.append(costs_table(study))
-    return Section("study", "Study", intro, bars=bars, tables=tuple(map(page_table, tables)))
+    return Section("study", "Study", intro, bars=bars, tables=tuple(map(_unbroken, tables)))
+
+
+def _unbroken(table: TextTable) -> PageTable:
+    """No line ends inside of an interval or before a p."""
+
+    def kept(cell: str) -> str:
+        return re.sub(r"\[[^\]]*\]|(p|sd) [<\d.]+", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), cell)
+
+    return page_table(replace(table, rows=tuple(tuple(map(kept, row)) for row in table.rows)))
+
+
+def study_curves(shown: PageStudy) -> tuple[Curve, ...]:
+    """Of every base that is shown, one after the other; the title names the base where there are several."""
+    several = len(shown.study.bases) > 1
+    return tuple(
+        replace(curve, title=f"{base}: {curve.title}") if several else curve
+        for base, arms in shown.arms.items()
+        for curve in curves_of_arms(arms)
+    )
+
+
+def study_curves_words(shown: PageStudy) -> str:
+    """ " The line of an arm is its mean over seeds, ... " and what is left out."""
+    words = (
+        " The line of an arm is its mean over seeds, the band one standard deviation; trainings that runs share are "
+    )
+    words += "in the first of them."
+    study = shown.study
+    if left := study.bases[len(shown.arms) :]:
+        words += f" Not shown: the bases {', '.join(left)}."
+    if left := study.arms[MOST_SHOWN:]:
+        words += f" Not shown: the arms {', '.join(left)}."
+    return words
 
 
 def _base(study: Study) -> str | None:

@@ -6,7 +6,7 @@ A page of a hundred runs with all their answers would neither fit nor be read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from sbr.analysis.training_metrics import TrainingMetrics, read_metrics
 from sbr.report.study_tables import read_study
 
 MOST_SHOWN = 8
-"""Arms whose answers are shown, and lines in a picture of curves: the page has so many colours."""
+"""Arms whose answers and curves are shown: the page has so many colours."""
+MOST_CURVES = 2
+"""Bases whose curves are shown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,10 +39,10 @@ class PageStudy:
     """Of every arm and seed that is in `arms`."""
     trained: Mapping[str, TrainingMetrics]
     """Arm in `asked` -> the last training of its model."""
-    arms: tuple[Arm, ...]
-    """Of the curves: trainings by arm and base."""
-    curve_bases: tuple[str, ...]
-    """Those in `arms`: all, or the first alone where there would be too many lines."""
+    before: Mapping[str, tuple[TrainingMetrics, ...]]
+    """Arm in `asked` -> the trainings before that, in their order."""
+    arms: Mapping[str, tuple[Arm, ...]]
+    """Of the curves, by base: the trainings of the first arms on the first bases."""
 
 
 def read_page_study(folder: Path, data: Path | None = None) -> PageStudy:
@@ -53,16 +55,18 @@ def read_page_study(folder: Path, data: Path | None = None) -> PageStudy:
     asked = read_evaluated({run.arm: run.evaluation for run in chosen})
     if data is not None:
         asked = tuple(run.with_data(data) for run in asked)
-    few = len(study.arms) * len(study.bases) <= MOST_SHOWN
-    curve_bases = study.bases if few else study.bases[:1]
-    arms = _arms(study, curve_bases)
-    trainings = {name: run for arm in arms for name, run in arm.runs.items()}
+    arms = {base: _arms(study, base) for base in study.bases[:MOST_CURVES]}
+    trainings = {name: run for of_base in arms.values() for arm in of_base for name, run in arm.runs.items()}
     by_place = {run.folder.resolve(): run for run in trainings.values()}
-    trained = {
-        run.arm: by_place[last] for run in chosen if run.stages and (last := run.stages[-1].resolve()) in by_place
+    stages = {cost.arm: cost.stages for run, cost in zip(study.runs, study.costs, strict=True) if run in chosen}
+    of_arm = {
+        arm: [by_place[place] for stage in own if (place := stage.folder.resolve()) in by_place]
+        for arm, own in stages.items()
     }
+    trained = {arm: own[-1] for arm, own in of_arm.items() if own}
+    before = {arm: tuple(own[:-1]) for arm, own in of_arm.items()}
     seeds = {run.arm: run.seed if run.stages else None for run in chosen}
-    return PageStudy(study, chosen[0].base, seeds, asked, trainings, trained, arms, curve_bases)
+    return PageStudy(study, chosen[0].base, seeds, asked, trainings, trained, before, arms)
 
 
 def _chosen(study: Study) -> list[StudyRun]:
@@ -76,26 +80,24 @@ def _chosen(study: Study) -> list[StudyRun]:
     return found
 
 
-def _arms(study: Study, bases: Sequence[str]) -> tuple[Arm, ...]:
-    """The trainings of every arm and base by kind, so that SFT before GRPO has a line of its own among SFT.
+def _arms(study: Study, base: str) -> tuple[Arm, ...]:
+    """The trainings of every arm by kind: SFT before GRPO is a line among those of SFT.
 
     A training that several runs share is in the first of them.
     """
-    several = len(bases) > 1
-    found: dict[tuple[str, str, str, int], dict[str, TrainingMetrics]] = {}
+    found: dict[tuple[str, str, int], dict[str, TrainingMetrics]] = {}
     seen: set[Path] = set()
     for cost in study.costs:
-        if cost.base not in bases:
+        if cost.base != base or cost.arm not in study.arms[:MOST_SHOWN]:
             continue
         for number, kind, place in _trainings(cost):
             if place.resolve() not in seen:
                 seen.add(place.resolve())
-                name = _name(cost.arm, cost.base if several else None, number)
-                runs = found.setdefault((cost.arm, cost.base, kind, number), {})
-                runs[f"{name}, {kind}, seed {cost.seed}"] = read_metrics(place)
+                name = f"{_name(cost.arm, number)}, {base}, {kind}, seed {cost.seed}"
+                found.setdefault((cost.arm, kind, number), {})[name] = read_metrics(place)
     return tuple(
-        Arm(_name(arm, base if several else None, number) + (f" ({len(runs)} seeds)" if len(runs) > 1 else ""), runs)
-        for (arm, base, _, number), runs in found.items()
+        Arm(_name(arm, number) + (f" ({len(runs)} seeds)" if len(runs) > 1 else ""), runs)
+        for (arm, _, number), runs in found.items()
     )
 
 
@@ -110,6 +112,6 @@ def _trainings(cost: RunCost) -> list[tuple[int, str, Path]]:
     return found
 
 
-def _name(arm: str, base: str | None, number: int) -> str:
-    """ "GRPO", "GRPO, mini", "GRPO, mini, 2"."""
-    return ", ".join([arm, *([] if base is None else [base]), *([] if number == 1 else [str(number)])])
+def _name(arm: str, number: int) -> str:
+    """ "GRPO", "GRPO, 2"."""
+    return arm if number == 1 else f"{arm}, {number}"

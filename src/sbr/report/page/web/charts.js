@@ -17,12 +17,13 @@ function symbolScale(names) {
   return { domain: names, range: names.map(symbolOf) };
 }
 const fromZero = (difference) => difference.low !== null && (difference.low > 0 || difference.high < 0);
-/** Both intervals leave out zero; a mark of a study also needs its corrected p, the first chart's own has none to show. */
-const sure = (d) => fromZero(d) && (d.video_low === null || d.video_low > 0 || d.video_high < 0) && !(d.counted && d.p_holm > 0.05);
+const sure = (d) => fromZero(d) && (d.video_low === null || d.video_low > 0 || d.video_high < 0);
 const pairOf = (d) => `${visible(d.other)} − ${visible(d.base)}`;
 
-/** Paired differences: levels one below the other, in each a line a pair, and a line at zero. */
-function forest(differences, width) {
+/** Paired differences: levels one below the other, in each a line a pair, and a line at zero.  A mark is filled where its
+ * intervals leave out zero, in a study where its corrected p is small too. */
+function forest({ differences, counted }, width) {
+  const claimed = (d) => sure(d) && (counted === "questions" || d.p_holm <= 0.05);
   const rows = [];
   for (const [level, inside] of d3.group(differences, (d) => d.level)) {
     rows.push({ id: `${level}\n`, heading: visible(level) });
@@ -49,8 +50,8 @@ function forest(differences, width) {
       Plot.text(rows.filter((row) => row.heading), { y: "id", text: "heading", frameAnchor: "left", dx: -left, textAnchor: "start", fontWeight: 650 }),
       Plot.ruleY(pairs.filter((d) => d.video_low !== null), { ...position, x1: (d) => 100 * d.video_low, x2: (d) => 100 * d.video_high, strokeWidth: 1.25 }),
       Plot.ruleY(pairs.filter((d) => d.low !== null), { ...position, x1: (d) => 100 * d.low, x2: (d) => 100 * d.high, strokeWidth: 4, strokeOpacity: 0.55 }),
-      Plot.dot(pairs, { y: "id", x: (d) => 100 * d.value, symbol: "other", stroke: "other", fill: (d) => (sure(d) ? d.other : null), r: 5, strokeWidth: 2 }),
-      Plot.dot(pairs.filter((d) => !sure(d)), { y: "id", x: (d) => 100 * d.value, symbol: "other", stroke: "other", fill: "var(--page)", r: 5, strokeWidth: 2 }),
+      Plot.dot(pairs, { y: "id", x: (d) => 100 * d.value, symbol: "other", stroke: "other", fill: (d) => (claimed(d) ? d.other : null), r: 5, strokeWidth: 2 }),
+      Plot.dot(pairs.filter((d) => !claimed(d)), { y: "id", x: (d) => 100 * d.value, symbol: "other", stroke: "other", fill: "var(--page)", r: 5, strokeWidth: 2 }),
       wide ? Plot.text(pairs, { y: "id", text: words, frameAnchor: "right", dx: 150, textAnchor: "end", fill: "var(--muted)", fontVariant: "tabular-nums" }) : null,
     ],
   });
