@@ -147,6 +147,11 @@ class GrpoMetrics:
     `p_best`); `best_step`, the best look so far; `stopped`, 1 where the run ended for it."""
     custom: dict[str, float] = field(default_factory=dict)
     """Means of the user's own rewards by name, before their weights."""
+    tokens_trained: int | None = None
+    """Tokens that went through the training pass, once an update; those of silent groups only where they were computed.
+    null in lines that are older than this field, as `processes`."""
+    processes: int | None = None
+    """That shared the step."""
 
     def words(self) -> str:
         return f"reward {self.reward_mean:.2f}  {self.tokens_mean:.0f} tokens" + level_words(self.validation_accuracy)
@@ -244,6 +249,8 @@ def combine(done: Done, parts: Sequence[ProcessStep]) -> GrpoMetrics:
         importance_capped=_weighted(capped, by_token) if capped else None,
         guard=dict(done.guard),
         custom={name: _mean(values[name] for values in custom) for name in custom[0]},
+        tokens_trained=sum(by_token),
+        processes=len(parts),
     )
 
 
