@@ -1,7 +1,7 @@
 """Puts together what the documentation site is built from: `make docs`.
 
-README becomes the first page; the pages of docs/ stay as they are; the command line is what `sbr VERB --help` prints; the
-pages of the API name the modules whose docstrings are read.  Links that work in the repository work on the site.
+README becomes the first page; the pages of docs/ stay as they are; the command line is what `sbr VERB --help` prints;
+the pages of the API name the modules whose docstrings are read.  Links of the repository work on the site.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 API = {
     "What travels between the stages": ("sbr.types", "sbr.errors"),
-    "Recipes": ("sbr.config.recipes", "sbr.config.inputs", "sbr.config.training", "sbr.config.algo", "sbr.config.asking"),
+    "Recipes": tuple(f"sbr.config.{part}" for part in ("recipes", "inputs", "training", "algo", "asking")),
     "Rewards": ("sbr.reward.answer", "sbr.reward.score", "sbr.reward.consistency", "sbr.reward.custom"),
     "Algorithms": ("sbr.algo.algorithm", "sbr.algo.grpo", "sbr.algo.dapo", "sbr.algo.gspo", "sbr.algo.grpo_care"),
     "Samplers and engines": ("sbr.rollout.sampler", "sbr.rollout.engine", "sbr.rollout.sampling"),

@@ -2,6 +2,7 @@
 
     checkpoint-<step>/
         config.json, model.safetensors, generation_config.json, tokenizer and processor files
+        README.md                   the model card (`sbr.card`)
         training_state/state.json   step, number of processes, schedule
         training_state/tensors/     moments of the optimizer, averaged weights of GRPO-CARE (`sbr.train.moments`)
         training_state/training.pt  instead of the moments: the optimizer adamw_8bit, whose tensors are of its own kind
@@ -32,18 +33,22 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from sbr.card.blocks import CARD, read_card
+from sbr.card.card import card_of_training
 from sbr.config.recipes import TrainRecipe
-from sbr.errors import CheckpointError
+from sbr.errors import CheckpointError, DataError
 from sbr.model.lora import save_adapter
 from sbr.resume.folder import read_json
 from sbr.train.ema import trained
 from sbr.train.moments import averages, get_moments, load_tensors, save_tensors, set_moments
-from sbr.train.run_folder import FINAL, STATE, checkpoints
+from sbr.train.run_folder import FINAL, STATE, checkpoints, read_trained
 from sbr.train.sharding import gathered_state, is_sharded
 from sbr.train.trainer import Trainer
 
 TRAINING = "training.pt"
 TENSORS = "tensors"
+OLD_CARD = "README.old.md"
+"""A card of final/ whose marks could not be read when the model was replaced."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +71,7 @@ def save_checkpoint(recipe: TrainRecipe, step: int, trainer: Trainer) -> None:
         save_tensors(state / TENSORS, _tensors(recipe, trainer))
         _save_model(recipe, draft, trainer)
         if accelerator.is_main_process:
+            _write_card(recipe, draft, step, None)
             if _own_kind(recipe):
                 torch.save(trainer.optimizer.state_dict(), state / TRAINING)
             values = {"step": step, "processes": accelerator.num_processes, "schedule": trainer.schedule.state_dict()}
@@ -121,10 +127,12 @@ def restore(recipe: TrainRecipe, folder: Path, trainer: Trainer) -> None:
         )
 
 
-def save_final(recipe: TrainRecipe, trainer: Trainer) -> Path:
-    """Write final/ in the recipe's own dtype and return it.  Changes the model to that dtype: training is over.
+def save_final(recipe: TrainRecipe, step: int, trainer: Trainer) -> Path:
+    """Write final/, the model after `step`, in the recipe's own dtype and return it.  Changes the model to that dtype:
+    training is over.
 
-    Adapters stay float32: they are small.  A final/ that is there is replaced when the new one is complete.
+    Adapters stay float32: they are small.  A final/ that is there is replaced when the new one is complete; what people
+    wrote into its card stays.
     """
     folder = recipe.output_dir / FINAL
     draft = recipe.output_dir / f".{FINAL}.tmp"
@@ -134,6 +142,7 @@ def save_final(recipe: TrainRecipe, trainer: Trainer) -> Path:
             draft.mkdir()
         _save_model(recipe, draft, trainer, getattr(torch, recipe.model.dtype))
         if main:
+            _write_card(recipe, draft, step, folder)
             if folder.exists():
                 _remove(folder)
             draft.replace(folder)
@@ -193,6 +202,21 @@ def _save_model(recipe: TrainRecipe, folder: Path, trainer: Trainer, dtype: torc
             weights = {name: weight.to(dtype) for name, weight in weights.items()} if weights else None
         whole.save_pretrained(folder, state_dict=weights)
     trainer.processor.save_pretrained(folder)
+
+
+def _write_card(recipe: TrainRecipe, folder: Path, step: int, before: Path | None) -> None:
+    """README.md of the model in `folder`; `before` is what stood in its place, if anything did."""
+    trained = read_trained(recipe, step)
+    try:
+        text = card_of_training(trained, read_card(before) if before else None)
+    except DataError as error:
+        logger.warning("%s; it is kept as %s beside a new card", error, OLD_CARD)
+        shutil.copyfile(Path(str(before)) / CARD, folder / OLD_CARD)
+        text = card_of_training(trained)
+    else:
+        if before and (before / OLD_CARD).is_file():
+            shutil.copyfile(before / OLD_CARD, folder / OLD_CARD)
+    (folder / CARD).write_text(text, encoding="utf-8")
 
 
 def _random_state() -> dict[str, Tensor]:

@@ -59,6 +59,12 @@ def steps(file: Path) -> list[int]:
     return found
 
 
+def lines(file: Path, step: int) -> list[dict[str, Any]]:
+    """The whole lines up to `step`, none of a file that is not there.  Raises as `steps` does."""
+    kept = sum(number <= step for number in steps(file))
+    return [json.loads(line) for line in _whole_lines(file)[:kept]]
+
+
 def cut_after(file: Path, step: int) -> None:
     """Drop the lines of steps after `step`, and a last line that a killed process left unfinished.
 

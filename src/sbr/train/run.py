@@ -126,7 +126,7 @@ def run_training(course: Course[QuestionT, PartT, MetricsT], accelerator: Accele
             watcher.began(course.name, done, total)
         _take_steps(course, bench, learner, range(done + 1, total + 1), watcher, deadline)
         with deadline.phase("saving"):
-            save_final(recipe, bench.trainer)
+            save_final(recipe, total, bench.trainer)
     if course.cache is not None and accelerator.is_main_process:
         course.cache.log_counts()
     for tracker in accelerator.trackers:

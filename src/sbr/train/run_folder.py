@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from sbr.card.training import Trained
 from sbr.config.recipes import SftRecipe, TrainRecipe
 from sbr.config.training import SftValidationConfig
 from sbr.data.rows.layout import DataRoot
@@ -159,6 +160,15 @@ def open_folder(recipe: TrainRecipe, inputs: Mapping[str, Path]) -> int:
         )
     start_folder(folder, recipe, fingerprints(_present(inputs)))
     return step
+
+
+def read_trained(recipe: TrainRecipe, step: int) -> Trained:
+    """What the run folder says of the model after `step`, for its card.  Raises CheckpointError for a damaged line of
+    metrics.jsonl, DataError for a damaged inputs.json."""
+    folder = recipe.output_dir
+    advice = "restore it, or start a new run with another --output_dir"
+    inputs = read_json(folder / INPUTS, advice) if (folder / INPUTS).exists() else {}
+    return Trained(recipe, step, journal.lines(folder / METRICS, step), inputs)
 
 
 def holds_run(folder: Path) -> bool:
