@@ -27,6 +27,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
+from sbr.config.named import source_files
 from sbr.config.recipes import TrainRecipe
 from sbr.errors import BusyError, CheckpointError, StoppedError
 from sbr.frames.ahead import frames_ahead
@@ -263,9 +264,9 @@ def _taken(device: torch.device) -> int:
 
 
 def _input_files(course: Course[Any, Any, Any]) -> dict[str, Path]:
-    """What decides, beside the recipe, how a run goes on: its rows, and the model at the start where it is still in
-    use, as the reference or below adapters."""
-    files = run_folder.annotation_files(course.recipe)
+    """What decides, beside the recipe, how a run goes on: its rows, the user's own code, and the model at the start
+    where it is still in use, as the reference or below adapters."""
+    files = run_folder.annotation_files(course.recipe) | source_files(course.recipe.own_functions())
     if course.recipe.lora is not None or (course.algorithm is not None and course.algorithm.needs_reference):
         files |= model_files(course.start.path)
     return files
