@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,10 +31,13 @@ LARGEST = 2**20
 def load_recipe(kind: type[RecipeT], file: Path, overrides: Sequence[str] = ()) -> RecipeT:
     """Read `file` as a `kind`; `overrides` are command-line words such as ["--train.seed", "3"], which win.
 
+    "recipes/mini/grpo.toml" is the package's own where no such file is there.
+
     Raises ConfigError with the file, the key, what is allowed and, for an unknown key, the nearest known one.  Words
     that cannot be read end the program through tyro's own message (exit status 2); "--help" lists every key with its
     default.
     """
+    file = file if file.exists() else packaged(file) or file
     text = _read(file, "TOML", what(kind))
     try:
         values = tomllib.loads(text)
@@ -43,6 +47,12 @@ def load_recipe(kind: type[RecipeT], file: Path, overrides: Sequence[str] = ()) 
         raise ConfigError(f"{file}: not valid TOML: lists or tables are too deep in each other") from None
     recipe = validate(kind, values, source=str(file))
     return override(recipe, overrides, prog=f"{verb(kind)} {file}") if overrides else recipe
+
+
+def packaged(recipe: Path) -> Path | None:
+    """The package's recipe of that name, such as recipes/mini/grpo.toml; None if it has none."""
+    file = Path(str(files("sbr"))) / recipe
+    return file if recipe.parts[:1] == ("recipes",) and ".." not in recipe.parts and file.is_file() else None
 
 
 def validate(kind: type[RecipeT], values: Mapping[str, Any], source: str) -> RecipeT:

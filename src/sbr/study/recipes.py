@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sbr.config.load import dotted_values, load_recipe, with_values
+from sbr.config.load import dotted_values, load_recipe, packaged, with_values
 from sbr.config.recipes import DistillRecipe, EvalRecipe, GrpoRecipe, SftRecipe
 from sbr.config.study import StudyConfig
 from sbr.distill.rows import COT_FILE
@@ -94,9 +93,8 @@ def _find(study: Path, where: str, recipe: Path) -> Path:
     beside = study.parent / recipe.expanduser()
     if beside.exists():
         return beside
-    packaged = Path(str(files("sbr"))) / recipe
-    if recipe.parts[:1] == ("recipes",) and ".." not in recipe.parts and packaged.is_file():
-        return packaged
+    if (found := packaged(recipe)) is not None:
+        return found
     raise ConfigError(
         f"{study}: {where}.recipe is {str(recipe)!r}, and there is no {beside}; give the path from the folder of the "
         "study file, or one of the package, such as recipes/mini/grpo.toml"

@@ -294,3 +294,17 @@ def test_resolved_recipe_reads_back_equal(tmp_path: Path) -> None:
 def test_known_keys_hold_sections_and_leaves() -> None:
     keys = known_keys(GrpoRecipe)
     assert {"model", "model.path", "train.learning_rate", "output_dir", "lora", "lora.rank"} <= set(keys)
+
+
+def test_recipes_of_the_package_are_found_anywhere_and_files_of_that_name_win(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = Path("recipes/mini/grpo.toml")
+    assert load_recipe(GrpoRecipe, name) == load_recipe(GrpoRecipe, RECIPES / "mini" / "grpo.toml")
+    (tmp_path / "recipes" / "mini").mkdir(parents=True)
+    (tmp_path / name).write_text(MINIMAL)
+    assert str(load_recipe(GrpoRecipe, name).output_dir) == "runs/x"
+    for missing in ("recipes/mini/nothing.toml", "recipes/../pyproject.toml", "mini/sft.toml"):
+        with pytest.raises(ConfigError, match="is missing|does not exist|no such"):
+            load_recipe(GrpoRecipe, Path(missing))
