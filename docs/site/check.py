@@ -1,5 +1,5 @@
-"""Reads the built site: every page of the navigation is there, every link leads to something, and no page loads anything
-from elsewhere.  Says what is wrong and ends with status 1.
+"""Reads the built site: every page of the navigation is there, every link leads to something, and no page loads
+anything from elsewhere.  Says what is wrong and ends with status 1.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Puts together what the documentation site is built from: `make docs`.
 
 README becomes the first page; the pages of docs/ stay as they are; the command line is what `sbr VERB --help` prints;
-the pages of the API name the modules whose docstrings are read; one page shows recipes and job files.  Links are written
-for the repository and led to the same thing on the site; one that leads nowhere ends the build.
+the pages of the API name the modules whose docstrings are read; one page shows recipes and job files.  Links are
+written for the repository and led to the same thing on the site; one that leads nowhere ends the build.
 """
 
 from __future__ import annotations
