@@ -21,6 +21,7 @@ from cases_models import CASES as MODELS
 from cases_outcomes import CASES as OUTCOMES
 from cases_recipes import CASES as RECIPES
 from cases_report import CASES as REPORT
+from cases_study import CASES as STUDY
 from cases_words import CASES as WORDS
 from house import Place, tree
 
@@ -31,6 +32,7 @@ GROUPS = {
     **{"words": WORDS, "evaluated": EVALUATED, "recipes": RECIPES, "annotations": ANNOTATIONS},
     **{"data": DATA, "folders": FOLDERS, "models": MODELS, "asking": ASKING},
     **{"attention": ATTENTION, "consistency": CONSISTENCY, "outcomes": OUTCOMES, "curves": CURVES, "report": REPORT},
+    "study": STUDY,
 }
 CASES = {f"{group}, {case.name}": case for group, cases in GROUPS.items() for case in cases}
 
