@@ -13,7 +13,7 @@ import sbr
 
 ORDER = (
     *("types", "errors", "files", "config", "data", "resume", "frames", "prompt", "model", "rollout", "reward"),
-    *("algo", "distill", "train", "plan", "eval", "analysis", "report", "mini", "cli", "__main__"),
+    *("algo", "distill", "train", "plan", "eval", "analysis", "report", "mini", "interop", "cli", "__main__"),
 )
 ROOMS = {
     # Room -> its parts, upstream first; parts in one tuple do not import one another.  "." are the files of the room.

@@ -64,6 +64,7 @@ VERBS = {
     "controls": Verb("sbr.cli.controls", "what part of a score is not vision: blind runs, rotated options, letters"),
     "compare": Verb("sbr.cli.compare", "compare two finished evaluations question by question"),
     "analyze": Verb("sbr.cli.analyze", "attention, consistency, cases and curves of finished runs", _MEDIA),
+    "export": Verb("sbr.cli.export", "the benchmark as tasks of other frameworks"),
     "report": Verb("sbr.cli.report", "one page of everything that runs did: tables, curves, cases side by side"),
 }
 

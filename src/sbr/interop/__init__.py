@@ -1,0 +1,1 @@
+"""The benchmark in the forms of other frameworks: their task files, with our questions, words and rule."""
