@@ -7,7 +7,9 @@
 
 Read in lmms-eval 0.7.3: a built-in task wins over another one of its name; data files are looked for beside the YAML
 file; a metric is averaged over the questions that give it, so that a domain can be a metric; answers end at an empty
-line unless the task says `until`; its Qwen2-VL wrapper goes on without a video that it cannot read, so `visual` raises.
+line unless the task says `until`; <think>...</think> is cut out of answers before they are scored, and an <answer> in
+it with it, unless the task has `reasoning_tags: "none"` (`auto_strip_thinking` is another switch, off by itself); its
+Qwen2-VL wrapper goes on without a video that it cannot read, so `visual` raises.
 """
 
 from __future__ import annotations
@@ -111,6 +113,7 @@ generation_kwargs:
   temperature: 0
   do_sample: false
   until: []
+reasoning_tags: "none"
 metric_list:
 {metrics}
 cluster_key: video_id
@@ -177,7 +180,7 @@ def export_lmms_eval(
     media that are missing, clips that lmms-eval takes for no video, and domains that are no metric.  Then nothing is
     written.
     """
-    root = root.absolute()
+    root = root.resolve()  # as the readers of questions do
     values = {"version": version, "rule": rule, "tag": TAG, "metric": METRIC, "root": str(root)}
     names = ", ".join(task_name(level) for level in levels)
     files = {
