@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-vllm check bench clean
+.PHONY: setup demo test test-vllm test-lmms check bench clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,18 @@ test-vllm: $(VLLM)/.installed
 	PYTHONPATH=tests/vllm_cpu $(VLLM)/bin/python -c 'import vllm'  # else pytest would skip these tests, and pass
 	PYTHONPATH=src:tests:tests/e2e:tests/vllm_cpu VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 \
 		$(VLLM)/bin/python -m pytest tests/vllm_cpu tests/parity/test_vllm_engine.py
+
+# lmms-eval pins an older PyAV and has an environment of its own (docs/interop.md).  Its 0.7.3 needs decord and filelock 3.
+LMMS := .venv-lmms
+$(LMMS)/.installed: pyproject.toml
+	test -x $(LMMS)/bin/python || $(PYTHON) -m venv $(LMMS)
+	$(LMMS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		lmms-eval==0.7.3 decord 'filelock<4' peft scipy tyro rich openai matplotlib pytest
+	touch $@
+
+test-lmms: $(LMMS)/.installed
+	$(LMMS)/bin/python -c 'import lmms_eval'  # else pytest would skip these tests, and pass
+	PYTHONPATH=src OMP_NUM_THREADS=1 $(LMMS)/bin/python -m pytest tests/interop/test_lmms_eval.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -57,7 +57,10 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", get_args(Rule))
-def test_their_evaluator_gives_our_verdicts_on_the_golden_answers(rule: Rule, tmp_path: Path) -> None:
+def test_their_evaluator_gives_our_verdicts_on_the_golden_answers(
+    rule: Rule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lmms-eval"])  # what parse_eval_args reads
     image = tmp_path / "images" / "now.png"
     image.parent.mkdir()
     Image.new("RGB", (8, 8)).save(image)
@@ -85,7 +88,7 @@ def test_their_evaluator_gives_our_verdicts_on_the_golden_answers(rule: Rule, tm
         model=Recorded(),
         tasks=[name],
         task_manager=TaskManager(include_path=str(folder), include_defaults=False),
-        cli_args=parse_eval_args([]),  # with its default --reasoning_tags, as on the command line
+        cli_args=parse_eval_args(),  # with its default --reasoning_tags, as on the command line
         bootstrap_iters=0,
     )
     assert found is not None
