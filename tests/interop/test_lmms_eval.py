@@ -88,7 +88,7 @@ def test_their_evaluator_gives_our_verdicts_on_the_golden_answers(
         model=Recorded(),
         tasks=[name],
         task_manager=TaskManager(include_path=str(folder), include_defaults=False),
-        cli_args=parse_eval_args(),  # with its default --reasoning_tags, as on the command line
+        cli_args=parse_eval_args()[1],  # with its default --reasoning_tags, as on the command line
         bootstrap_iters=0,
     )
     assert found is not None
