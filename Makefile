@@ -42,9 +42,9 @@ $(LMMS)/.installed: pyproject.toml
 		lmms-eval==0.7.3 decord 'filelock<4' peft scipy tyro rich openai matplotlib pytest
 	touch $@
 
-test-lmms: $(LMMS)/.installed
+test-lmms: $(LMMS)/.installed $(STAMP)
 	$(LMMS)/bin/python -c 'import lmms_eval'  # else pytest would skip these tests, and pass
-	PYTHONPATH=src OMP_NUM_THREADS=1 $(LMMS)/bin/python -m pytest tests/interop/test_lmms_eval.py
+	PYTHONPATH=src SBR_PYTHON=$(BIN)/python OMP_NUM_THREADS=1 $(LMMS)/bin/python -m pytest tests/interop/test_lmms_eval.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .
