@@ -60,6 +60,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
     return folder / "out"
 
 
+def test_a_finished_study_leaves_its_tables(finished: Path) -> None:
+    table = (finished / "study.md").read_text("utf-8")
+    assert all(arm in table for arm in ARMS)
+    assert json.loads((finished / "study.json").read_text("utf-8"))
+
+
 def results(out: Path) -> dict[str, bytes | list[str]]:
     """What depends on neither time nor place: weights, rows, answers."""
     files = {str(file.relative_to(out)): file for file in sorted(out.rglob("*")) if "checkpoint-" not in str(file)}

@@ -83,8 +83,12 @@ def run(arguments: list[str]) -> None:
 
 
 def run_study(study: Study, jobs: int, only: tuple[str, ...] = ()) -> tuple[StudyRun, ...]:
-    """Run what is missing of `only`, or of everything; all finished runs.  SystemExit(1) when a run has failed."""
+    """Run what is missing of `only`, or of everything, then write the tables of all finished runs, which are returned.
+
+    With `only` no tables are written: an array job is one of many.  SystemExit(1) when a run has failed.
+    """
     from sbr.cli.early import refuse_study
+    from sbr.report.study_tables import write_study
     from sbr.study.results import finished_runs
     from sbr.study.schedule import Schedule, evaluations
     from sbr.study.state import base_fingerprints, check_job, state_of
@@ -109,6 +113,9 @@ def run_study(study: Study, jobs: int, only: tuple[str, ...] = ()) -> tuple[Stud
             ERRORS.print(f"not run, since they need {cause}: {', '.join(waiting)}")
     runs = finished_runs(study)
     console.print(f"{len(runs)} of {len(study.graph.evaluated)} evaluated models are there", soft_wrap=True)
+    if runs and not only:
+        table = write_study(runs, study.config.output_dir)
+        console.print(f"Tables: {table}; one page: sbr report {study.config.output_dir} -o report.html", soft_wrap=True)
     if schedule.failed:
         ERRORS.print(f"{len(schedule.failed)} runs have failed; the same command tries them again")
         raise SystemExit(1)

@@ -30,13 +30,15 @@ def write_study(
 ) -> Path:
     """Compute the study of `runs` and write study.json and study.md into `folder`; returns the latter.
 
-    Each is the old one or the new one, also after a kill.  Paths below `folder` are written relative to it, so it may
+    Each is the old one or the new one, also after a kill; one that is the same already is left alone.  Paths below `folder` are written relative to it, so it may
     be moved.  Raises as `study_of` does.
     """
     study = study_of(runs, pairs, watcher)
-    replace_file(folder / STUDY_JSON, study_json(study, folder))
     file = folder / STUDY_MD
-    replace_file(file, "\n".join(markdown_table(table) for table in study_tables(study)).encode())
+    tables = "\n".join(markdown_table(table) for table in study_tables(study)).encode()
+    for output, content in ((folder / STUDY_JSON, study_json(study, folder)), (file, tables)):
+        if not output.exists() or output.read_bytes() != content:
+            replace_file(output, content)
     return file
 
 
