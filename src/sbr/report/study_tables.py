@@ -30,8 +30,8 @@ def write_study(
 ) -> Path:
     """Compute the study of `runs` and write study.json and study.md into `folder`; returns the latter.
 
-    Each is the old one or the new one, also after a kill; one that is the same already is left alone.  Paths below `folder` are written relative to it, so it may
-    be moved.  Raises as `study_of` does.
+    Each is the old one or the new one, also after a kill; one that is the same already is left alone.  Paths below
+    `folder` are written relative to it, so it may be moved.  Raises as `study_of` does.
     """
     study = study_of(runs, pairs, watcher)
     file = folder / STUDY_MD
