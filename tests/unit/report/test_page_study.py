@@ -52,7 +52,9 @@ def test_the_first_screen_has_the_means_of_the_study(page: PageData, folder: Pat
     found = read_study(folder)
     assert page.columns == ("L1 Daily life", "L3 Daily life", "L3 Hobbies", "L3 Overall")
     rows = [row for row in page.results if not row.paper]
-    assert [row.name for row in rows] == list(ARMS) and any(row.paper for row in page.results)
+    assert [row.name for row in rows] == list(ARMS) and len(rows) == len(
+        page.results
+    )  # others were asked than the paper's
     for row in rows:
         for cell, (level, part) in zip(
             row.cells, (("L1", "Overall"), ("L3", "Daily life"), ("L3", "Hobbies"), ("L3", "Overall")), strict=True
@@ -116,6 +118,17 @@ def test_the_seed_that_most_arms_have_is_shown(tmp_path: Path) -> None:
     assert "Answers are those of seed 2 of SFT, 0 of SFT, then GRPO on mini" in page.cases_note
     assert "SFT lacks 0 of mini; SFT, then GRPO lacks 1 of mini" in " ".join(page.limits)
     assert page.sections[0].bars[0].bars[0].series == "mini"
+
+
+def test_of_many_arms_the_first_have_answers_and_all_have_figures(tmp_path: Path) -> None:
+    arms = {f"arm {number}": 0.1 * number for number in range(10)}
+    write_study(study(tmp_path, arms, bases=["mini"], seeds=2, questions={"L1": 30}), tmp_path)
+    page = make_page(find_runs([tmp_path]), PageOptions("a study", cases=1, frames=False)).data
+    assert page.limits[0].startswith(
+        "Answers are those of seed 0 of each arm (the first 8 of 10 arms) on mini, 8 of 20 runs."
+    )
+    assert [run.name for run in page.runs] == list(arms)[:8]
+    assert [row.name for row in page.results if not row.paper] == list(arms) and len(page.differences) == 9
 
 
 def test_answers_of_other_seeds_are_not_needed(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ COUNTED = "seeds and questions"
 
 def study_results(shown: PageStudy) -> tuple[tuple[str, ...], tuple[ResultRow, ...], str]:
     """(columns, rows, note): the mean of every arm over seeds, and over bases where there are several; then the paper's
-    rows if it has one of the columns."""
+    rows if its questions were asked."""
     study, base = shown.study, _base(shown.study)
     columns, rows, note = results_of(shown.asked[:1])
     levels = levels_of(shown.asked[0].records)
@@ -108,6 +108,8 @@ def shown_words(shown: PageStudy) -> str:
     which = f"seed {listed}" if seeds else "each arm"
     if len(seeds) == 1:
         which = f"seed {min(seeds)} of each arm"
+    if len(shown.asked) < len(shown.study.arms):
+        which += f" (the first {len(shown.asked)} of {len(shown.study.arms)} arms)"
     return f"Answers are those of {which} on {shown.base}, {len(shown.asked)} of {len(shown.study.runs)} runs."
 
 

@@ -65,7 +65,8 @@ def read_page_study(folder: Path, data: Path | None = None) -> PageStudy:
     }
     trained = {arm: own[-1] for arm, own in of_arm.items() if own}
     before = {arm: tuple(own[:-1]) for arm, own in of_arm.items()}
-    seeds = {run.arm: run.seed if run.stages else None for run in chosen}
+    seeded = {figure.arm for figure in study.figures if figure.base == chosen[0].base and figure.seeds}
+    seeds = {run.arm: run.seed if run.arm in seeded else None for run in chosen}
     return PageStudy(study, chosen[0].base, seeds, asked, trainings, trained, before, arms)
 
 
