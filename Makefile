@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-vllm test-verl check bench clean
+.PHONY: setup demo test test-vllm test-verl test-release docs dist check bench clean
 
 setup: $(STAMP)
 
@@ -44,6 +44,33 @@ $(VERL)/.installed: pyproject.toml
 test-verl: $(STAMP) $(VERL)/.installed
 	SBR_VERL_PYTHON=$(abspath $(VERL))/bin/python OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/parity/test_verl_reads_export.py
 
+# The site's programs want other versions than ours too.  Zensical is the successor of Material for MkDocs, by its authors.
+DOCS := .venv-docs
+$(DOCS)/.installed: docs/site/requirements.txt
+	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r docs/site/requirements.txt
+	touch $@
+
+docs: $(STAMP) $(DOCS)/.installed
+	$(BIN)/python docs/site/stage.py build/docs
+	cd build/docs && ../../$(DOCS)/bin/zensical build --clean --strict
+	$(BIN)/python docs/site/check.py build/docs
+
+dist: $(STAMP)
+	rm -rf build/lib build/bdist.* dist
+	$(BIN)/python -m build --outdir dist
+
+# What somebody gets who installs the package: the wheel, with dependencies of its own, in an empty environment and folder.
+RELEASE := build/release
+test-release: dist
+	rm -rf $(RELEASE)
+	$(PYTHON) -m venv $(RELEASE)/venv
+	$(RELEASE)/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	mkdir $(RELEASE)/work
+	cd $(RELEASE)/work && env -u PYTHONPATH ../venv/bin/sbr demo --train 48 --val 12 --steps 2
+	cd $(RELEASE)/work && env -u PYTHONPATH ../venv/bin/sbr eval recipes/mini/eval.toml --data.root runs/demo/data \
+		--output_dir runs/eval
+
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,4 +81,4 @@ bench: $(STAMP)
 		--sections check steps trl evaluation growth gemm memory
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DOCS) build dist .pytest_cache .ruff_cache

@@ -11,6 +11,7 @@ from sbr.config.inputs import DataConfig, FramesConfig, LoraConfig, ModelConfig,
 from sbr.config.section import Place, Section
 from sbr.config.training import (
     ColdStartConfig,
+    GrpoValidationConfig,
     LogConfig,
     RewardConfig,
     RolloutConfig,
@@ -59,6 +60,8 @@ class GrpoRecipe(TrainRecipe):
     """What a completion earns."""
     algo: AlgoConfig = GrpoAlgo()
     """How the model learns from it."""
+    validation: GrpoValidationConfig = GrpoValidationConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Looks at the model while it learns."""
     log: LogConfig = LogConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     """What is written down."""
     cold_start: ColdStartConfig | None = None

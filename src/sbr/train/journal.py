@@ -65,6 +65,12 @@ def lines(file: Path, step: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in _whole_lines(file)[:kept]]
 
 
+def record(file: Path, step: int) -> dict[str, Any] | None:
+    """The values of the line of `step`; None when there is none.  Raises as `steps` does."""
+    found = steps(file)
+    return json.loads(_whole_lines(file)[found.index(step)]) if step in found else None
+
+
 def cut_after(file: Path, step: int) -> None:
     """Drop the lines of steps after `step`, and a last line that a killed process left unfinished.
 
