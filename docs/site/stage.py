@@ -28,6 +28,9 @@ SHOWN = ("recipes", "examples")
 """Folders whose files stand on the page `files.md`."""
 LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?(?=\))")
 
+SUBVERBS = {"data": ("check", "build", "cache", "download"), "study": ("list",)}
+"""Of verbs whose module has no table of them."""
+
 API = {
     "What travels between the stages": ("sbr.types", "sbr.errors"),
     "Recipes": (
@@ -127,9 +130,10 @@ def files() -> str:
 
 def commands() -> str:
     """`--help` of every verb and sub-verb."""
-    asked = [(verb,) for verb in VERBS]
+    asked: list[tuple[str, ...]] = [(verb,) for verb in VERBS]
     for verb, about in VERBS.items():
-        asked += [(verb, name) for name in getattr(importlib.import_module(about.module), "SUBVERBS", {})]
+        names = SUBVERBS.get(verb) or getattr(importlib.import_module(about.module), "SUBVERBS", ())
+        asked += [(verb, name) for name in names]
     with ThreadPoolExecutor(2) as pool:
         found = dict(zip(asked, pool.map(printed, asked), strict=True))
     lines = ["# Command line", "", f"Version {__version__}. What `--help` prints, verb by verb."]
@@ -142,7 +146,7 @@ def commands() -> str:
 
 
 def printed(words: tuple[str, ...]) -> list[str]:
-    environment = {**os.environ, "COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}
+    environment = {**os.environ, "COLUMNS": "88", "NO_COLOR": "1", "TERM": "dumb"}
     command = [sys.executable, "-m", "sbr", *words, "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     text = result.stdout.strip("\n")
