@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-vllm test-release docs dist check bench clean
+.PHONY: setup demo test test-vllm test-verl test-release docs dist check bench clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,16 @@ test-vllm: $(VLLM)/.installed
 	PYTHONPATH=tests/vllm_cpu $(VLLM)/bin/python -c 'import vllm'  # else pytest would skip these tests, and pass
 	PYTHONPATH=src:tests:tests/e2e:tests/vllm_cpu VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 \
 		$(VLLM)/bin/python -m pytest tests/vllm_cpu tests/parity/test_vllm_engine.py
+
+# verl pins an older transformers, so it has an environment of its own, which our tests call (docs/interop_training.md).
+VERL := .venv-verl
+$(VERL)/.installed: pyproject.toml
+	test -x $(VERL)/bin/python || $(PYTHON) -m venv $(VERL)
+	$(VERL)/bin/python -m pip install --quiet --disable-pip-version-check verl==0.9.1 torchvision qwen-vl-utils decord
+	touch $@
+
+test-verl: $(STAMP) $(VERL)/.installed
+	SBR_VERL_PYTHON=$(abspath $(VERL))/bin/python OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/parity/test_verl_reads_export.py
 
 # The site's programs want other versions than ours too.  Zensical is the successor of Material for MkDocs, by its authors.
 DOCS := .venv-docs

@@ -4,9 +4,10 @@ Question n of L2 is question n of L1 (`sbr.mini.questions`), so the two answers 
 
     python benchmarks/l2_shift.py runs/l2 --arms sft grpo --seeds 5 --out runs/l2/l2_shift.md
 
-reads the evaluations runs/l2/eval_base, eval_ARM_SEED (L1, L2, L3 of the whole world) and, for X of cam, own, none (late
-cameras only, other belongings only, neither), eval_base_X, eval_ARM_SEED_X (L2); also look_..., the same with
-`--engine.prefill "<think> i see"`, for those that are there.  Intervals count seeds and questions (docs/statistics.md).
+reads the evaluations runs/l2/eval_base, eval_ARM_SEED (L1, L2, L3 of the whole world) and, for X of cam, own, none
+(late cameras only, other belongings only, neither), eval_base_X, eval_ARM_SEED_X (L2); also look_..., the same with
+`--engine.prefill "<think> i see"`, L1 and L2, for those that are there.  Intervals count seeds and questions
+(docs/statistics.md).
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
 from sbr.analysis.crossed import Answers, Crossed
+
 from sbr.eval.records import RECORDS, read_records
 from sbr.mini.questions import MOST
 
@@ -25,6 +26,7 @@ CONDITIONS = ("L1", "none", "cam", "own", "L2", "L3")
 TITLES = {
     "L1": "L1", "none": "unseen kitchens", "cam": "+ late camera", "own": "+ belongings", "L2": "L2: both", "L3": "L3",
 }  # fmt: skip
+DIFFERENCES = ("L2 - L1", "gain on L1", "gain on L2", "difference of gains")
 
 
 def right(folder: Path, prefix: str, model: str) -> dict[str, np.ndarray]:
@@ -37,7 +39,7 @@ def right(folder: Path, prefix: str, model: str) -> dict[str, np.ndarray]:
             found.setdefault(condition, {})[int(record.sample_id) % MOST] = float(record.correct)
     numbers = {condition: sorted(answers) for condition, answers in found.items()}
     if len({len(these) for these in numbers.values()}) > 1:
-        raise SystemExit(f"{folder}/{prefix}_{model}: {({c: len(n) for c, n in numbers.items()})} questions")
+        raise SystemExit(f"{folder}/{prefix}_{model}: { ({c: len(n) for c, n in numbers.items()}) } questions")
     return {condition: np.array([answers[n] for n in numbers[condition]]) for condition, answers in found.items()}
 
 
@@ -55,22 +57,21 @@ def table(folder: Path, prefix: str, arms: dict[str, list[str]]) -> list[str]:
     number = {row: k for k, row in enumerate(rows)}
     questions = len(answers[rows[0][0]][rows[0][1]])
     cells = Answers(np.stack([answers[model][condition] for model, condition in rows]), np.arange(questions))
-    unseen_tasks = Answers(np.stack([by["L3"] for by in answers.values()]), np.arange(questions))
-    order = list(answers)
+    l3 = [model for model, by in answers.items() if "L3" in by]
+    unseen_tasks = Answers(np.stack([answers[m]["L3"] for m in l3]), np.arange(questions)) if l3 else None
     lines = [
-        f"| {prefix}: % right | " + " | ".join(TITLES.values()) + " | L2 - L1 | gain on L1 | gain on L2 | difference of gains |",
-        "|---" * (len(TITLES) + 5) + "|",
+        "| " + " | ".join((f"{prefix}: % right", *TITLES.values(), *DIFFERENCES)) + " |",
+        "|---" * (1 + len(TITLES) + len(DIFFERENCES)) + "|",
     ]
     for arm, models in arms.items():
         line = [shown(cells.accuracy([[number[model, c] for model in models]])) for c in CONDITIONS[:-1]]
-        line.append(shown(unseen_tasks.accuracy([[order.index(model) for model in models]])))
+        line.append("" if unseen_tasks is None else shown(unseen_tasks.accuracy([[l3.index(m) for m in models]])))
         line.append(shown(cells.difference([[(number[m, "L1"], number[m, "L2"]) for m in models]]), signed=True))
         if arm == "base":
             line += ["", "", ""]
         else:
-            base = "base"
             line += [
-                shown(cells.difference([[(number[base, level], number[m, level]) for m in models]]), signed=True)
+                shown(cells.difference([[(number["base", level], number[m, level]) for m in models]]), signed=True)
                 for level in ("L1", "L2")
             ]
             line.append(shown(_gains(answers, models), signed=True))

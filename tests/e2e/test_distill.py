@@ -214,6 +214,32 @@ def test_other_filters_select_again_without_asking(data_root, finished, tmp_path
     assert samples_of(out) == samples_of(finished)
 
 
+def test_reasonings_are_exchanged_without_asking(data_root, finished, tmp_path, no_asking) -> None:
+    out = continued(finished, tmp_path / "out", QUESTIONS * K)
+    report = distill(recipe(data_root, out, reasoning="another"))
+    before = read_cot_rows(finished / "training_with_cot.jsonl")
+    after = read_cot_rows(out / "training_with_cot.jsonl")
+    assert [row.sample_id for row in after] == [row.sample_id for row in before]
+    assert report.reasonings_exchanged == report.kept == len(after)
+    lines = [json.loads(line) for line in (out / "training_with_cot.jsonl").read_text("utf-8").splitlines()]
+    answers = {(s.sample_id, s.sample_index): s.response for s in samples_of(finished)}
+    split = re.compile("<think>(.*)</think>(.*)", re.DOTALL)
+    same = 0
+    for row, own, line in zip(after, before, lines, strict=True):
+        source = line["provenance"]["reasoning_of"]
+        assert source["sample_id"] != row.sample_id
+        (now, answer), (was, letter) = split.fullmatch(row.response).groups(), split.fullmatch(own.response).groups()
+        assert answer == letter
+        assert now.strip() == split.fullmatch(answers[tuple(source.values())])[1].strip()
+        same += now.split() == was.split()
+    assert report.reasonings_same == same < len(after)
+    distill(recipe(data_root, out))
+    assert rows_of(out) == rows_of(finished)
+    assert samples_of(out) == samples_of(finished)
+    with pytest.raises(ConfigError, match="1 questions to ask"):
+        distill(recipe(data_root, out, limit=1, reasoning="another"))
+
+
 def test_a_limit_can_grow_and_shrink(data_root, finished, tmp_path, monkeypatch) -> None:
     out = tmp_path / "out"
     distill(recipe(data_root, out, limit=5))  # a whole batch

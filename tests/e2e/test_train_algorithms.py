@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import signal
@@ -19,6 +20,7 @@ from sbr.config.inputs import ModelConfig, PromptConfig
 from sbr.errors import CheckpointError, ConfigError
 from sbr.model.load import load_model, load_processor
 from sbr.prompt.encode import PromptEncoder
+from sbr.resume.folder import fingerprint
 from sbr.rollout.generate import Sampling, generate
 from sbr.train.ema import AverageWeights
 from sbr.train.grpo.answer_likelihood import answer_likelihoods, answer_tokens
@@ -101,6 +103,31 @@ def test_an_algorithm_and_a_reward_of_ones_own(make_recipe, tmp_path, monkeypatc
     assert line["importance_mean"] == pytest.approx(1.0, abs=1e-4)
     assert line["importance_capped"] == 0.0
     assert line["grad_norm"] > 0
+    saved = json.loads((recipe.output_dir / "inputs.json").read_text())
+    assert saved["module own_training"] == fingerprint(tmp_path / "own_training.py")
+
+
+def test_a_run_is_not_resumed_with_other_code_of_ones_own(make_recipe, tmp_path, monkeypatch):
+    file = tmp_path / "own_changing.py"
+    file.write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    changes = {
+        **SHORT,
+        **{"train.max_steps": 2, "train.save_every": 1},
+        "algo": {"name": "own_changing:plain", "options": {"clip": 0.2}},
+    }
+    recipe = make_recipe(tmp_path / "run", changes)
+    train_grpo(recipe, resume=False)
+    for gone in ("final", "checkpoint-2"):  # as if it had been killed after its first step
+        shutil.rmtree(recipe.output_dir / gone)
+    before = (recipe.output_dir / "metrics.jsonl").read_bytes()
+    file.write_text(OWN.replace("2.0", "3.0"))
+    with pytest.raises(CheckpointError, match=r"input file module own_changing \(.*own_changing\.py\) has changed"):
+        train_grpo(recipe, resume=True)
+    assert (recipe.output_dir / "metrics.jsonl").read_bytes() == before
+    file.write_text(OWN)
+    train_grpo(recipe, resume=True)
+    assert [line["step"] for line in whole.read_lines(recipe.output_dir / "metrics.jsonl")] == [1, 2]
 
 
 OWN_SAMPLER = """

@@ -51,6 +51,7 @@ from sbr.types import Frames, ProgressStep, RolloutGroup, Sample
 CPU = torch.device("cpu")
 ACTIONS = ("boil the kettle", "open cupboard", "wash the red cup", "pour water", "take spoon")
 STEPS = 5
+GUARD = ["best_step", "p_best", "p_start", "stopped"]
 TIMINGS = ("tokens_per_second", "seconds")
 """Fields that begin with these differ from run to run; all others repeat exactly."""
 
@@ -444,7 +445,9 @@ def test_looks_at_levels_change_nothing_of_what_is_learned(finished, make_recipe
     seen = [line.pop("validation_accuracy") for line in lines]
     assert [list(levels) for levels in seen] == [[], ["L1", "L3"], [], ["L1", "L3"], ["L1", "L3"]]
     assert all(round(6 * levels["L1"], 9).is_integer() for levels in seen if levels)
-    plain = [{**line, "validation_accuracy": {}} for line in lines]
+    guard = [line.pop("guard") for line in lines]
+    assert [sorted(found) for found in guard] == [[], GUARD, [], GUARD, GUARD]
+    plain = [{**line, "validation_accuracy": {}, "guard": {}} for line in lines]
     times = [{key: value for key, value in line.items() if not key.startswith(TIMINGS)} for line in plain]
     assert times == repeatable(finished.output_dir)
     weights, others = (load_file(r.output_dir / "final" / "model.safetensors") for r in (recipe, finished))

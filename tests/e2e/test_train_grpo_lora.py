@@ -87,6 +87,7 @@ def test_run_leaves_adapters_that_learned_from_a_kl_of_zero(finished, model_dir)
     assert min(line["kl"] for line in lines[1:]) > 0
     assert all(line["ratio_mean"] == 1.0 and line["rollout_mismatch"] < 1e-5 for line in lines)
     assert sorted(path.name for path in (folder / "final").iterdir()) == [
+        "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
         "chat_template.jinja",

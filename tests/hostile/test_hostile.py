@@ -22,6 +22,7 @@ from cases_outcomes import CASES as OUTCOMES
 from cases_published import CASES as PUBLISHED
 from cases_recipes import CASES as RECIPES
 from cases_report import CASES as REPORT
+from cases_study import CASES as STUDY
 from cases_words import CASES as WORDS
 from house import Place, tree
 
@@ -33,6 +34,7 @@ GROUPS = {
     **{"data": DATA, "folders": FOLDERS, "models": MODELS, "asking": ASKING},
     **{"attention": ATTENTION, "consistency": CONSISTENCY, "outcomes": OUTCOMES, "curves": CURVES, "report": REPORT},
     "published": PUBLISHED,
+    "study": STUDY,
 }
 CASES = {f"{group}, {case.name}": case for group, cases in GROUPS.items() for case in cases}
 

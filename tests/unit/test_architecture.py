@@ -12,8 +12,9 @@ import pytest
 import sbr
 
 ORDER = (
-    *("types", "errors", "files", "config", "data", "resume", "frames", "prompt", "model", "rollout", "reward"),
-    *("algo", "distill", "train", "plan", "eval", "analysis", "study", "report", "mini", "cli", "__main__"),
+    *("types", "errors", "files", "config", "data", "resume", "frames", "prompt", "card", "model", "rollout", "reward"),
+    *("algo", "distill", "train", "plan", "eval", "analysis", "study", "report", "mini", "integrations", "cli"),
+    "__main__",
 )
 ROOMS = {
     # Room -> its parts, upstream first; parts in one tuple do not import one another.  "." are the files of the room.

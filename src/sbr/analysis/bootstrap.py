@@ -47,7 +47,7 @@ def clustered_estimates(
     there_QF = np.isfinite(values_QF)
     member_CQ = (np.arange(len(names))[:, None] == cluster_Q).astype(float)
     sums_CF, counts_CF = member_CQ @ np.where(there_QF, values_QF, 0.0), member_CQ @ there_QF.astype(float)
-    drawn_RC = _drawn(len(names), resamples, seed) if len(names) >= FEWEST else None
+    drawn_RC = drawn(len(names), resamples, seed) if len(names) >= FEWEST else None
     found: list[Estimate | None] = []
     for start in range(0, values_QF.shape[1], _FIGURES_AT_ONCE):
         part = slice(start, start + _FIGURES_AT_ONCE)
@@ -55,7 +55,7 @@ def clustered_estimates(
     return found
 
 
-def _drawn(clusters: int, resamples: int, seed: int) -> np.ndarray:
+def drawn(clusters: int, resamples: int, seed: int | Sequence[int]) -> np.ndarray:
     """How often each cluster is in each resample, (R, C)."""
     generator = np.random.default_rng(seed)
     rows = max(1, _DRAWS_AT_ONCE // clusters)

@@ -64,6 +64,11 @@ class Curve:
 
 
 def curves_of(runs: Mapping[str, TrainingMetrics], window: int = WINDOW) -> tuple[Curve, ...]:
+    """`curves_of_arms`, where runs that differ in their seed alone are an arm."""
+    return curves_of_arms(arms_of(runs), window)
+
+
+def curves_of_arms(arms: Sequence[Arm], window: int = WINDOW) -> tuple[Curve, ...]:
     """Every figure that one of the runs has (`sbr.analysis.training_metrics.read_metrics`), GRPO before SFT.
 
     Steps of GRPO and of SFT are different things and never share a curve.  Seconds by stage are one curve when there is
@@ -71,7 +76,6 @@ def curves_of(runs: Mapping[str, TrainingMetrics], window: int = WINDOW) -> tupl
     """
     if window < 1:
         raise ValueError(f"window is {window}, expected at least 1 step")
-    arms = arms_of(runs)
     curves: list[Curve] = []
     for kind in ("GRPO", "SFT"):
         of_kind = [arm for arm in arms if any(run.kind == kind for run in arm.runs.values())]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+STUDY_JSON = "study.json"
+"""In the folder of a study: what its statistics found (`sbr.report.study_tables`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class StudyRun:

@@ -30,8 +30,8 @@ class Args:
 
     The teacher is a local checkpoint (engine native or vllm) or a model behind any OpenAI-compatible server (engine
     endpoint).  It is not told the answer.  An interrupted run continues where it was: repeat the command.  The same
-    command with other filters (--distill.rule, consistent, min_words, max_words, distinct, keep) selects again from
-    the answers that are there, and asks nothing.
+    command with other filters (--distill.rule, consistent, min_words, max_words, distinct, keep, reasoning) selects
+    again from the answers that are there, and asks nothing.
 
     Examples:
       sbr distill recipes/mini/distill.toml                       the base model of the package teaches itself
@@ -93,10 +93,16 @@ def headline(report: Report) -> str:
     speed = f"{report.answers_per_second:.2f} answers/s"
     if report.tokens_per_second is not None:
         speed += f", {report.tokens_per_second:.1f} tokens/s"
-    return (
+    text = (
         f"{report.kept} of {report.answers} answers kept ({100 * report.kept / report.answers:.1f} %), for "
         f"{report.questions_kept} of {report.questions} questions; {report.seconds:.0f} s of asking, {speed}"
     )
+    if report.reasonings_exchanged:
+        text += (
+            f"\nA control: all {report.reasonings_exchanged} rows have the reasoning of another question, "
+            f"{report.reasonings_same} of them one that reads as their own"
+        )
+    return text
 
 
 def report_tables(report: Report) -> list[Table]:

@@ -98,6 +98,7 @@ def run(arguments: list[str]) -> None:
     recipe = parse(arguments)
     refuse_early(recipe)
 
+    from sbr.card.card import holds_card
     from sbr.cli.console import Terminal, quiet_transformers
     from sbr.eval.records import RECORDS, SUMMARY
     from sbr.report.tables import rich_table
@@ -109,6 +110,8 @@ def run(arguments: list[str]) -> None:
         console.print(rich_table(table))
     if tables:
         console.print(f"In {recipe.output_dir}: {RECORDS} (every answer), {SUMMARY}, {TABLE}, recipe.json")
+        if recipe.engine.kind != "endpoint" and holds_card(Path(recipe.model.path)):
+            console.print(f"Into its model card: sbr card {recipe.model.path} {recipe.output_dir}", soft_wrap=True)
 
 
 def evaluate_and_tabulate(recipe: EvalRecipe, bars: Callable[[], Bars] = steps_progress) -> list[TextTable]:

@@ -63,6 +63,7 @@ VERBS = {
         f"eval.batch_size, eval.max_new_tokens, {_MEDIA}",
     ),
     "merge": Verb("sbr.cli.merge", "write an adapter and its base as one ordinary model folder", "--dtype"),
+    "card": Verb("sbr.cli.card", "write the results of evaluations into a model card"),
     "score": Verb("sbr.cli.score", "read the answers of a finished evaluation by another rule, without a model"),
     "controls": Verb("sbr.cli.controls", "what part of a score is not vision: blind runs, rotated options, letters"),
     "compare": Verb("sbr.cli.compare", "compare two finished evaluations question by question"),

@@ -23,7 +23,8 @@ class Args:
     differences with their intervals, training curves, controls, consistency, attention, and questions side by side on
     the frames that the models saw.
 
-    A RUN is the folder of an evaluation, of a training run, or one that holds such folders, as that of `sbr demo` does.
+    A RUN is the folder of an evaluation, of a training run, or one that holds such folders, as that of `sbr demo` does;
+    or the folder of a study, alone: means over seeds with their bands, differences between arms, what they took.
     The first evaluation is the one that the others are compared with; all must have answered the same questions. An
     evaluation with --blind, --no-video or --shuffle-options stands beside the ordinary one of the same model. The
     trainings of evaluated models are found by themselves; others are further seeds.
@@ -33,6 +34,7 @@ class Args:
       sbr report runs/base runs/grpo/eval --names base GRPO -o grpo.html
       sbr report runs/grpo/eval runs/grpo/blind runs/grpo/rotated     what part of its score is not vision
       sbr report runs/demo runs/seeds/grpo_1 runs/seeds/grpo_2        curves with the band of three seeds
+      sbr report runs/study                                           arms, seeds and bases of a study
       sbr report runs/demo --no-frames                                no pictures; the data need not be there
     """
 
@@ -43,7 +45,7 @@ class Args:
     names: tuple[str, ...] | None = None
     """How to call the ordinary evaluations, in order (default: the names of their folders)."""
     title: str | None = None
-    """Of the page (default: the names of the evaluations)."""
+    """Of the page (default: the names of the evaluations, or of the study)."""
     cases: int = 200
     """How many questions to show, the most interesting first."""
     max_mb: float = 15.0
@@ -77,7 +79,8 @@ def write(args: Args) -> None:
 
     from sbr.report.page.assembly import PageOptions, make_page
 
-    title = args.title or ", ".join(run.name for run in runs.asked)
+    named = ", ".join(run.name for run in runs.asked)
+    title = args.title or (named if runs.study is None else f"Study {args.runs[0].resolve().name}")
     options = PageOptions(title, args.cases, int(args.max_mb * 1e6), not args.no_frames)
     with count_progress() as bar:
         task = bar.add_task("questions", total=None)

@@ -19,6 +19,7 @@ from sbr.config.explain import verb
 from sbr.config.load import load_recipe
 from sbr.config.recipes import TrainRecipe
 from sbr.train import run_folder
+from sbr.train.best import stopped_by_guard
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -84,7 +85,13 @@ class Training(Generic[RecipeT]):
         files = {str(folder / name): words for name, words in self.journals.items()}
         width = max(map(len, files))
         lines = "".join(f"  {file:<{width}}  {words}\n" for file, words in files.items())
-        done = f"Done.  The trained model lies in {folder / run_folder.FINAL}."
+        final, stopped = folder / run_folder.FINAL, stopped_by_guard(folder)
+        done = f"Done.  The trained model lies in {final}."
+        if stopped:
+            done = (
+                f"The guard has stopped this run after step {stopped.step}, since it had become worse.  {final} holds "
+                f"the model after step {stopped.best}.  To go on anyway: --resume --validation.guard warn"
+            )
         return f"{done}\n{lines}Next: sbr eval --run {folder}, then sbr report {folder / 'eval'}"
 
 

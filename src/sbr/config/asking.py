@@ -153,3 +153,5 @@ class DistillConfig(Section):
     """Keep one of several answers to a question that read the same (filter)."""
     keep: Count | None = None
     """Keep at most so many answers to a question, those asked for first (filter; None: all)."""
+    reasoning: Literal["own", "another"] = "own"
+    """another: a control; every kept answer is written down with the reasoning of another question's (filter)."""

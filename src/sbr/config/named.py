@@ -9,7 +9,7 @@ import importlib
 import math
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +56,21 @@ def load_named(name: str, key: str) -> Callable[..., Any]:
         found = "no function" if function is None else f"a {type(function).__name__}, not a function,"
         raise ConfigError(f"{key} is {name!r}, and {place} has {found} {function_name!r}; write it there")
     return function
+
+
+def source_files(named: Iterable[tuple[str, str]]) -> dict[str, Path]:
+    """{"module my_rewards": its file} for every (key, "module:function"), so that a changed one is noticed later.
+
+    What these modules import is not followed; a module without a file, such as time, has none here.  Raises ConfigError
+    as `load_named` does.
+    """
+    files: dict[str, Path] = {}
+    for key, name in named:
+        load_named(name, key)
+        module = name.partition(":")[0]
+        if place := getattr(sys.modules[module], "__file__", None):
+            files[f"module {module}"] = Path(place)
+    return files
 
 
 def call_named(name: str, key: str, *arguments: Any) -> Any:

@@ -11,6 +11,7 @@ from sbr.config.inputs import DataConfig, FramesConfig, LoraConfig, ModelConfig,
 from sbr.config.section import Place, Section
 from sbr.config.training import (
     ColdStartConfig,
+    GrpoValidationConfig,
     LogConfig,
     RewardConfig,
     RolloutConfig,
@@ -45,6 +46,10 @@ class TrainRecipe(Section):
     log: TrackConfig = TrackConfig()
     """What is written down."""
 
+    def own_functions(self) -> list[tuple[str, str]]:
+        """(key, "module:function") of all that is the user's own code."""
+        return []
+
 
 class GrpoRecipe(TrainRecipe):
     """`sbr grpo RECIPE`"""
@@ -55,6 +60,8 @@ class GrpoRecipe(TrainRecipe):
     """What a completion earns."""
     algo: AlgoConfig = GrpoAlgo()
     """How the model learns from it."""
+    validation: GrpoValidationConfig = GrpoValidationConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Looks at the model while it learns."""
     log: LogConfig = LogConfig()  # pyright: ignore[reportIncompatibleVariableOverride]
     """What is written down."""
     cold_start: ColdStartConfig | None = None
@@ -67,6 +74,12 @@ class GrpoRecipe(TrainRecipe):
         check_pass(self.train.prompts_per_microbatch, self.frames.sample_bytes, answers, tokens, keys)
         check_step(self.train.prompts_per_step, answers, tokens)
         return self
+
+    def own_functions(self) -> list[tuple[str, str]]:
+        named = [("algo.name", self.algo.name), ("rollout.sampler", self.rollout.sampler)]
+        return [(key, name) for key, name in named if ":" in name] + [
+            ("reward.custom", name) for name in self.reward.custom
+        ]
 
 
 class SftRecipe(TrainRecipe):

@@ -104,7 +104,8 @@ class RewardConfig(Section):
     custom: dict[Named, Weight] = Field(default_factory=dict)
     """Rewards of your own, "module:function" with its weight.  function(text, sample, tokens) gives a number."""
     noise: Share = 0.0
-    """Share of training questions whose gold letter is replaced by another one, to study robustness."""
+    """Share of training questions whose gold letter is replaced by another one, to study robustness.  Also of those
+    that validation.share holds out, never of validation.levels."""
     noise_seed: Seed = 0
     """Which questions those are; they do not depend on train.seed."""
 
@@ -197,6 +198,18 @@ class ValidationConfig(Section):
     """How answers are read (sbr.reward.answer)."""
     batch_size: BatchSize = 8
     """Questions looked at together, on each process."""
+
+
+class GrpoValidationConfig(ValidationConfig):
+    share: SharePart = 0.0
+    """Share of the training questions that are not trained on but asked like those of a level ("held_out"): whole uncut
+    videos, drawn with train.seed.  Their golds are those of the training file, reward.noise included."""
+    guard: Literal["off", "warn", "stop"] = "warn"
+    """What happens when the run has significantly fewer of all these questions right than at its start or at its best
+    look (docs/algorithms.md): off, nothing; warn, a warning; stop, it ends, and final/ is the model of the best look,
+    which is kept as best-<step>/ meanwhile.  Adds a look before the first step."""
+    guard_alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
+    """How probable an alarm of the guard may be, over all looks together, in a run that does not get worse."""
 
 
 class SftValidationConfig(ValidationConfig):

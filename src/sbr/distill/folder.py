@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sbr.resume.folder import Work
 
-FILTERS = ("rule", "consistent", "min_words", "max_words", "distinct", "keep")
+FILTERS = ("rule", "consistent", "min_words", "max_words", "distinct", "keep", "reasoning")
 WORK = Work(
     "a distillation",
     "--output_dir",

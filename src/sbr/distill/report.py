@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
 from sbr.config.recipes import DistillRecipe
-from sbr.distill.samples import TeacherSample, Verdict
+from sbr.distill.another import NONE_EXCHANGED, Exchanged
+from sbr.distill.samples import SampleKey, TeacherSample, Verdict
 from sbr.files import replace_file
 from sbr.types import Sample
 
@@ -57,9 +58,18 @@ class Report:
     tokens_per_second: float | None
     hardest: tuple[Hard, ...]
     """All questions without a kept answer: those seldom answered rightly first, then in the order of the file."""
+    reasonings_exchanged: int = 0
+    """Rows that are written down with the reasoning of another question (`distill.reasoning`)."""
+    reasonings_same: int = 0
+    """Of these, rows whose new reasoning reads as their own."""
 
 
-def report_of(questions: Sequence[Sample], judged: Sequence[TeacherSample], recipe: DistillRecipe) -> Report:
+def report_of(
+    questions: Sequence[Sample],
+    judged: Sequence[TeacherSample],
+    recipe: DistillRecipe,
+    exchanged: Mapping[SampleKey, Exchanged] = NONE_EXCHANGED,
+) -> Report:
     """`judged` holds `distill.samples` answers to each of `questions`, and nothing else."""
     by_question: dict[str, list[TeacherSample]] = {question.sample_id: [] for question in questions}
     for sample in judged:
@@ -98,6 +108,8 @@ def report_of(questions: Sequence[Sample], judged: Sequence[TeacherSample], reci
         tokens=tokens,
         tokens_per_second=None if tokens is None else tokens / seconds,
         hardest=tuple(sorted(hardest, key=lambda question: question.right)),
+        reasonings_exchanged=len(exchanged),
+        reasonings_same=sum(other.same for other in exchanged.values()),
     )
 
 

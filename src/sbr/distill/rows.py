@@ -11,7 +11,8 @@ from sbr.config.recipes import DistillRecipe
 from sbr.data.rows.annotations import ChatMessage, ChatPart, CotRow, TrainingRow, read_training_rows, write_rows
 from sbr.data.rows.layout import DataRoot
 from sbr.data.sources.select import load_training
-from sbr.distill.samples import TeacherSample
+from sbr.distill.another import NONE_EXCHANGED, Exchanged
+from sbr.distill.samples import LINES, SampleKey, TeacherSample
 from sbr.errors import ConfigError
 from sbr.prompt.template import chat_messages
 from sbr.types import Sample
@@ -43,11 +44,18 @@ def load_asked(recipe: DistillRecipe) -> list[Asked]:
     return [Asked(sample, row) for sample, row in zip(samples, rows[: len(samples)], strict=True)]
 
 
-def write_cot_file(file: Path, asked: Sequence[Asked], judged: Sequence[TeacherSample], recipe: DistillRecipe) -> int:
+def write_cot_file(
+    file: Path,
+    asked: Sequence[Asked],
+    judged: Sequence[TeacherSample],
+    recipe: DistillRecipe,
+    exchanged: Mapping[SampleKey, Exchanged] = NONE_EXCHANGED,
+) -> int:
     """Write a row for every kept answer, in the order of the questions, then of the answers; the number of rows.
 
-    The file depends on the questions, the answers and the recipe only.  Without a kept answer there is none: readers
-    refuse an empty one, and one of an earlier, more generous filter is removed.
+    An answer in `exchanged` is written with another reasoning.  The file depends on the questions, the answers and the
+    recipe only.  Without a kept answer there is none: readers refuse an empty one, and one of an earlier, more generous
+    filter is removed.
     """
     kept: dict[str, list[TeacherSample]] = {}
     for sample in judged:
@@ -58,11 +66,17 @@ def write_cot_file(file: Path, asked: Sequence[Asked], judged: Sequence[TeacherS
         file.unlink(missing_ok=True)
         return 0
     root = DataRoot(recipe.data.root).path
+    found = [exchanged.get(LINES.key(sample)) for _, sample in pairs]
     rows = [
-        CotRow(prompt=_chat(question.sample, root), response=sample.response, sample_id=sample.sample_id)
-        for question, sample in pairs
+        CotRow(
+            prompt=_chat(question.sample, root),
+            response=other.response if other else sample.response,
+            sample_id=sample.sample_id,
+        )
+        for (question, sample), other in zip(pairs, found, strict=True)
     ]
-    write_rows(file, rows, [_beside(question, sample, recipe) for question, sample in pairs])
+    beside = [_beside(*pair, recipe, other) for pair, other in zip(pairs, found, strict=True)]
+    write_rows(file, rows, beside)
     return len(rows)
 
 
@@ -87,7 +101,7 @@ def _value(part: Mapping[str, str], media: Mapping[str, object], root: Path) -> 
     return path.relative_to(root).as_posix()
 
 
-def _beside(question: Asked, sample: TeacherSample, recipe: DistillRecipe) -> dict[str, Any]:
+def _beside(question: Asked, sample: TeacherSample, recipe: DistillRecipe, other: Exchanged | None) -> dict[str, Any]:
     """The row's own fields, the options as they were asked, and where the response comes from."""
     own = {name: value for name, value in asdict(question.row).items() if value is not None}
     config = recipe.distill
@@ -104,5 +118,6 @@ def _beside(question: Asked, sample: TeacherSample, recipe: DistillRecipe) -> di
             "seed": config.seed,
             "sample_index": sample.sample_index,
             "rule": config.rule,
+            **({} if other is None else {"reasoning_of": other.source._asdict()}),
         },
     }

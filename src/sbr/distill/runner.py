@@ -14,6 +14,7 @@ from functools import partial
 from sbr.config.asking import DistillConfig
 from sbr.config.recipes import DistillRecipe
 from sbr.data.sources.select import training_path
+from sbr.distill.another import NONE_EXCHANGED, exchange, refuse_too_few
 from sbr.distill.folder import WORK
 from sbr.distill.report import REPORT, Report, report_of, write_report
 from sbr.distill.rows import COT_FILE, Asked, load_asked, write_cot_file
@@ -37,6 +38,8 @@ def distill(
     config = recipe.distill
     sampling = sampling_of(config)
     asked = load_asked(recipe)
+    if config.reasoning == "another":
+        refuse_too_few(len(asked), "to ask")
     samples, size = [question.sample for question in asked], config.batch_size
     asking: Asking[SampleKey, TeacherSample] = Asking(
         work=WORK,
@@ -75,11 +78,14 @@ def _select(
     """Judge all answers, question by question, and write everything that follows from them."""
     k = recipe.distill.samples
     judged = [sample for at in range(0, len(answers), k) for sample in judge(answers[at : at + k], recipe.distill)]
+    exchanged = NONE_EXCHANGED
+    if recipe.distill.reasoning == "another":
+        exchanged = exchange([sample for sample in judged if sample.verdict == "kept"], recipe.distill.seed)
     now = {LINES.key(sample) for sample in judged}
     # Answers to questions beyond a lowered data.limit stay for later.
     others = [replace(s, extracted=None, verdict=None) for key, s in journal.done.items() if key not in now]
     journal.rewrite([*judged, *others])
-    write_cot_file(recipe.output_dir / COT_FILE, asked, judged, recipe)
-    report = report_of([question.sample for question in asked], judged, recipe)
+    write_cot_file(recipe.output_dir / COT_FILE, asked, judged, recipe, exchanged)
+    report = report_of([question.sample for question in asked], judged, recipe, exchanged)
     write_report(report, recipe.output_dir / REPORT)
     return report

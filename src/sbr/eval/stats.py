@@ -89,8 +89,11 @@ def wilson_interval(correct: float, n: float, confidence: float = 0.95) -> Inter
     """
     if not n > 0 or not 0 <= correct <= n:
         raise ValueError(f"need 0 <= correct <= n and n > 0, got correct={correct}, n={n}")
-    z = _z(confidence)
-    p = correct / n
+    return score_interval(correct / n, n, _z(confidence))
+
+
+def score_interval(p: float, n: float, z: float) -> Interval:
+    """Wilson's interval [W] of a proportion `p` of `n`, as many standard errors wide as `z` says."""
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     # At 0 and 1 the limit is exactly the proportion; rounding must not move it past.

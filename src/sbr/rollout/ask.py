@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from sbr.config.inputs import FramesConfig
+from sbr.config.named import source_files
 from sbr.config.recipes import AskingRecipe
 from sbr.errors import ConfigError, DataError
 from sbr.frames.ahead import frames_ahead
@@ -123,7 +124,8 @@ def ask(
     recipe = asking.recipe
     check_budget(asking.section, asking.batches, asking.samples, asking.sampling.max_new_tokens, recipe.frames)
     of_model = model_files(recipe.model.path) if engine_kind(recipe.engine).local else {}
-    inputs = fingerprints({**of_model, **asking.inputs})
+    own_engine = source_files([("engine.kind", recipe.engine.kind)] if ":" in recipe.engine.kind else [])
+    inputs = fingerprints({**of_model, **asking.inputs, **own_engine})
     check_folder(recipe.output_dir, recipe, inputs, asking.work)
     with locked(recipe.output_dir):
         check_folder(recipe.output_dir, recipe, inputs, asking.work)  # another first launch may have come in between

@@ -2,10 +2,13 @@
 
     checkpoint-<step>/
         config.json, model.safetensors, generation_config.json, tokenizer and processor files
+        README.md                   the model card (`sbr.card`)
         training_state/state.json   step, number of processes, schedule
         training_state/tensors/     moments of the optimizer, averaged weights of GRPO-CARE (`sbr.train.moments`)
         training_state/training.pt  instead of the moments: the optimizer adamw_8bit, whose tensors are of its own kind
         training_state/rng_<n>.pt   random state of process n
+
+    best-<step>/                a model without its training state, to which a guard may go back
 
 With LoRA the model files are adapter_config.json and adapter_model.safetensors, the adapter alone, as peft writes them.
 
@@ -32,18 +35,24 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from sbr.card.blocks import CARD, read_card
+from sbr.card.card import card_of_training
 from sbr.config.recipes import TrainRecipe
-from sbr.errors import CheckpointError
+from sbr.errors import CheckpointError, DataError
+from sbr.model.load import load_model, load_processor
 from sbr.model.lora import save_adapter
 from sbr.resume.folder import read_json
+from sbr.train.best import best_folder
 from sbr.train.ema import trained
 from sbr.train.moments import averages, get_moments, load_tensors, save_tensors, set_moments
-from sbr.train.run_folder import FINAL, STATE, checkpoints
+from sbr.train.run_folder import FINAL, STATE, checkpoints, read_trained, remove
 from sbr.train.sharding import gathered_state, is_sharded
 from sbr.train.trainer import Trainer
 
 TRAINING = "training.pt"
 TENSORS = "tensors"
+OLD_CARD = "README.old.md"
+"""A card of final/ whose marks could not be read when the model was replaced."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +75,7 @@ def save_checkpoint(recipe: TrainRecipe, step: int, trainer: Trainer) -> None:
         save_tensors(state / TENSORS, _tensors(recipe, trainer))
         _save_model(recipe, draft, trainer)
         if accelerator.is_main_process:
+            _write_card(recipe, draft, step, None)
             if _own_kind(recipe):
                 torch.save(trainer.optimizer.state_dict(), state / TRAINING)
             values = {"step": step, "processes": accelerator.num_processes, "schedule": trainer.schedule.state_dict()}
@@ -75,7 +85,7 @@ def save_checkpoint(recipe: TrainRecipe, step: int, trainer: Trainer) -> None:
             draft.replace(folder)
     if accelerator.is_main_process:
         for old in checkpoints(recipe.output_dir)[: -recipe.train.keep_checkpoints]:
-            _remove(old)
+            remove(old)
 
 
 def restore(recipe: TrainRecipe, folder: Path, trainer: Trainer) -> None:
@@ -121,24 +131,61 @@ def restore(recipe: TrainRecipe, folder: Path, trainer: Trainer) -> None:
         )
 
 
-def save_final(recipe: TrainRecipe, trainer: Trainer) -> Path:
-    """Write final/ in the recipe's own dtype and return it.  Changes the model to that dtype: training is over.
+def save_final(recipe: TrainRecipe, step: int, trainer: Trainer) -> Path:
+    """Write final/, the model after `step`, in the recipe's own dtype and return it.  Changes the model to that dtype:
+    training is over.
 
-    Adapters stay float32: they are small.  A final/ that is there is replaced when the new one is complete.
+    Adapters stay float32: they are small.  A final/ that is there is replaced when the new one is complete; what people
+    wrote into its card stays.
     """
     folder = recipe.output_dir / FINAL
-    draft = recipe.output_dir / f".{FINAL}.tmp"
+    _save_whole(recipe, step, folder, trainer, getattr(torch, recipe.model.dtype))
+    return folder
+
+
+def save_best(recipe: TrainRecipe, step: int, trainer: Trainer) -> None:
+    """Write best-<step>/, the model as it is trained.  Every process has to call it.  Raises as `save_checkpoint`."""
+    _refuse_broken_weights(recipe, step, trainer)
+    _save_whole(recipe, step, best_folder(recipe.output_dir, step), trainer, None)
+
+
+def make_final_of_best(recipe: TrainRecipe, step: int) -> None:
+    """Write final/ as `save_final` would have after `step`, from best-<step>/.  One process calls it.
+
+    Raises CheckpointError when that folder is gone or cannot be read, or the disk does not take the new one.
+    """
+    best, draft = best_folder(recipe.output_dir, step), recipe.output_dir / f".{FINAL}.tmp"
+    if not best.is_dir():
+        raise CheckpointError(
+            f"{best}, the model to go back to, is gone; restore it, or go on with --resume --validation.guard warn"
+        )
+    with _draft(draft, clean=True):
+        if recipe.lora is not None:
+            shutil.copytree(best, draft)
+        else:
+            load_model(recipe.model.model_copy(update={"path": str(best)}), torch.device("cpu")).save_pretrained(draft)
+            load_processor(str(best)).save_pretrained(draft)
+        _write_card(recipe, draft, step, recipe.output_dir / FINAL)
+        _put(draft, recipe.output_dir / FINAL)
+
+
+def _save_whole(recipe: TrainRecipe, step: int, folder: Path, trainer: Trainer, dtype: torch.dtype | None) -> None:
+    draft = folder.with_name(f".{folder.name}.tmp")
     main = trainer.accelerator.is_main_process
     with _draft(draft, clean=main):
         if main:
             draft.mkdir()
-        _save_model(recipe, draft, trainer, getattr(torch, recipe.model.dtype))
+        _save_model(recipe, draft, trainer, dtype)
         if main:
-            if folder.exists():
-                _remove(folder)
-            draft.replace(folder)
+            _write_card(recipe, draft, step, folder)
+            _put(draft, folder)
     trainer.accelerator.wait_for_everyone()
-    return folder
+
+
+def _put(draft: Path, folder: Path) -> None:
+    if folder.exists():
+        remove(folder)
+    draft.replace(folder)
 
 
 @contextmanager
@@ -195,6 +242,21 @@ def _save_model(recipe: TrainRecipe, folder: Path, trainer: Trainer, dtype: torc
     trainer.processor.save_pretrained(folder)
 
 
+def _write_card(recipe: TrainRecipe, folder: Path, step: int, before: Path | None) -> None:
+    """README.md of the model in `folder`; `before` is what stood in its place, if anything did."""
+    trained = read_trained(recipe, step)
+    try:
+        text = card_of_training(trained, read_card(before) if before else None)
+    except DataError as error:
+        logger.warning("%s; it is kept as %s beside a new card", error, OLD_CARD)
+        shutil.copyfile(Path(str(before)) / CARD, folder / OLD_CARD)
+        text = card_of_training(trained)
+    else:
+        if before and (before / OLD_CARD).is_file():
+            shutil.copyfile(before / OLD_CARD, folder / OLD_CARD)
+    (folder / CARD).write_text(text, encoding="utf-8")
+
+
 def _random_state() -> dict[str, Tensor]:
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
@@ -206,10 +268,3 @@ def _set_random_state(state: dict[str, Tensor]) -> None:
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
-
-
-def _remove(folder: Path) -> None:
-    # Rename first: a half-deleted folder must not look like a checkpoint.
-    doomed = folder.with_name(f".{folder.name}.old.tmp")
-    folder.rename(doomed)
-    shutil.rmtree(doomed)

@@ -59,6 +59,18 @@ def steps(file: Path) -> list[int]:
     return found
 
 
+def lines(file: Path, step: int) -> list[dict[str, Any]]:
+    """The whole lines up to `step`, none of a file that is not there.  Raises as `steps` does."""
+    kept = sum(number <= step for number in steps(file))
+    return [json.loads(line) for line in _whole_lines(file)[:kept]]
+
+
+def record(file: Path, step: int) -> dict[str, Any] | None:
+    """The values of the line of `step`; None when there is none.  Raises as `steps` does."""
+    found = steps(file)
+    return json.loads(_whole_lines(file)[found.index(step)]) if step in found else None
+
+
 def cut_after(file: Path, step: int) -> None:
     """Drop the lines of steps after `step`, and a last line that a killed process left unfinished.
 

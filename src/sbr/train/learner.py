@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from sbr.algo.algorithm import Algorithm
@@ -11,6 +11,7 @@ from sbr.config.inputs import ModelConfig
 from sbr.config.recipes import TrainRecipe
 from sbr.frames.cache import FrameCache
 from sbr.prompt.encode import PromptEncoder
+from sbr.train.guarded import Guarded
 from sbr.train.order import Identified, Slot
 from sbr.train.stopwatch import Stopwatch
 from sbr.train.trainer import Trainer
@@ -73,6 +74,8 @@ class Done:
     seconds: Mapping[str, float]
     """By stage, of the slowest process; "step" is all of it but looking and saving."""
     seen: Seen
+    guard: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Figures of the guard (`sbr.train.guarded`); empty when it has not looked."""
 
 
 class Learner(Protocol[QuestionT, PartT, MetricsT]):
@@ -117,6 +120,8 @@ class Course(Generic[QuestionT, PartT, MetricsT]):
     twin: bool | None
     """`rollout.twin`"""
     make_learner: Callable[[Bench], Learner[QuestionT, PartT, MetricsT]]
+    guarded: Guarded | None = None
+    """What may warn of the run, or stop it."""
 
 
 class Watcher(Protocol):

@@ -27,6 +27,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
+from sbr.config.named import source_files
 from sbr.config.recipes import TrainRecipe
 from sbr.errors import BusyError, CheckpointError, StoppedError
 from sbr.frames.ahead import frames_ahead
@@ -35,8 +36,10 @@ from sbr.model.load import model_files
 from sbr.prompt.encode import PromptEncoder
 from sbr.resume.lock import locked
 from sbr.train import journal, run_folder
-from sbr.train.checkpoint import save_checkpoint, save_final
+from sbr.train.best import best_folder, stopped_by_guard
+from sbr.train.checkpoint import make_final_of_best, save_checkpoint, save_final
 from sbr.train.deadline import Deadline
+from sbr.train.guarded import Guard
 from sbr.train.learner import Bench, Course, Done, Learner, MetricsT, PartT, QuestionT, Share, Watcher
 from sbr.train.order import left_over, slots_of_step, total_steps
 from sbr.train.setup import make_accelerator, make_trainer
@@ -109,6 +112,9 @@ def run_training(course: Course[QuestionT, PartT, MetricsT], accelerator: Accele
             f"the run in {recipe.output_dir} has taken {done} steps, and the recipe asks for {total}; raise "
             "train.max_steps or train.epochs"
         )
+    if course.guarded and course.guarded.config.guard == "stop" and stopped_by_guard(recipe.output_dir):
+        _end_stopped(course, accelerator)
+        return
     if finished and (newest is None or done == total):
         if accelerator.is_main_process:
             logger.info("%s is finished", recipe.output_dir)
@@ -123,13 +129,30 @@ def run_training(course: Course[QuestionT, PartT, MetricsT], accelerator: Accele
         accelerator.init_trackers("sbr", config={"recipe": recipe.model_dump_json()})
         if watcher and accelerator.is_main_process:
             watcher.began(course.name, done, total)
-        _take_steps(course, bench, learner, range(done + 1, total + 1), watcher, deadline)
+        stopped = _take_steps(course, bench, learner, range(done + 1, total + 1), watcher, deadline)
         with deadline.phase("saving"):
-            save_final(recipe, bench.trainer)
+            _end_stopped(course, accelerator) if stopped else save_final(recipe, total, bench.trainer)
     if course.cache is not None and accelerator.is_main_process:
         course.cache.log_counts()
     for tracker in accelerator.trackers:
         tracker.finish()
+
+
+def _end_stopped(course: Course[Any, Any, Any], accelerator: Accelerator) -> None:
+    """Of a run that its guard has stopped, at its newest checkpoint: write final/ and say so.
+
+    A final/ may be there from before the run went on, so it is written again, but for a best look that is gone.
+    """
+    folder = course.recipe.output_dir
+    if accelerator.is_main_process and (stopped := stopped_by_guard(folder)):
+        if best_folder(folder, stopped.best).exists() or not (folder / run_folder.FINAL).exists():
+            make_final_of_best(course.recipe, stopped.best)
+        logger.warning(
+            "the guard has stopped this run after step %d; %s holds the model after step %d, its best look.  "
+            "--resume --validation.guard warn goes on from step %d",
+            *(stopped.step, folder / run_folder.FINAL, stopped.best, stopped.step),
+        )
+    accelerator.wait_for_everyone()
 
 
 def _set_up(
@@ -165,14 +188,19 @@ def _take_steps(
     steps: range,
     watcher: Watcher | None,
     deadline: Deadline,
-) -> None:
+) -> bool:
+    """Whether the guard has ended the run early."""
     recipe, trainer, accelerator = course.recipe, bench.trainer, bench.trainer.accelerator
-    total = steps.stop - 1
+    total, look = steps.stop - 1, partial(course.validation.look, trainer, bench.encoder)
+    guard = Guard(course.guarded, steps.start - 1, total) if course.guarded else None
     rank, ranks = accelerator.process_index, accelerator.num_processes
     schedule, upcoming = tee(slots_of_step(course.questions, step, recipe.train, rank, ranks) for step in steps)
     shown = ([slot.sample for slot in slots] for slots in upcoming)
     if accelerator.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(accelerator.device)  # a cold start is over
+    if guard and guard.needs_look:
+        with deadline.phase("first look"):
+            guard.begin(steps.start - 1, look(steps.start - 1), trainer)
     # Two steps of frames at most are held.
     with closing(frames_ahead(shown, bench.load, ahead=1)) as decoded, listening() as stop:
         ready: deque[Share[QuestionT]] = deque()
@@ -200,12 +228,13 @@ def _take_steps(
             taken = _taken(accelerator.device)
             with clock("validation"):
                 due = course.validation.due(step, total)
-                seen = course.validation.look(trainer, bench.encoder) if due else Seen()
+                seen = look(step) if due else Seen()
+                figures = guard.take(step, seen, trainer) if guard and due else {}
             with deadline.phase("metrics of all processes"):
                 gathered: list[Report[PartT]] = gather_object([Report(part, clock.seconds, stop.asked, taken)])
             if accelerator.is_main_process:
                 epoch = step * recipe.train.prompts_per_step / len(course.questions)
-                facts = Done(step, epoch, learning_rate, slowest([own.seconds for own in gathered]), seen)
+                facts = Done(step, epoch, learning_rate, slowest([own.seconds for own in gathered]), seen, figures)
                 metrics = learner.join(facts, [own.part for own in gathered])
                 journal.append(recipe.output_dir / run_folder.METRICS, [metrics])
                 if watcher:
@@ -214,15 +243,19 @@ def _take_steps(
                         watcher.took(recipe, ranks, most)
                 accelerator.log(journal.numbers(metrics), step=step)
             asked = agreed([own.stop for own in gathered])
-            if step % recipe.train.save_every == 0 or step == total or asked is not None:
+            stopped = guard is not None and guard.stopped
+            if step % recipe.train.save_every == 0 or step == total or asked is not None or stopped:
                 with deadline.phase("saving"):
                     save_checkpoint(recipe, step, trainer)
+            if stopped:
+                return True
             if asked is not None and step < total:
                 raise StoppedError(
                     f"{signal.Signals(asked).name}: stopped after step {step} of {total}; checkpoint-{step} is written "
                     f"in {recipe.output_dir}: continue with --resume",
                     asked,
                 )
+    return False
 
 
 def _taken(device: torch.device) -> int:
@@ -231,9 +264,9 @@ def _taken(device: torch.device) -> int:
 
 
 def _input_files(course: Course[Any, Any, Any]) -> dict[str, Path]:
-    """What decides, beside the recipe, how a run goes on: its rows, and the model at the start where it is still in
-    use, as the reference or below adapters."""
-    files = run_folder.annotation_files(course.recipe)
+    """What decides, beside the recipe, how a run goes on: its rows, the user's own code, and the model at the start
+    where it is still in use, as the reference or below adapters."""
+    files = run_folder.annotation_files(course.recipe) | source_files(course.recipe.own_functions())
     if course.recipe.lora is not None or (course.algorithm is not None and course.algorithm.needs_reference):
         files |= model_files(course.start.path)
     return files

@@ -4,6 +4,8 @@
     inputs.json          fingerprints of the files that decide what is learned
     metrics.jsonl        one line a step (`GrpoMetrics`, of SFT `SftMetrics`)
     completions.jsonl    GRPO: the completions of every n-th step (`CompletionRecord`)
+    validation.jsonl     GRPO with a guard: every answer of every look (`sbr.train.validation.Answered`)
+    best-<step>/         GRPO that its guard may stop: the model of the best look
     checkpoint-<step>/   ordinary Hugging Face folder and training_state/
     final/               ordinary Hugging Face folder of the last step; with LoRA both hold the adapter alone
     cold_start/          GRPO after a cold start: the run folder of the SFT before it
@@ -19,8 +21,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from sbr.card.training import Trained
 from sbr.config.recipes import SftRecipe, TrainRecipe
-from sbr.config.training import SftValidationConfig
+from sbr.config.training import GrpoValidationConfig, SftValidationConfig
 from sbr.data.rows.layout import DataRoot
 from sbr.data.sources.cot import cot_path
 from sbr.data.sources.select import training_path
@@ -40,6 +43,8 @@ from sbr.train import journal
 
 METRICS = "metrics.jsonl"
 COMPLETIONS = "completions.jsonl"
+LOOKS = "validation.jsonl"
+JOURNALS = (METRICS, COMPLETIONS, LOOKS)
 FINAL = "final"
 COLD_START = "cold_start"
 STATE = Path("training_state") / "state.json"
@@ -47,7 +52,11 @@ WORK = Work("a training run", "--output_dir")
 
 _IN_TRAINING = {
     *("train.save_every", "train.keep_checkpoints", "train.sharding", "train.deadline"),
-    *(f"validation.{key}" for key in SftValidationConfig.model_fields if key != "share"),
+    *(
+        f"validation.{key}"
+        for key in SftValidationConfig.model_fields | GrpoValidationConfig.model_fields
+        if key != "share"
+    ),
 }
 MAY_CHANGE = frozenset(
     {
@@ -92,7 +101,7 @@ def check_start(recipe: TrainRecipe, resume: bool) -> None:
             )
         return  # killed before its first step, or in the cold start
     _check_recipe(recipe, newest)
-    for name in (METRICS, COMPLETIONS):
+    for name in JOURNALS:
         journal.steps(folder / name)
     if newest is None and not (folder / FINAL).exists():
         _refuse_lost_checkpoints(folder)
@@ -150,7 +159,7 @@ def open_folder(recipe: TrainRecipe, inputs: Mapping[str, Path]) -> int:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     newest = newest_checkpoint(folder)
     step = step_of(newest) if newest else 0
-    for name in (METRICS, COMPLETIONS):
+    for name in JOURNALS:
         journal.cut_after(folder / name, step)
     if lost := sorted(set(range(1, step + 1)) - set(journal.steps(folder / METRICS))):
         logger.warning(
@@ -159,6 +168,15 @@ def open_folder(recipe: TrainRecipe, inputs: Mapping[str, Path]) -> int:
         )
     start_folder(folder, recipe, fingerprints(_present(inputs)))
     return step
+
+
+def read_trained(recipe: TrainRecipe, step: int) -> Trained:
+    """What the run folder says of the model after `step`, for its card.  Raises CheckpointError for a damaged line of
+    metrics.jsonl, DataError for a damaged inputs.json."""
+    folder = recipe.output_dir
+    advice = "restore it, or start a new run with another --output_dir"
+    inputs = read_json(folder / INPUTS, advice) if (folder / INPUTS).exists() else {}
+    return Trained(recipe, step, journal.lines(folder / METRICS, step), inputs)
 
 
 def holds_run(folder: Path) -> bool:
@@ -195,11 +213,23 @@ def step_of(checkpoint: Path) -> int:
     >>> step_of(Path("runs/a/checkpoint-200"))
     200
     """
-    return int(checkpoint.name.removeprefix("checkpoint-"))
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def remove(folder: Path) -> None:
+    """Rename first: a half-deleted folder must not look like a whole one."""
+    doomed = folder.with_name(f".{folder.name}.old.tmp")
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def _checkpoint_folders(folder: Path) -> list[Path]:
-    found = (path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name))
+    return numbered(folder, "checkpoint")
+
+
+def numbered(folder: Path, name: str) -> list[Path]:
+    """<name>-<step>/ of a run, by step."""
+    found = (path for path in folder.glob(f"{name}-*") if re.fullmatch(rf"{name}-\d+", path.name))
     return sorted(found, key=step_of)
 
 

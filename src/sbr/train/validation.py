@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,32 @@ from sbr.rollout.sampling import Sampling
 from sbr.train.trainer import Trainer
 from sbr.types import Sample
 
+HELD_OUT = "held_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One look at one set of questions, one line of validation.jsonl; the keys on disk are these field names.
+
+    Example: Answered(20, "L1", "official", 256, ("115", "116"), ("B", "A"), ("B", None)): one of two is right.
+    """
+
+    step: int
+    """0 before the first one."""
+    set: str
+    """The level, or "held_out"."""
+    rule: str
+    max_new_tokens: int
+    sample_ids: tuple[str, ...]
+    golds: tuple[str, ...]
+    """What they are compared with: wrong ones too where the training golds are (reward.noise)."""
+    letters: tuple[str | None, ...]
+    """As read from the greedy answers; None where nothing could be read."""
+
+    @property
+    def right(self) -> tuple[bool, ...]:
+        return tuple(letter == gold for letter, gold in zip(self.letters, self.golds, strict=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -35,33 +61,50 @@ class Seen:
     """Mean negative log-likelihood of the held-out responses, nats a token."""
     accuracy: dict[str, float] = field(default_factory=dict)
     """Share of right greedy answers, by level."""
+    answered: tuple[Answered, ...] = ()
+    """What `accuracy` is the mean of."""
 
 
 class Validation:
     """What `recipe.validation` asks for.  Nothing here depends on or changes the random state of training.
 
-    `held_out` are questions whose responses are measured.  Raises ConfigError and DataError, before training, when a
-    level cannot be read.
+    `held_out` are questions whose responses are measured, `held_out_samples` such that are asked like a level.  Raises
+    ConfigError and DataError, before training, when a level cannot be read.
     """
 
-    def __init__(self, recipe: TrainRecipe, cache: FrameCache | None, held_out: Sequence[CotQuestion] = ()) -> None:
+    def __init__(
+        self,
+        recipe: TrainRecipe,
+        cache: FrameCache | None,
+        held_out: Sequence[CotQuestion] = (),
+        held_out_samples: Sequence[Sample] = (),
+    ) -> None:
         self._config = recipe.validation
         self._frames = recipe.frames
         self._cache = cache
         self._held_out = held_out
         levels = choose_levels(recipe.data, self._config.levels) if self._config.levels else ()
-        self._samples = {level: load_questions(recipe.data, level, self._config.questions) for level in levels}
+        sets = {level: load_questions(recipe.data, level, self._config.questions) for level in levels}
+        self.sets: Mapping[str, Sequence[Sample]] = sets | ({HELD_OUT: held_out_samples} if held_out_samples else {})
+        """The questions that are asked, in order."""
 
     def due(self, step: int, total: int) -> bool:
         return step % self._config.every == 0 or step == total
 
-    def look(self, trainer: Trainer, encoder: PromptEncoder) -> Seen:
-        """Every process takes its share and has to call this."""
+    def look(self, trainer: Trainer, encoder: PromptEncoder, step: int) -> Seen:
+        """After `step`.  Every process takes its share and has to call this; all get the same."""
         with torch.no_grad(), trainer.whole() as model, trainer.accelerator.autocast(), evaluating(model):
             losses = list(self._losses(trainer, encoder))
-            right = {level: list(self._right(trainer, encoder, samples)) for level, samples in self._samples.items()}
-        accuracy = {level: _mean(parts) for level, parts in right.items()}
-        return Seen(_mean(losses) if self._held_out else None, accuracy)
+            letters = {name: self._letters(trainer, encoder, samples) for name, samples in self.sets.items()}
+        answered = tuple(self.answered(step, name, letters[name]) for name in self.sets)
+        accuracy = {found.set: sum(found.right) / len(found.right) for found in answered}
+        return Seen(_mean(losses) if self._held_out else None, accuracy, answered)
+
+    def answered(self, step: int, name: str, letters: Sequence[str | None]) -> Answered:
+        """`letters` as the record of a look at the set `name`."""
+        config, samples = self._config, self.sets[name]
+        ids, golds = tuple(sample.sample_id for sample in samples), tuple(sample.gold for sample in samples)
+        return Answered(step, name, config.rule, config.max_new_tokens, ids, golds, tuple(letters))
 
     def _losses(self, trainer: Trainer, encoder: PromptEncoder) -> Iterator[tuple[float, int]]:
         """(sum over the response tokens, their number) of this process's held-out questions."""
@@ -73,18 +116,21 @@ class Validation:
                 found = completion_logprobs(trainer.asked, prompts, responses_P)
                 yield -found.logprobs_BL.sum().item(), int(found.mask_BL.sum())
 
-    def _right(
-        self, trainer: Trainer, encoder: PromptEncoder, samples: Sequence[Sample]
-    ) -> Iterator[tuple[float, int]]:
-        """(right answers, questions) of this process's share, asked as an evaluation asks."""
+    def _letters(self, trainer: Trainer, encoder: PromptEncoder, samples: Sequence[Sample]) -> list[str | None]:
+        """What is answered to all `samples`, asked as an evaluation asks; each process asks its share."""
         greedy = Sampling(temperature=0.0, max_new_tokens=self._config.max_new_tokens)
         engine = NativeEngine(trainer.asked, encoder)
         batches = self._batches(trainer, samples)
+        own: list[str | None] = []
         with closing(answers(engine, batches, self._frames, self._cache, 1, greedy, seed=0)) as answered:
             for found in answered:
-                pairs = [(of_one.question.sample, of_one.replies[0].text) for of_one in found]
-                right = [extract_answer(text, s.options, self._config.rule).letter == s.gold for s, text in pairs]
-                yield float(sum(right)), len(right)
+                pairs = [(of_one.question.sample.options, of_one.replies[0].text) for of_one in found]
+                own += [extract_answer(text, options, self._config.rule).letter for options, text in pairs]
+        letters: list[str | None] = [None] * len(samples)
+        shares: list[list[str | None]] = gather_object([own])
+        for process, share in enumerate(shares):
+            letters[process :: len(shares)] = share
+        return letters
 
     def _batches(self, trainer: Trainer, asked: Sequence[ShownT]) -> list[Sequence[ShownT]]:
         own = asked[trainer.accelerator.process_index :: trainer.accelerator.num_processes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 from sbr.cli import side_by_side
 from sbr.cli.progress import steps_progress
-from sbr.cli.side_by_side import SideBySide
+from sbr.cli.side_by_side import DiedError, SideBySide
+from sbr.cli.worker import Outcome
 from sbr.errors import DataError, RowProblem, StoppedError
 from sbr.train.stop import listening
 
@@ -91,3 +93,46 @@ def test_every_error_of_ours_can_travel() -> None:
     error = AnnotationError(Path("a.jsonl"), [RowProblem(Path("a.jsonl"), 3, "gold", "a letter", "7")])
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy)) == (AnnotationError, str(error))
+
+
+def die(bars):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def raise_what_cannot_travel(bars):
+    class OddError(Exception):
+        pass
+
+    raise OddError("of this function")
+
+
+def imported(bars):
+    return "sbr.train.grpo.loop" in sys.modules
+
+
+def test_a_job_that_is_killed_takes_no_other_with_it() -> None:
+    with SideBySide(2, threads=1, keep_bars=False) as jobs, jobs.bars() as bars:
+        jobs.start("killed", die)
+        jobs.start("whole", partial(square, 3))
+        assert jobs.free == 0
+        ended: dict[str, Outcome] = {}
+        while len(ended) < 2:
+            ended |= dict(jobs.ended())
+        assert jobs.free == 2
+        assert not bars.tasks, "bars of jobs that have ended are taken away"
+    assert isinstance(ended["killed"].error, DiedError)
+    assert "ended by SIGKILL" in str(ended["killed"].error)
+    assert ended["whole"].result[0] == 9
+
+
+def test_waiting_has_an_end_and_errors_of_all_kinds_are_told() -> None:
+    with SideBySide(1, threads=1) as jobs:
+        assert jobs.ended(timeout=0) == []
+        jobs.start("odd", raise_what_cannot_travel)
+        ((name, outcome),) = jobs.ended()
+    assert (name, str(outcome.error)) == ("odd", "OddError: of this function")
+
+
+def test_processes_start_with_everything_imported() -> None:
+    with SideBySide(2, threads=1) as jobs:
+        assert jobs.run({"a": imported}) == {"a": True}

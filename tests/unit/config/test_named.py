@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sbr.config.named import call_named, call_named_number, load_named
+from sbr.config.named import call_named, call_named_number, load_named, source_files
 from sbr.errors import ConfigError, DataError
 
 
@@ -80,3 +80,16 @@ def test_numbers_of_other_libraries_are_numbers(folder: Path, value: str) -> Non
     (folder / "named_nine.py").write_text(f"def f():\n    return {value}\n")
     sys.modules.pop("named_nine", None)
     assert call_named_number("named_nine:f", "key") == 1.0
+
+
+def test_the_files_of_the_users_code(folder: Path) -> None:
+    (folder / "named_ten").mkdir()
+    for name in ("__init__", "deep"):
+        (folder / "named_ten" / f"{name}.py").write_text("f = len\n")
+    named = [("algo.name", "named_ten:f"), ("reward.custom", "named_ten.deep:f"), ("reward.custom", "time:time")]
+    assert source_files(named) == {  # time is in no file
+        "module named_ten": folder / "named_ten" / "__init__.py",
+        "module named_ten.deep": folder / "named_ten" / "deep.py",
+    }
+    with pytest.raises(ConfigError, match=r"^algo\.name is 'named_none:f'"):
+        source_files([("algo.name", "named_none:f")])

@@ -306,5 +306,5 @@ def test_recipes_of_the_package_are_found_anywhere_and_files_of_that_name_win(
     (tmp_path / name).write_text(MINIMAL)
     assert str(load_recipe(GrpoRecipe, name).output_dir) == "runs/x"
     for missing in ("recipes/mini/nothing.toml", "recipes/../pyproject.toml", "mini/sft.toml"):
-        with pytest.raises(ConfigError, match="is missing|does not exist|no such"):
+        with pytest.raises(ConfigError, match=r"recipe .* (is missing|does not exist|no such)"):
             load_recipe(GrpoRecipe, Path(missing))

@@ -89,7 +89,7 @@ def test_weights_that_are_not_finite_are_never_saved(recipe, bad):
 def test_a_full_disk_leaves_the_checkpoint_before_and_no_draft(recipe, monkeypatch, error):
     trainer = make_trainer()
     save_checkpoint(recipe, 1, trainer)
-    save_final(recipe, trainer)
+    save_final(recipe, 2, trainer)
 
     def full(*_: object) -> None:
         raise error
@@ -98,15 +98,15 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_no_draft(recipe, monkeypat
     with pytest.raises(CheckpointError, match=r"^checkpoint-2 could not be written to .*make room"):
         save_checkpoint(recipe, 2, trainer)
     with pytest.raises(CheckpointError, match=r"^final could not be written to"):
-        save_final(recipe, trainer)
+        save_final(recipe, 2, trainer)
     assert names(recipe) == ["checkpoint-1", "final"]
     restore(recipe, recipe.output_dir / "checkpoint-1", make_trainer())
 
 
 def test_a_new_final_model_takes_the_place_of_the_old_one(recipe):
-    save_final(recipe, make_trainer(seed=0))
+    save_final(recipe, 2, make_trainer(seed=0))
     first = torch.load(recipe.output_dir / "final" / "model.pt")
-    save_final(recipe, make_trainer(seed=1))
+    save_final(recipe, 2, make_trainer(seed=1))
     assert not torch.equal(torch.load(recipe.output_dir / "final" / "model.pt")["weight"], first["weight"])
     assert names(recipe) == ["final"]
 
@@ -141,3 +141,26 @@ def test_a_strange_state_file_is_refused(recipe, content, words):
     (recipe.output_dir / "checkpoint-1" / "training_state" / "state.json").write_text(content)
     with pytest.raises(SbrError, match=words):
         restore(recipe, recipe.output_dir / "checkpoint-1", make_trainer())
+
+
+def test_every_checkpoint_has_a_card_and_what_people_wrote_stays(recipe, caplog):
+    trainer = make_trainer()
+    (recipe.output_dir / "inputs.json").write_text('{"training_6k.jsonl": "ab12"}')
+    lines = ['{"step": 1, "epoch": 0.5, "reward_mean": 0.25}\n', '{"step": 2, "epoch": 1.0, "reward_mean": 0.5}\n']
+    (recipe.output_dir / "metrics.jsonl").write_text("".join(lines))
+    save_checkpoint(recipe, 1, trainer)
+    text = (recipe.output_dir / "checkpoint-1" / "README.md").read_text("utf-8")
+    assert "| steps | 1, each" in text and "| reward | 0.25 |" in text and "`ab12`" in text
+    save_final(recipe, 2, trainer)
+    card = recipe.output_dir / "final" / "README.md"
+    assert "| reward | 0.375 |" in card.read_text("utf-8")
+    card.write_text(card.read_text("utf-8") + "Mine.\n", "utf-8")
+    save_final(recipe, 2, trainer)
+    assert card.read_text("utf-8").endswith("\nMine.\n")
+    broken = card.read_text("utf-8").replace("<!-- /sbr:results -->", "")
+    card.write_text(broken, "utf-8")
+    save_final(recipe, 2, trainer)
+    assert (recipe.output_dir / "final" / "README.old.md").read_text("utf-8") == broken
+    save_final(recipe, 2, trainer)
+    assert (recipe.output_dir / "final" / "README.old.md").read_text("utf-8") == broken
+    assert "do not pair up" in caplog.text and "Mine." not in card.read_text("utf-8")

@@ -38,7 +38,7 @@ def test_cut_after_drops_later_steps_and_half_a_line(tmp_path):
 
 
 @pytest.mark.parametrize("line", [b"garbage", b"[]", b"{}", b'{"step": "2"}', b'{"step": 1}', b"\xff\xfe"])
-@pytest.mark.parametrize("name", ["metrics.jsonl", "completions.jsonl"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "completions.jsonl", "validation.jsonl"])
 def test_a_journal_damaged_in_the_middle_is_named_with_its_line(tmp_path, name, line):
     recipe = make_recipe(tmp_path)
     run_folder.open_folder(recipe, {})

@@ -5,20 +5,18 @@ The prompt is what the row says, message by message; it is never rebuilt from a 
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from sbr.config.inputs import DataConfig
 from sbr.data.rows.annotations import ChatMessage, CotRow, read_cot_rows, read_training_rows
 from sbr.data.rows.layout import DataRoot
 from sbr.data.rows.lines import require_readable
+from sbr.data.sources.held_out import held_out_videos
 from sbr.data.sources.named_media import media_of
-from sbr.errors import AnnotationError, ConfigError, DataError, RowProblem
+from sbr.errors import AnnotationError, DataError, RowProblem
 
 ADVICE = "SFT cannot learn from these rows: correct them, or write the file again."
 
@@ -103,21 +101,8 @@ def hold_out(
     if share == 0:
         return list(questions), []
     videos = _video_ids(questions, config)
-    names = sorted(set(videos))
-    wanted = math.ceil(share * len(questions))
-    held: set[str] = set()
-    count = 0
-    for index in np.random.default_rng([seed, len(names)]).permutation(len(names)).tolist():
-        if count >= wanted:
-            break
-        held.add(names[index])
-        count += videos.count(names[index])
+    held = held_out_videos(videos, share, seed)
     train = [question for question, video in zip(questions, videos, strict=True) if video not in held]
-    if not train:
-        raise ConfigError(
-            f"validation.share is {share}: the {len(questions)} questions come from {len(names)} uncut video(s), and "
-            "holding out whole videos leaves none to train on; lower it or take more rows"
-        )
     return train, [question for question, video in zip(questions, videos, strict=True) if video in held]
 
 

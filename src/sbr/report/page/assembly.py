@@ -23,6 +23,14 @@ from sbr.report.page.inputs import PageRuns
 from sbr.report.page.render import render
 from sbr.report.page.results import comparisons_of, corrected, differences_of, results_of
 from sbr.report.page.sections import sections_of
+from sbr.report.page.study import (
+    COUNTED,
+    shown_words,
+    study_differences,
+    study_findings_note,
+    study_lead,
+    study_results,
+)
 
 Watcher = Callable[[int, int], None]
 """Told after every case: how many are done, of how many."""
@@ -57,17 +65,23 @@ def make_page(runs: PageRuns, options: PageOptions, watcher: Watcher | None = No
     Raises DataError when the runs did not answer the same questions, or the data is not what was asked; MediaError for
     pictures that cannot be read; ConfigError when the page does not fit even without cases.
     """
-    accuracies = differences_of(comparisons_of(runs.asked))  # refuses what cannot be compared
     ruled = {run.name: by_rule(run.records) for run in runs.asked}
-    differences, reasoning = corrected(accuracies, rule_differences(ruled))
-    columns, results, results_note = results_of(runs.asked)
+    if (shown := runs.study) is None:
+        accuracies = differences_of(comparisons_of(runs.asked))  # refuses what cannot be compared
+        differences, reasoning = corrected(accuracies, rule_differences(ruled))
+        columns, results, results_note = results_of(runs.asked)
+        note = findings_note((*differences, *reasoning)) if differences else ""
+    else:  # answers of one seed an arm support no finding about arms
+        differences, reasoning = study_differences(shown.study), ()
+        columns, results, results_note = study_results(shown)
+        note = study_findings_note(shown.study) if differences else ""
     first = runs.asked[0]
     questions = questions_of(first, options.frames)
     sections = sections_of(runs, ruled)
     data = PageData(
         title=options.title,
         made=made_of(),
-        lead=lead_of(runs),
+        lead=lead_of(runs) if shown is None else study_lead(shown),
         runs=cards_of(runs),
         levels=tuple(dict.fromkeys(record.level for record in first.records)),
         columns=columns,
@@ -80,7 +94,8 @@ def make_page(runs: PageRuns, options: PageOptions, watcher: Watcher | None = No
         cases=(),
         cases_note="",
         tags=(),
-        findings_note=findings_note((*differences, *reasoning)) if differences else "",
+        findings_note=note,
+        counted=COUNTED if shown is not None else "questions",
     )
     room = options.most_bytes - _size(render(data))
     if room < 0:
@@ -89,6 +104,8 @@ def make_page(runs: PageRuns, options: PageOptions, watcher: Watcher | None = No
             f"{options.most_bytes / 1e6:g}"
         )
     made = _cases(runs, questions, options, room, watcher)
+    if shown is not None:
+        made = replace(made, notes=(shown_words(shown), *made.notes))
     content, data = _fitted(data, made, room, options)
     attention = sum(any(answer.attention for answer in case.answers) for case in data.cases)
     return Page(content, data, made.total, attention, sections.left_out)

@@ -77,13 +77,16 @@ def training_words(run: EvaluatedRun, runs: PageRuns) -> str | None:
     training = runs.trained.get(run.name)
     if training is None:
         return None
-    cold = [cold for cold in runs.trainings.values() if _is_cold_start(cold, training)]
-    last = {part.folder: part.steps[-1] for part in (*cold, training)}
+    if runs.study is not None:
+        before = list(runs.study.before[run.name])
+    else:
+        before = [cold for cold in runs.trainings.values() if _is_cold_start(cold, training)]
+    last = {part.folder: part.steps[-1] for part in (*before, training)}
     if (model := Path(run.recipe.model.path)).name != FINAL:
         last[training.folder] = step_of(model)
-    words = ", then ".join(f"{method_of(part)}, {last[part.folder]} steps" for part in (*cold, training))
-    seconds = sum(_seconds(part, last[part.folder]) for part in (*cold, training))
-    lost = sum(part.missing for part in (*cold, training))
+    words = ", then ".join(f"{method_of(part)}, {last[part.folder]} steps" for part in (*before, training))
+    seconds = sum(_seconds(part, last[part.folder]) for part in (*before, training))
+    lost = sum(part.missing for part in (*before, training))
     unknown = f" without {lost} steps that are not logged" if lost else ""
     return f"{words}, seed {flat(training.recipe).get('train.seed')}, {seconds / 60:.1f} minutes{unknown}"
 

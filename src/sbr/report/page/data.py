@@ -79,6 +79,8 @@ class Bar:
     series: str
     group: str
     value: Fraction
+    points: tuple[float, ...] = ()
+    """What `value` is the mean of, such as the seeds; drawn as small dots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class Bars:
     bars: tuple[Bar, ...]
     reference: float | None = None
     """A line to compare with, such as chance."""
+    span: tuple[float, float] | None = None
+    """What the axis goes over, for pictures that are to be compared; None: 0 and all values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,3 +249,5 @@ class PageData:
     """All tags that occur, for the filters."""
     findings_note: str = ""
     """How the findings were chosen: one line below them."""
+    counted: str = "questions"
+    """What the first interval of `differences` counts; "seeds and questions" of a study."""

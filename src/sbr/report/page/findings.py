@@ -8,6 +8,7 @@ from sbr.analysis.arms import arms_of
 from sbr.report.page.data import Difference
 from sbr.report.page.inputs import PageRuns
 from sbr.report.page.results import is_supported
+from sbr.report.page.study import study_limits
 from sbr.report.tables import p_cell
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -92,19 +93,7 @@ def consistency_findings(differences: Sequence[Difference]) -> tuple[str, ...]:
 def limits_of(runs: PageRuns, differences: Sequence[Difference]) -> tuple[str, ...]:
     """What these runs cannot tell, computed from them."""
     first = runs.asked[0]
-    found: list[str] = []
-    arms = arms_of(runs.trainings)
-    alone = [arm for arm in arms if len(arm.runs) == 1]
-    if alone:
-        found.append(
-            f"Trained with one seed: {', '.join(arm.name for arm in alone)}. Intervals count questions, not seeds: "
-            "another seed gives another model, and small differences between single trainings mean nothing."
-        )
-    if several := [arm for arm in arms if len(arm.runs) > 1]:
-        found.append(
-            f"Several seeds were trained ({', '.join(arm.name for arm in several)}), but each evaluation is of one "
-            "model: the intervals of accuracies count questions, not seeds."
-        )
+    found = _training_limits(runs) if runs.study is None else [*study_limits(runs.study)]
     questions = {record.level: set[str]() for record in first.records}
     for record in first.records:
         questions[record.level].add(record.sample_id)
@@ -113,7 +102,8 @@ def limits_of(runs: PageRuns, differences: Sequence[Difference]) -> tuple[str, .
     if first.recipe.eval.limit is not None:
         found.append(f"Only the first {first.recipe.eval.limit} questions of each level were asked (eval.limit).")
     videos = {d.level: d.videos for d in differences}
-    if few := {level: count for level, count in videos.items() if count is not None and count < _FEW_VIDEOS}:
+    few = {level: count for level, count in videos.items() if count is not None and count < _FEW_VIDEOS}
+    if few and runs.study is None:
         listed = ", ".join(f"{count} in {level}" for level, count in few.items())
         found.append(f"Few videos ({listed}): intervals with whole videos resampled are too narrow.")
     if unknown := [level for level, count in videos.items() if count is None]:
@@ -134,3 +124,20 @@ def limits_of(runs: PageRuns, differences: Sequence[Difference]) -> tuple[str, .
         "whether a reasoning is right."
     )
     return tuple(found)
+
+
+def _training_limits(runs: PageRuns) -> list[str]:
+    """What single evaluations say of seeds."""
+    arms, found = arms_of(runs.trainings), list[str]()
+    alone = [arm for arm in arms if len(arm.runs) == 1]
+    if alone:
+        found.append(
+            f"Trained with one seed: {', '.join(arm.name for arm in alone)}. Intervals count questions, not seeds: "
+            "another seed gives another model, and small differences between single trainings mean nothing."
+        )
+    if several := [arm for arm in arms if len(arm.runs) > 1]:
+        found.append(
+            f"Several seeds were trained ({', '.join(arm.name for arm in several)}), but each evaluation is of one "
+            "model: the intervals of accuracies count questions, not seeds."
+        )
+    return found

@@ -2,7 +2,8 @@
 
 A folder with `eval` in its recipe is an evaluation: one that takes something away from the question or rotates its
 options is a control of the ordinary evaluation of the same model.  A folder with `train` in its recipe is a training
-run.  Any other folder stands for the evaluations and training runs in it.
+run.  Any other folder stands for the evaluations and training runs in it; that of a study for all of its runs, of which
+one seed an arm is shown (`study_inputs`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sbr.analysis.evaluated import EvaluatedRun, read_evaluated, training_run_of
+from sbr.analysis.study_runs import STUDY_JSON
 from sbr.analysis.training_metrics import TrainingMetrics, read_metrics, with_cold_starts
 from sbr.errors import ConfigError
 from sbr.resume.folder import RECIPE, differences, read_json
 from sbr.train.run_folder import COLD_START, METRICS
+
+if TYPE_CHECKING:
+    from sbr.report.page.study_inputs import PageStudy
 
 Kind = Literal["evaluation", "training"]
 _PREFIX = "eval_"
@@ -35,6 +40,8 @@ class PageRuns:
     """Those of the models asked, by their names, then those that were given, by folder."""
     trained: Mapping[str, TrainingMetrics]
     """Name in `asked` -> the last training of its model, those that can be found."""
+    study: PageStudy | None = None
+    """What stands behind the runs, when they are one seed of every arm of a study."""
 
 
 def find_runs(folders: Sequence[Path], names: Sequence[str] = (), data: Path | None = None) -> PageRuns:
@@ -43,6 +50,8 @@ def find_runs(folders: Sequence[Path], names: Sequence[str] = (), data: Path | N
     Raises ConfigError for a folder that holds no run, names that do not fit, and a control without its evaluation;
     DataError for an unfinished evaluation and as `read_evaluated` and `read_metrics` do.
     """
+    if any((folder / STUDY_JSON).is_file() for folder in folders):
+        return _of_study(folders, names, data)
     found = _expand(folders)
     evaluations = [folder for folder, kind in found.items() if kind == "evaluation"]
     if not evaluations:
@@ -62,6 +71,20 @@ def find_runs(folders: Sequence[Path], names: Sequence[str] = (), data: Path | N
     asked = tuple(replace(run, name=name) for run, name in zip(ordinary, _names(ordinary, names), strict=True))
     trainings, trained = _trainings(asked, [folder for folder, kind in found.items() if kind == "training"])
     return PageRuns(asked, _matched(asked, controls), trainings, trained)
+
+
+def _of_study(folders: Sequence[Path], names: Sequence[str], data: Path | None) -> PageRuns:
+    if len(folders) > 1:
+        raise ConfigError(
+            f"{', '.join(map(str, folders))}: the page of a study shows nothing else; name the folder of the study "
+            "alone, or single evaluations of it"
+        )
+    if names:
+        raise ConfigError("--names is for single evaluations; the arms of a study have their names")
+    from sbr.report.page.study_inputs import read_page_study  # scipy: slower than a refusal
+
+    found = read_page_study(folders[0], data)
+    return PageRuns(found.asked, {}, found.trainings, found.trained, found)
 
 
 def kind_of(folder: Path) -> Kind | None:

@@ -192,4 +192,4 @@ def _height(figure: Bars) -> int:
     """Pixels that charts.js needs for the figure and its legend."""
     groups = {bar.group for bar in figure.bars}
     series = {bar.series for bar in figure.bars}
-    return 264 if len(groups) > 8 else len(groups) * (14 * len(series) + 14) + 68
+    return 264 if len(groups) > 8 and figure.span is None else len(groups) * (14 * len(series) + 14) + 68

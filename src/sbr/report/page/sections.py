@@ -17,6 +17,7 @@ from sbr.report.page.controls import controls_section, letters_section, rotation
 from sbr.report.page.data import Bar, Bars, Fraction, Section
 from sbr.report.page.inputs import PageRuns
 from sbr.report.page.looks import looks_section
+from sbr.report.page.study import study_curves, study_curves_words, study_section
 from sbr.report.page.tables import page_table
 from sbr.report.published.read import packaged
 from sbr.report.published.tables import result_tables
@@ -40,6 +41,7 @@ def sections_of(runs: PageRuns, ruled: Ruled) -> Sections:
     trained = [str(training.folder) for training in runs.trained.values()]
     run = f"--run {join(trained[-1:])}" if trained else "with the same settings and"
     found = [
+        (None if runs.study is None else study_section(runs.study.study), ""),
         (flows_section(runs), "no outcomes from run to run: give several evaluations of the same questions"),
         (curves_section(runs), "no curves: give the folders of the training runs"),
         (consistency_section(runs, ruled), ""),
@@ -76,12 +78,16 @@ def curves_section(runs: PageRuns) -> Section | None:
         intro += f" Not finished: {', '.join(running)}."
     if lost := {name: run.missing for name, run in runs.trainings.items() if run.missing}:
         intro += f" Steps that are not logged: {', '.join(f'{count} of {name}' for name, count in lost.items())}."
-    return Section("curves", "Training", intro, curves=tuple(map(_rounded, curves_of(runs.trainings))))
+    curves = curves_of(runs.trainings) if runs.study is None else study_curves(runs.study)
+    if runs.study is not None:
+        intro += study_curves_words(runs.study)
+    return Section("curves", "Training", intro, curves=tuple(map(_rounded, curves)))
 
 
 def noise_section(runs: PageRuns) -> Section | None:
     """Trainings whose reward asked for a wrong letter in a share of the questions."""
-    noisy = {name: run for name, run in runs.trainings.items() if (flat(run.recipe).get("reward.noise") or 0) > 0}
+    trainings = runs.trainings if runs.study is None else runs.trained
+    noisy = {name: run for name, run in trainings.items() if (flat(run.recipe).get("reward.noise") or 0) > 0}
     if not noisy:
         return None
     lines = [line for name, run in noisy.items() for line in _noise_lines(name, run)]

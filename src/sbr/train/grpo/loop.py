@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -17,10 +18,12 @@ import torch
 from sbr.algo.algorithm import Algorithm
 from sbr.algo.select import select
 from sbr.config.recipes import GrpoRecipe
+from sbr.data.sources.held_out import hold_out_samples
 from sbr.data.sources.select import load_training
 from sbr.errors import ConfigError
 from sbr.frames.cache import open_cache
 from sbr.reward.custom import check_custom
+from sbr.reward.noise import rewarded_gold
 from sbr.train import journal, run_folder
 from sbr.train.grpo.ahead import RolloutsAhead
 from sbr.train.grpo.alarms import findings
@@ -36,6 +39,7 @@ from sbr.train.grpo.metrics import (
 )
 from sbr.train.grpo.rollouts import Rollouts
 from sbr.train.grpo.update import make_microbatches, update
+from sbr.train.guarded import guard_of
 from sbr.train.learner import Bench, Course, Done, Share, Watcher
 from sbr.train.order import total_steps
 from sbr.train.run import processes, run_training
@@ -57,14 +61,21 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     """
     refuse_recipe(recipe)
     run_folder.check_start(recipe, resume)
-    samples = load_training(recipe.data)
-    total_steps(len(samples), recipe.train)  # may refuse
+    looks, reward = recipe.validation, recipe.reward
+    samples, held_out = hold_out_samples(load_training(recipe.data), looks.share, recipe.train.seed)
+    total = total_steps(len(samples), recipe.train)  # may refuse
     cache = open_cache(recipe.data)
-    validation = Validation(recipe, cache)
+    wrong_too = [replace(each, gold=rewarded_gold(each, reward.noise, reward.noise_seed)) for each in held_out]
+    validation = Validation(recipe, cache, held_out_samples=wrong_too)
+    guarded = guard_of(recipe, looks, validation, total)
     algorithm = select(recipe.algo, recipe.rollout.max_new_tokens)
     refuse_cut(recipe, algorithm)
     check_custom(recipe.reward.custom)
     with processes(recipe, resume) as accelerator:
+        if guarded is None and validation.sets and looks.guard != "off" and accelerator.is_main_process:
+            logger.warning(
+                "validation asks so few questions that its guard could not tell a fall from chance: it is off"
+            )
         if algorithm.warning and accelerator.is_main_process:
             logger.warning(algorithm.warning)
         start = recipe.model
@@ -78,7 +89,9 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
 
         asked = recipe.rollout
         course = Course(
-            *("GRPO", recipe, start, samples, cache, validation, algorithm, asked.temperature, asked.twin, make_learner)
+            *("GRPO", recipe, start, samples, cache, validation, algorithm, asked.temperature, asked.twin),
+            make_learner=make_learner,
+            guarded=guarded,
         )
         run_training(course, accelerator, watcher)
 

@@ -142,8 +142,16 @@ class GrpoMetrics:
     """Mean over tokens of the importance weights as used; null without (algo.importance)."""
     importance_capped: float | None = None
     """Share of tokens whose weight was above algo.importance_cap."""
+    guard: dict[str, float] = field(default_factory=dict)
+    """Of a look (`sbr.train.guard`): p-values against the start and the best look, corrected for all looks (`p_start`,
+    `p_best`); `best_step`, the best look so far; `stopped`, 1 where the run ended for it."""
     custom: dict[str, float] = field(default_factory=dict)
     """Means of the user's own rewards by name, before their weights."""
+    tokens_trained: int | None = None
+    """Tokens that went through the training pass, once an update; those of silent groups only where they were computed.
+    null in lines that are older than this field, as `processes`."""
+    processes: int | None = None
+    """That shared the step."""
 
     def words(self) -> str:
         return f"reward {self.reward_mean:.2f}  {self.tokens_mean:.0f} tokens" + level_words(self.validation_accuracy)
@@ -239,7 +247,10 @@ def combine(done: Done, parts: Sequence[ProcessStep]) -> GrpoMetrics:
         seconds_validation=done.seconds["validation"],
         importance_mean=_weighted(weights, by_token) if weights else None,
         importance_capped=_weighted(capped, by_token) if capped else None,
+        guard=dict(done.guard),
         custom={name: _mean(values[name] for values in custom) for name in custom[0]},
+        tokens_trained=sum(by_token),
+        processes=len(parts),
     )
 
 

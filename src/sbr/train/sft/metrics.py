@@ -48,6 +48,8 @@ class SftMetrics:
     """Waiting for decoded frames, and encoding prompts."""
     seconds_update: float
     seconds_validation: float
+    processes: int | None = None
+    """That shared the step; null in lines that are older than this field."""
 
     def words(self) -> str:
         held_out = "" if self.held_out_loss is None else f"  held out {self.held_out_loss:.3f}"
@@ -72,4 +74,5 @@ def combine(done: Done, parts: Sequence[SftPart]) -> SftMetrics:
         seconds_frames=done.seconds["frames"],
         seconds_update=done.seconds["update"],
         seconds_validation=done.seconds["validation"],
+        processes=len(parts),
     )

@@ -20,8 +20,10 @@ const fromZero = (difference) => difference.low !== null && (difference.low > 0 
 const sure = (d) => fromZero(d) && (d.video_low === null || d.video_low > 0 || d.video_high < 0);
 const pairOf = (d) => `${visible(d.other)} − ${visible(d.base)}`;
 
-/** Paired differences: levels one below the other, in each a line a pair, and a line at zero. */
-function forest(differences, width) {
+/** Paired differences: levels one below the other, in each a line a pair, and a line at zero.  A mark is filled where its
+ * intervals leave out zero, in a study where its corrected p is small too. */
+function forest({ differences, counted }, width) {
+  const claimed = (d) => sure(d) && (counted === "questions" || d.p_holm <= 0.05);
   const rows = [];
   for (const [level, inside] of d3.group(differences, (d) => d.level)) {
     rows.push({ id: `${level}\n`, heading: visible(level) });
@@ -48,8 +50,8 @@ function forest(differences, width) {
       Plot.text(rows.filter((row) => row.heading), { y: "id", text: "heading", frameAnchor: "left", dx: -left, textAnchor: "start", fontWeight: 650 }),
       Plot.ruleY(pairs.filter((d) => d.video_low !== null), { ...position, x1: (d) => 100 * d.video_low, x2: (d) => 100 * d.video_high, strokeWidth: 1.25 }),
       Plot.ruleY(pairs.filter((d) => d.low !== null), { ...position, x1: (d) => 100 * d.low, x2: (d) => 100 * d.high, strokeWidth: 4, strokeOpacity: 0.55 }),
-      Plot.dot(pairs, { y: "id", x: (d) => 100 * d.value, symbol: "other", stroke: "other", fill: (d) => (sure(d) ? d.other : null), r: 5, strokeWidth: 2 }),
-      Plot.dot(pairs.filter((d) => !sure(d)), { y: "id", x: (d) => 100 * d.value, symbol: "other", stroke: "other", fill: "var(--page)", r: 5, strokeWidth: 2 }),
+      Plot.dot(pairs, { y: "id", x: (d) => 100 * d.value, symbol: "other", stroke: "other", fill: (d) => (claimed(d) ? d.other : null), r: 5, strokeWidth: 2 }),
+      Plot.dot(pairs.filter((d) => !claimed(d)), { y: "id", x: (d) => 100 * d.value, symbol: "other", stroke: "other", fill: "var(--page)", r: 5, strokeWidth: 2 }),
       wide ? Plot.text(pairs, { y: "id", text: words, frameAnchor: "right", dx: 150, textAnchor: "end", fill: "var(--muted)", fontVariant: "tabular-nums" }) : null,
     ],
   });
@@ -101,16 +103,17 @@ function bars(data, width) {
   }));
   const values = rows.flatMap((row) => [row.v, row.low, row.high]).filter(Number.isFinite);
   const reference = data.reference === null ? null : scaled(data.reference, data.unit);
-  const extent = d3.extent([...values, 0, ...(reference === null ? [] : [reference])]);
-  const scale = { domain: d3.nice(extent[0], extent[1], 5), label: data.unit, labelArrow: "none", tickFormat: figure, ticks: Math.max(3, Math.min(6, width / 90)) };
-  return (groups.length > 8 ? barsAcross : barsDown)({ rows, series, groups, reference, scale }, width);
+  const extent = data.span ? data.span.map((end) => scaled(end, data.unit)) : d3.extent([...values, 0, ...(reference === null ? [] : [reference])]);
+  const scale = { domain: data.span ? extent : d3.nice(extent[0], extent[1], 5), label: data.unit, labelArrow: "none", tickFormat: figure, ticks: Math.max(3, Math.min(6, width / 90)) };
+  return (groups.length > 8 && !data.span ? barsAcross : barsDown)({ rows, series, groups, reference, scale, unit: data.unit }, width);
 }
 
-function barsDown({ rows, series, groups, reference, scale }, width) {
+function barsDown({ rows, series, groups, reference, scale, unit }, width) {
   const tall = groups.length * (series.length * 14 + 14) + 44;
   const left = Math.min(0.4 * width, 16 + d3.max(groups, (group) => wordWidth(visible(group))));
   const place = { fy: "group", y: "series" };
   const intervals = rows.filter((row) => Number.isFinite(row.low));
+  const single = rows.flatMap((row) => row.points.map((point) => ({ group: row.group, series: row.series, v: scaled(point, unit) })));
   return Plot.plot({
     width, height: tall, marginLeft: left, marginRight: 14, marginTop: 4, marginBottom: 36, style: STYLE,
     x: { ...scale, labelAnchor: "center", ticks: Math.max(2, (width - left) / 70) },
@@ -122,6 +125,7 @@ function barsDown({ rows, series, groups, reference, scale }, width) {
       reference === null ? null : Plot.ruleX([reference], { stroke: "var(--ink)", strokeDasharray: "3 3" }),
       Plot.text(groups, { fy: (group) => group, text: (group) => visible(group), frameAnchor: "left", textAnchor: "end", dx: -10, lineWidth: left / 12 }),
       Plot.ruleY(intervals, { ...place, x1: "low", x2: "high", stroke: "series", strokeWidth: 3, strokeOpacity: 0.5 }),
+      Plot.dot(single, { ...place, x: "v", fill: "series", r: 2, fillOpacity: 0.7, dy: -5 }),
       Plot.dot(rows, { ...place, x: "v", fill: "series", symbol: "series", r: 4.5 }),
       Plot.tip(rows, Plot.pointer({ ...place, x: "v", title: "words", ...TIP })),
     ],

@@ -41,7 +41,7 @@ function legend(names) {
 }
 
 function drawFigures(data) {
-  if (data.differences.length) chart(byId("forest"), (width) => [forest(data.differences, width)]);
+  if (data.differences.length) chart(byId("forest"), (width) => [forest(data, width)]);
   data.sections.forEach((section, s) => {
     section.curves.forEach((one, i) => chart(byId(`curve-${s}-${i}`), (width) => [legend(one.lines.map((line) => line.name)), curve(one, width)]));
     section.bars.forEach((one, i) => chart(byId(`bars-${s}-${i}`), (width) => [legend([...new Set(one.bars.map((bar) => bar.series))]), bars(one, width)]));

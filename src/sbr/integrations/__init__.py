@@ -1,0 +1,1 @@
+"""Our rule, our rewards and our questions in other people's trainers and evaluations."""
