@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test test-vllm test-verl test-release docs dist check bench clean
+.PHONY: setup demo test test-vllm test-verl test-lmms test-release docs dist check bench clean
 
 setup: $(STAMP)
 
@@ -70,6 +70,18 @@ test-release: dist
 	cd $(RELEASE)/work && env -u PYTHONPATH ../venv/bin/sbr demo --train 48 --val 12 --steps 2
 	cd $(RELEASE)/work && env -u PYTHONPATH ../venv/bin/sbr eval recipes/mini/eval.toml --data.root runs/demo/data \
 		--output_dir runs/eval
+
+# lmms-eval pins an older PyAV and has an environment of its own (docs/interop.md).  Its 0.7.3 needs decord and filelock 3.
+LMMS := .venv-lmms
+$(LMMS)/.installed: pyproject.toml
+	test -x $(LMMS)/bin/python || $(PYTHON) -m venv $(LMMS)
+	$(LMMS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		lmms-eval==0.7.3 decord 'filelock<4' peft scipy tyro rich openai matplotlib pytest
+	touch $@
+
+test-lmms: $(LMMS)/.installed $(STAMP)
+	$(LMMS)/bin/python -c 'import lmms_eval'  # else pytest would skip these tests, and pass
+	PYTHONPATH=src SBR_PYTHON=$(BIN)/python OMP_NUM_THREADS=1 $(LMMS)/bin/python -m pytest tests/parity/test_lmms_eval_runs_export.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -69,6 +69,7 @@ VERBS = {
     "compare": Verb("sbr.cli.compare", "compare two finished evaluations question by question"),
     "published": Verb("sbr.cli.published", "what papers report on the benchmarks, with intervals and contradictions"),
     "analyze": Verb("sbr.cli.analyze", "attention, consistency, cases and curves of finished runs", _MEDIA),
+    "export": Verb("sbr.cli.export", "the benchmark as tasks of other frameworks"),
     "report": Verb("sbr.cli.report", "one page of everything that runs did: tables, curves, cases side by side"),
 }
 
