@@ -58,7 +58,8 @@ def main() -> None:
     pages = out / "pages"
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(REPOSITORY / "docs", pages, ignore=shutil.ignore_patterns("site"))
-    shutil.copy(Path(__file__).with_name("zensical.toml"), out / "zensical.toml")
+    for name in ("zensical.toml", "docstrings.py"):
+        shutil.copy(Path(__file__).with_name(name), out / name)
     for source, name in PAGES.items():
         shutil.copy(REPOSITORY / source, pages / name)
     for source in [*PAGES, *(page.relative_to(REPOSITORY).as_posix() for page in docs())]:
