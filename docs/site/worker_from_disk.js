@@ -11,7 +11,10 @@ if (location.protocol === "file:") {
       this.frame.hidden = true
       document.body.append(this.frame)
       const inside = this.frame.contentWindow
-      inside.postMessage = (data) => queueMicrotask(() => this.onmessage?.(new MessageEvent("message", { data })))
+      inside.postMessage = (data) => {
+        const message = new MessageEvent("message", { data: structuredClone(data) }) // what a worker sends is a copy
+        queueMicrotask(() => this.onmessage?.(message))
+      }
       const script = inside.document.createElement("script")
       this.loaded = new Promise((resolve) => {
         script.onload = resolve
@@ -23,7 +26,8 @@ if (location.protocol === "file:") {
 
     postMessage(data) {
       const inside = this.frame.contentWindow
-      this.loaded.then(() => inside?.dispatchEvent(new MessageEvent("message", { data })))
+      const message = new MessageEvent("message", { data: structuredClone(data) })
+      this.loaded.then(() => inside?.dispatchEvent(message))
     }
 
     terminate() {

@@ -14,11 +14,19 @@ window.answers = []
 window.failed = []
 const worker = new Worker("twice.js")
 worker.onmessage = (event) => answers.push(event.data)
-worker.postMessage({ type: 0, data: 3 })
+window.question = { type: 0, data: 3 }
+worker.postMessage(question)
 const absent = new Worker("absent.js")
 absent.onerror = () => failed.push("absent.js")
 </script>"""
-WORKER = """self.addEventListener("message", (event) => self.postMessage({ type: 1, data: 2 * event.data.data }))"""
+WORKER = """
+const answer = { type: 1 }
+self.addEventListener("message", (event) => {
+  event.data.type = "changed"
+  answer.data = 2 * event.data.data
+  self.postMessage(answer)
+})
+"""
 
 
 def test_a_worker_answers_and_a_missing_one_says_so(browser: Any, tmp_path: Path) -> None:
@@ -33,6 +41,7 @@ def test_a_worker_answers_and_a_missing_one_says_so(browser: Any, tmp_path: Path
     window.evaluate("worker.postMessage({ type: 0, data: 5 })")
     until(window, "answers.length > 1")
     window.evaluate("worker.terminate()")
-    assert window.evaluate("answers[1].data") == 10
+    assert window.evaluate("answers.map((answer) => answer.data)") == [6, 10], "what is sent is a copy"
+    assert window.evaluate("question.type") == 0
     assert window.locator("iframe").count() == 1
     window.close()
