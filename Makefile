@@ -54,6 +54,7 @@ $(DOCS)/.installed: docs/site/requirements.txt
 docs: $(STAMP) $(DOCS)/.installed
 	$(BIN)/python docs/site/stage.py build/docs
 	cd build/docs && ../../$(DOCS)/bin/zensical build --clean --strict
+	$(BIN)/python docs/site/finish.py build/docs
 	$(BIN)/python docs/site/check.py build/docs
 
 dist: $(STAMP)

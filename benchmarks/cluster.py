@@ -326,7 +326,7 @@ def _exchange_table(args: Args, model: Model, mode: Mode, nodes: Nodes, recipe: 
         )
         inside, between = sum(exchange.inside for exchange in found), sum(exchange.between for exchange in found)
         rows.append((f"together, {kind}", f"{inside / GIGA:.1f}", f"{between / GIGA:.1f}", *totals))
-    return table(f"Exchanges, {passes} pass(es) of each process a step.", head, rows)
+    return table(f"Communication; passes of each process per step: {passes}", head, rows)
 
 
 def _waiting_table(args: Args, plan: Any, half: Any, prompts: int) -> str:
@@ -352,7 +352,7 @@ def _waiting_table(args: Args, plan: Any, half: Any, prompts: int) -> str:
             )
         )
     mean = float(lengths @ np.arange(most + 1))
-    title = f"Waiting; lengths: {source}, mean {mean:.0f}, {lengths[-1]:.1%} cut at {most}; without exchanges."
+    title = f"Waiting, without communication; lengths: {source}, mean {mean:.0f}, {lengths[-1]:.1%} cut at {most}"
     head = ("processes", "rollout, mean / slowest, s", "training, mean / slowest, s", "step, s", "idle")
     return table(title, head, rows)
 
@@ -398,7 +398,7 @@ def _host_table(args: Args, recipe: Any, model: Model, nodes: Nodes, prompts: in
             f"{kept} checkpoints, one being written, final",
         ),
     ]
-    return table("Hosts and disks.", ("what", "how much", "of what"), rows)
+    return table("Hosts and disks", ("what", "how much", "of what"), rows)
 
 
 def _gb(size: float) -> str:

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +27,8 @@ PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGEL
 """Pages from outside docs/ -> their names on the site."""
 SHOWN = ("recipes", "examples")
 """Folders whose files stand on the page `files.md`."""
+COLUMNS = 88
+"""Of what `--help` prints; as wide as a page."""
 LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?(?=\))")
 
 SUBVERBS = {"data": ("check", "build", "cache", "download"), "study": ("list",)}
@@ -55,7 +58,8 @@ def main() -> None:
     pages = out / "pages"
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(REPOSITORY / "docs", pages, ignore=shutil.ignore_patterns("site"))
-    shutil.copy(Path(__file__).with_name("zensical.toml"), out / "zensical.toml")
+    for name in ("zensical.toml", "docstrings.py"):
+        shutil.copy(Path(__file__).with_name(name), out / name)
     for source, name in PAGES.items():
         shutil.copy(REPOSITORY / source, pages / name)
     for source in [*PAGES, *(page.relative_to(REPOSITORY).as_posix() for page in docs())]:
@@ -146,13 +150,19 @@ def commands() -> str:
 
 
 def printed(words: tuple[str, ...]) -> list[str]:
-    environment = {**os.environ, "COLUMNS": "88", "NO_COLOR": "1", "TERM": "dumb"}
+    environment = {**os.environ, "COLUMNS": str(COLUMNS), "NO_COLOR": "1", "TERM": "dumb"}
     command = [sys.executable, "-m", "sbr", *words, "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     text = result.stdout.strip("\n")
     if not text:
         raise SystemExit(f"`sbr {' '.join(words)} --help` printed nothing")
-    return ["```text", *(line.rstrip() for line in text.splitlines()), "```"]
+    return ["```text", *(part for line in text.splitlines() for part in cut(line.rstrip())), "```"]
+
+
+def cut(line: str) -> list[str]:
+    """A description is one long line, which a terminal breaks and a page would not."""
+    blank = " " * (len(line) - len(line.lstrip()))
+    return [line] if len(line) <= COLUMNS else textwrap.wrap(line, COLUMNS, subsequent_indent=blank)
 
 
 if __name__ == "__main__":

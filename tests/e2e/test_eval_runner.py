@@ -17,7 +17,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from sbr.cli import eval as cli_eval
-from sbr.config.asking import EvalConfig
+from sbr.config.asking import EngineConfig, EvalConfig
 from sbr.config.inputs import DataConfig, FramesConfig, ModelConfig
 from sbr.config.load import read_resolved, write_resolved
 from sbr.config.recipes import EvalRecipe
@@ -29,6 +29,7 @@ from sbr.eval.runner import evaluate
 from sbr.eval.summary import read_summary
 from sbr.frames.load import load_frames
 from sbr.prompt.template import question_text
+from sbr.resume.folder import fingerprint
 from sbr.resume.lock import locked
 from sbr.reward.answer import extract_answer
 from sbr.rollout.engine import question_seed
@@ -352,3 +353,20 @@ def test_command_line_prints_the_table_and_writes_it(tiny_model_dir, data_root, 
     assert {(record.video_id, record.scenario) for record in answered} == {(f"V{n}", "tea") for n in range(3)}
     same = compare_records(answered, answered, "a", "b")
     assert {part.paired.difference for part in same.slices} == {0.0}
+
+
+def test_an_engine_of_ones_own_is_an_input(tiny_model_dir, data_root, tmp_path, monkeypatch):
+    """A folder is not continued by other code than began it."""
+    module = tmp_path / "own_native.py"
+    module.write_text("from sbr.rollout.native_engine import open_native as mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    out = tmp_path / "out"
+    own = {"engine": EngineConfig(kind="own_native:mine")}
+    asked = recipe(tiny_model_dir, data_root, out, levels=("L1",)).model_copy(update=own)
+    evaluate(asked)
+    assert json.loads((out / "inputs.json").read_text())["module own_native"] == fingerprint(module)
+    before = (out / "records.jsonl").read_bytes()
+    module.write_text(module.read_text() + "# changed\n")
+    with pytest.raises(ConfigError, match="input file module own_native has changed"):
+        evaluate(asked)
+    assert (out / "records.jsonl").read_bytes() == before

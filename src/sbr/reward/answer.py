@@ -2,12 +2,12 @@
 
 Three named rules.  All of them want <answer>...</answer>: a response without the tags has no answer.
 
-official  arXiv 2503.24376, official grpo.py (accuracy_reward): the first character of the stripped text inside the
-          FIRST tag pair is compared with the gold letter.  "Any of them" counts as A, "b" as nothing.
-care      GRPO-CARE, arXiv 2506.16141, its grpo.py (accuracy_reward): the stripped text inside the first tag pair is
-          exactly one offered letter.  "A." is no answer.  (Its eval_bench.py also takes a bare "A" without tags; its
-          training reward does not, and neither do we.)
-strict    ours: what a careful reader would accept, and nothing else.  See `_read`.
+- official (arXiv 2503.24376, official grpo.py, accuracy_reward): the first character of the stripped text inside the
+  FIRST tag pair is compared with the gold letter.  "Any of them" counts as A, "b" as nothing.
+- care (GRPO-CARE, arXiv 2506.16141, its grpo.py, accuracy_reward): the stripped text inside the first tag pair is
+  exactly one offered letter.  "A." is no answer.  (Its eval_bench.py also takes a bare "A" without tags; its training
+  reward does not, and neither do we.)
+- strict (ours): what a careful reader would accept, and nothing else.  See `_read`.
 
 Numbers under different rules are not comparable; every record says which rule was used.
 """
