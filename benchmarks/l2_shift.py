@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from sbr.analysis.crossed import Answers, Crossed
 
+from sbr.analysis.crossed import Answers, Crossed
 from sbr.eval.records import RECORDS, read_records
 from sbr.mini.questions import MOST
 

@@ -103,6 +103,8 @@ def test_the_wheel_is_what_runs(installed: Path, tmp_path: Path) -> None:
     assert call(installed / "bin" / "sbr", "--version", cwd=tmp_path) == f"sbr {sbr.__version__}\n"
     verbs = call(installed / "bin" / "python", "-I", "-m", "sbr", "--help", cwd=tmp_path)
     assert all(verb in verbs for verb in ("demo", "grpo", "eval", "report"))
+    keys = call(installed / "bin" / "sbr", "grpo", "recipes/mini/grpo.toml", "--help", cwd=tmp_path)
+    assert "runs/mini/grpo" in keys  # the default that the packaged recipe sets
 
 
 def test_the_demo_runs_without_the_repository(installed: Path, tmp_path: Path) -> None:
