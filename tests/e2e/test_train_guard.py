@@ -230,7 +230,7 @@ def test_held_out_questions_have_the_golds_of_training(worsening, tmp_path):
         tmp_path / "run",
         {"train.max_steps": 1, "reward.noise": 1.0},
         levels=(),
-        share=0.4,
+        held_out=0.4,
         guard="warn",
         guard_alpha=0.5,
     )

@@ -30,7 +30,7 @@ class Args:
       sbr grpo recipes/mini/sft_grpo.toml                   SFT first (section [cold_start]), then GRPO
       sbr grpo recipes/mini/grpo.toml --algo.name dapo      or dr_grpo, gspo, reg_grpo, grpo_care (docs/algorithms.md)
       sbr grpo recipes/mini/grpo.toml --validation.levels L1 L2 L3      curves of accuracy over the training
-      sbr grpo recipes/mini/grpo.toml --validation.share 0.1 --validation.guard stop    end it when it becomes worse
+      sbr grpo recipes/mini/grpo.toml --validation.held_out 0.1 --validation.guard stop    end it when it becomes worse
       sbr grpo recipes/mini/grpo.toml --reward.noise 0.2    a fifth of the training answers is wrong
       accelerate launch --num_processes 8 -m sbr grpo recipes/qwen2vl_7b/grpo.toml
 

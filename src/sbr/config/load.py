@@ -8,6 +8,7 @@ beside the run.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
@@ -37,7 +38,7 @@ def load_recipe(kind: type[RecipeT], file: Path, overrides: Sequence[str] = ()) 
     that cannot be read end the program through tyro's own message (exit status 2); "--help" lists every key with its
     default.
     """
-    file = file if file.exists() else packaged(file) or file
+    file = file if os.path.exists(file) else packaged(file) or file  # noqa: PTH110  Path.exists raises for long names
     text = _read(file, "TOML", what(kind))
     try:
         values = tomllib.loads(text)

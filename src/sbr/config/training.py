@@ -105,7 +105,7 @@ class RewardConfig(Section):
     """Rewards of your own, "module:function" with its weight.  function(text, sample, tokens) gives a number."""
     noise: Share = 0.0
     """Share of training questions whose gold letter is replaced by another one, to study robustness.  Also of those
-    that validation.share holds out, never of validation.levels."""
+    that validation.held_out holds out, never of validation.levels."""
     noise_seed: Seed = 0
     """Which questions those are; they do not depend on train.seed."""
 
@@ -201,7 +201,7 @@ class ValidationConfig(Section):
 
 
 class GrpoValidationConfig(ValidationConfig):
-    share: SharePart = 0.0
+    held_out: SharePart = 0.0
     """Share of the training questions that are not trained on but asked like those of a level ("held_out"): whole uncut
     videos, drawn with train.seed.  Their golds are those of the training file, reward.noise included."""
     guard: Literal["off", "warn", "stop"] = "warn"

@@ -48,14 +48,14 @@ def guard_of(recipe: TrainRecipe, config: GrpoValidationConfig, validation: Vali
     if not questions:
         raise ConfigError(
             'validation.guard is "stop", and there are no questions to tell by; name levels in validation.levels or '
-            "hold training questions out with validation.share"
+            "hold training questions out with validation.held_out"
         )
     fewest = fewest_questions(max(1, _looks_due(validation, 0, total)), config.guard_alpha)
     if questions < fewest and stops:
         raise ConfigError(
             f'validation.guard is "stop", and with {questions} questions no fall is significant ({fewest} are the '
             "least, and hundreds are needed for a fall that leaves something: docs/algorithms.md); raise "
-            "validation.questions or validation.share"
+            "validation.questions or validation.held_out"
         )
     return Guarded(recipe, config, validation) if questions >= fewest else None
 

@@ -25,7 +25,7 @@ def test_preview_is_a_small_picture(tmp_path: Path) -> None:
     run(["preview", str(tmp_path / "mini.png")])
     with Image.open(tmp_path / "mini.png") as sheet:
         assert sheet.width > 800 and sheet.height > 600
-    assert (tmp_path / "mini.png").stat().st_size < 300_000
+    assert (tmp_path / "mini.png").stat().st_size < 400_000
 
 
 def test_a_preview_that_cannot_be_written_is_a_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

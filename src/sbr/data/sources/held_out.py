@@ -25,8 +25,8 @@ def held_out_videos(videos: Sequence[str], share: float, seed: int) -> frozenset
         held.add(names[index])
     if len(held) == len(names):
         raise ConfigError(
-            f"validation.share is {share}: the {len(videos)} questions come from {len(names)} uncut video(s), and "
-            "holding out whole videos leaves none to train on; lower it or take more rows"
+            f"a share of {share} is to be held out ([validation]): the {len(videos)} questions come from {len(names)} "
+            "uncut video(s), and holding out whole videos leaves none to train on; lower it or take more rows"
         )
     return frozenset(held)
 

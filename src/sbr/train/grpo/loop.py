@@ -62,7 +62,7 @@ def train_grpo(recipe: GrpoRecipe, resume: bool, watcher: Watcher | None = None)
     refuse_recipe(recipe)
     run_folder.check_start(recipe, resume)
     looks, reward = recipe.validation, recipe.reward
-    samples, held_out = hold_out_samples(load_training(recipe.data), looks.share, recipe.train.seed)
+    samples, held_out = hold_out_samples(load_training(recipe.data), looks.held_out, recipe.train.seed)
     total = total_steps(len(samples), recipe.train)  # may refuse
     cache = open_cache(recipe.data)
     wrong_too = [replace(each, gold=rewarded_gold(each, reward.noise, reward.noise_seed)) for each in held_out]

@@ -42,5 +42,8 @@ def test_videos_of_the_same_name_from_two_sources_are_two(sbr_sample):
 def test_a_share_of_nothing_and_one_that_leaves_nothing(sbr_sample):
     samples = samples_of(sbr_sample, 1, 4)
     assert hold_out_samples(samples, 0.0, 0) == (samples, [])
-    with pytest.raises(ConfigError, match=r"validation\.share is 0\.1: the 4 questions come from 1 uncut video"):
+    with pytest.raises(
+        ConfigError,
+        match=r"a share of 0\.1 is to be held out \(\[validation\]\): the 4 questions",
+    ):
         hold_out_samples(samples, 0.1, 0)
