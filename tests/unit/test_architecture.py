@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from fnmatch import fnmatch
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -63,6 +64,13 @@ def test_every_room_stands_once_in_the_order() -> None:
     rooms = {room(name) for name in MODULES} - {""}
     assert len(set(ORDER)) == len(ORDER)
     assert rooms <= set(ORDER), f"not in ORDER: {rooms - set(ORDER)}"
+
+
+def test_the_diagram_has_this_order() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text(encoding="utf-8")
+    block = re.search(r"^    types .*\n(?:    .*\n)*", text, re.MULTILINE)
+    assert block is not None
+    assert block[0].split() == [name for name in ORDER if name != "__main__"]
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if room(name)])
