@@ -91,7 +91,8 @@ def said_at_the_end(body: dict) -> str:
     user = body["messages"][1]["content"]
     options = [line[3:] for line in user.splitlines() if line[:3] in ("A. ", "B. ", "C. ", "D. ")]
     thoughts = user.partition("<thoughts>\n")[2].partition("\n</thoughts>")[0]
-    named = named_options(thoughts.rpartition(" . ")[2], options)
+    sentences = [named_options(sentence, options) for sentence in thoughts.split(" . ")]
+    named = next((names for names in reversed(sentences) if names), ())
     return next(iter(named)) if len(named) == 1 else "none"
 
 
