@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate.state import AcceleratorState
 
 from sbr.config.section import Rule
 from sbr.config.training import RewardConfig
@@ -23,6 +24,13 @@ GOLDEN = [
     json.loads(line)
     for line in (Path(__file__).parents[2] / "golden" / "answers.jsonl").read_text("utf-8").splitlines()
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _precision():
+    """accelerate keeps one precision per process, and TRL's default is another one than ours."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")
