@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def _load(
 def _find(study: Path, where: str, recipe: Path) -> Path:
     """A recipe beside the study, or one of the package."""
     beside = study.parent / recipe.expanduser()
-    if beside.exists():
+    if os.path.exists(beside):  # noqa: PTH110  Path.exists raises for long names
         return beside
     if (found := packaged(recipe)) is not None:
         return found
